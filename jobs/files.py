@@ -1,0 +1,135 @@
+"""The file system of the data (local, HDFS, object store), through Hadoop; all-or-nothing output."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from widedeep.errors import InputError
+from widedeep.schema import MANIFEST
+
+
+class Files:
+    """Small file operations that work wherever Spark can read and write."""
+
+    def __init__(self, spark: SparkSession):
+        self._jvm: Any = spark.sparkContext._jvm
+        self._conf = spark.sparkContext._jsc.hadoopConfiguration()  # pyright: ignore[reportOptionalMemberAccess]
+
+    def _path(self, name: str) -> Any:
+        return self._jvm.org.apache.hadoop.fs.Path(name)
+
+    def _system(self, name: str) -> Any:
+        return self._path(name).getFileSystem(self._conf)
+
+    def absolute(self, name: str) -> str:
+        """The path with its scheme, as Spark itself resolves it (`file:/…`, `hdfs://…`)."""
+        return self._system(name).makeQualified(self._path(name)).toString()
+
+    def exists(self, name: str) -> bool:
+        """Whether a file or directory is there."""
+        return self._system(name).exists(self._path(name))
+
+    def list(self, name: str) -> list[tuple[str, int, int]]:
+        """(name, bytes, modification time in ms) of a directory's entries, or of the one file; sorted."""
+        entries = self._system(name).listStatus(self._path(name))
+        return sorted((e.getPath().getName(), e.getLen(), e.getModificationTime()) for e in entries)
+
+    def delete(self, name: str) -> None:
+        """Remove a file or a whole directory, if it is there."""
+        self._system(name).delete(self._path(name), True)
+
+    def make_directory(self, name: str) -> None:
+        """Create a directory and its parents."""
+        self._system(name).mkdirs(self._path(name))
+
+    def rename(self, old: str, new: str) -> None:
+        """Move a file or directory; OSError if the file system refuses."""
+        if not self._system(old).rename(self._path(old), self._path(new)):
+            raise OSError(f"could not rename {old} to {new}")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a small UTF-8 file as a whole: readers see the old one or the new one."""
+        draft = f"{name}.draft"
+        with self._open_output(draft) as stream:
+            stream.write(bytearray(text.encode("utf-8")))
+        self.delete(name)
+        self.rename(draft, name)
+
+    def read_text(self, name: str) -> str:
+        """Read a small UTF-8 file."""
+        stream = self._system(name).open(self._path(name))
+        try:
+            return bytes(stream.readAllBytes()).decode("utf-8")
+        finally:
+            stream.close()
+
+    def first_line(self, name: str, limit: int = 1 << 20) -> str:
+        """The first line of a text file, without its end and without a byte order mark."""
+        stream = self._system(name).open(self._path(name))
+        try:
+            head = bytes(stream.readNBytes(limit))
+        finally:
+            stream.close()
+        return head.split(b"\n", 1)[0].rstrip(b"\r").decode("utf-8-sig", errors="replace")
+
+    def concatenate(self, parts: list[str], target: str) -> None:
+        """Join files, in order, into `target`; the bytes stay in the JVM."""
+        with self._open_output(target) as output:
+            for part in parts:
+                stream = self._system(part).open(self._path(part))
+                self._jvm.org.apache.hadoop.io.IOUtils.copyBytes(stream, output, 1 << 20, False)
+                stream.close()
+
+    @contextmanager
+    def _open_output(self, name: str) -> Iterator[Any]:
+        stream = self._system(name).create(self._path(name), True)
+        try:
+            yield stream
+        finally:
+            stream.close()
+
+
+def _beside(output: str, suffix: str) -> str:
+    """A hidden sibling of `output`, on the same file system, so that a rename is enough."""
+    parent, _, name = output.rstrip("/").rpartition("/")
+    return f"{parent}/.{name}.{suffix}" if parent or output.startswith("/") else f".{name}.{suffix}"
+
+
+def staging_of(output: str) -> str:
+    """Where the output of a job stands until it is whole."""
+    return _beside(output, "staging")
+
+
+def check_replaceable(files: Files, output: str) -> None:
+    """Refuse to write over a directory that no job of ours has written.
+
+    Also puts back the former output if a crash hit between the two renames of `commit`.
+
+    Raises:
+        InputError: `output` has content but no manifest.
+
+    """
+    former = _beside(output, "former")
+    if files.exists(former) and not files.exists(f"{output}/{MANIFEST}"):
+        files.delete(output)
+        files.rename(former, output)
+    if files.exists(output) and files.list(output) and not files.exists(f"{output}/{MANIFEST}"):
+        raise InputError(
+            f"output {output} holds files but no {MANIFEST}, so it is not ours to replace: "
+            "choose another --output or empty it"
+        )
+
+
+def commit(files: Files, staging: str, output: str, manifest: str) -> None:
+    """Put a finished staging directory in the place of `output`; the manifest is written last."""
+    former = _beside(output, "former")
+    files.delete(former)
+    if files.exists(output):
+        files.rename(output, former)
+    elif "/" in output.rstrip("/"):
+        files.make_directory(output.rstrip("/").rpartition("/")[0] or "/")
+    files.rename(staging, output)
+    files.write_text(f"{output}/{MANIFEST}", manifest)
+    files.delete(former)

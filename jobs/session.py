@@ -1,0 +1,58 @@
+"""The one place a SparkSession is built."""
+
+import hashlib
+import os
+import sys
+import tempfile
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+from pyspark import SparkConf
+from pyspark.sql import SparkSession
+
+ROOT = Path(__file__).resolve().parent.parent
+SHIPPED = ("jobs", "widedeep")
+
+# Only defaults: what spark-submit was told (--master, --conf, spark-defaults.conf) always wins.
+DEFAULTS = {
+    "spark.log.level": "WARN",
+    "spark.ui.showConsoleProgress": "true",
+    "spark.sql.session.timeZone": "UTC",
+    "spark.sql.execution.arrow.pyspark.enabled": "true",
+    "spark.sql.parquet.compression.codec": "zstd",
+    # 64 MB of plan-size estimate lets the vocabularies (a few MB each) travel by broadcast.
+    "spark.sql.autoBroadcastJoinThreshold": "64m",
+    "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
+}
+
+
+def build_session(name: str, extra: Mapping[str, str] | None = None) -> SparkSession:
+    """Start (or take up) the SparkSession of a job and make its executors able to import us.
+
+    Args:
+        name: shown in the Spark UI.
+        extra: further defaults of this job; like all defaults, they yield to spark-submit's.
+
+    """
+    # Workers otherwise start whatever `python3` the PATH holds, which need not be this one.
+    os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    conf = SparkConf()
+    for key, value in {**DEFAULTS, **(extra or {})}.items():
+        conf.setIfMissing(key, value)
+    conf.setIfMissing("spark.app.name", name)
+    spark = SparkSession.builder.config(conf=conf).getOrCreate()
+    if not spark.sparkContext.master.startswith("local"):
+        spark.sparkContext.addPyFile(zip_package())
+    return spark
+
+
+def zip_package() -> str:
+    """Zip our own packages for the executors, which have no checkout; return the file's path."""
+    sources = sorted(path for package in SHIPPED for path in (ROOT / package).rglob("*.py"))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+    target = Path(tempfile.mkdtemp(prefix="widedeep-")) / f"widedeep-{digest}.zip"
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for path in sources:
+            archive.write(path, path.relative_to(ROOT))
+    return str(target)

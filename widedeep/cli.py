@@ -1,0 +1,142 @@
+"""What every command shares: config files and flags, logging, exit codes.
+
+pydantic-settings merges the three layers (class defaults < TOML file < flags) and validates the
+result once, so that every mistake is reported together with the place it was made in.
+"""
+
+import argparse
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from rich.console import Console
+from rich.logging import RichHandler
+
+from widedeep.errors import InputError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+
+# Progress and logs go to stderr, results to stdout: `command | less` and `command > file` both work.
+stderr = Console(stderr=True)
+stdout = Console()
+log = logging.getLogger("widedeep")
+
+
+class CommandConfig(BaseSettings):
+    """Base of the commands' configs: frozen, no unknown keys, filled from TOML and flags only."""
+
+    model_config = SettingsConfigDict(
+        extra="forbid",
+        frozen=True,
+        protected_namespaces=(),
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+        cli_enforce_required=False,
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Leave the environment out: a stray variable called SEED must not change a result."""
+        return (init_settings,)
+
+
+C = TypeVar("C", bound=CommandConfig)
+
+
+def load_config(cls: type[C], argv: Sequence[str], prog: str, default_file: Path | None = None) -> C:
+    """Build a `cls` from its defaults, then `--config FILE.toml`, then the other flags.
+
+    Args:
+        cls: the command's config.
+        argv: the arguments after the program's name.
+        prog: the program's name, for `--help`.
+        default_file: the TOML read when `--config` is not given and the file exists.
+
+    Raises:
+        InputError: naming every unknown key, wrong type and impossible value, each with the file
+            or flag it came from.
+
+    """
+    pre = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    pre.add_argument("--config", type=Path)
+    known, rest = pre.parse_known_args(argv)
+    file = known.config or (default_file if default_file and default_file.exists() else None)
+    values = read_toml(file) if file else {}
+    extra = f"--config FILE.toml reads settings from a file first; flags override it. Default: {default_file or 'none'}"
+    bound = type(cls.__name__, (cls,), {"__doc__": f"{cls.__doc__}\n\n{extra}", "__module__": cls.__module__})
+    bound.model_config = {**cls.model_config, "cli_prog_name": prog}
+    try:
+        return cls.model_validate(bound(_cli_parse_args=list(rest), **values).model_dump())
+    except ValidationError as error:
+        raise InputError(_explain(error, values, file)) from None
+
+
+def read_toml(file: Path) -> dict[str, Any]:
+    """Read a TOML file; an unreadable or malformed one raises InputError with its name."""
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"config file {file} does not exist: give the path of a TOML file to --config") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InputError(f"config file {file} cannot be read as TOML: {error}") from None
+
+
+def _explain(error: ValidationError, values: dict[str, Any], file: Path | None) -> str:
+    """One line per mistake: where it was made, the field, what is wrong, the value."""
+    lines = []
+    for mistake in error.errors():
+        path = tuple(str(part) for part in mistake["loc"])
+        where = str(file) if file and _in_file(values, path, mistake["input"]) else "flags"
+        value = "" if mistake["type"] == "missing" else f" (got {mistake['input']!r})"
+        message = "unknown key" if mistake["type"] == "extra_forbidden" else mistake["msg"]
+        lines.append(f"  {where}: {'.'.join(path) or 'settings'}: {message}{value}")
+    return f"{len(lines)} mistake(s) in the settings; see --help for what is allowed:\n" + "\n".join(lines)
+
+
+def _in_file(values: Any, path: tuple[str, ...], got: Any) -> bool:
+    """Whether the rejected value is the one that the TOML file holds at `path`."""
+    for part in path:
+        if not isinstance(values, dict) or part not in values:
+            return False
+        values = values[part]
+    return values == got
+
+
+def run_command(main: Callable[[Sequence[str]], None]) -> None:
+    """Run `main` on the command line's arguments and leave with the documented exit code."""
+    setup_logging()
+    try:
+        main(sys.argv[1:])
+    except InputError as error:
+        stderr.print(f"error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+        sys.exit(EXIT_USAGE)
+    except KeyboardInterrupt:
+        stderr.print("interrupted", style="bold red")
+        sys.exit(EXIT_FAILED)
+    except Exception:
+        log.exception("failed")
+        sys.exit(EXIT_FAILED)
+
+
+def setup_logging() -> None:
+    """Send the project's log to stderr, once."""
+    if log.handlers:
+        return
+    handler = RichHandler(console=stderr, show_path=False, markup=False, log_time_format="%H:%M:%S")
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    log.propagate = False

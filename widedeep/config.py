@@ -1,0 +1,226 @@
+"""The settings of every command. TOML files hold them, flags override them, these are the defaults.
+
+All models are frozen and refuse unknown keys. `widedeep.cli.load_config` fills them.
+"""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from widedeep.cli import CommandConfig
+from widedeep.schema import LEAKY_COLUMNS, SPLITS
+
+
+def _whole_number(value: object) -> object:
+    """Let whole numbers be written as people write large ones: 24.3e6."""
+    try:
+        if isinstance(value, str | float) and float(value).is_integer():
+            return int(float(value))
+    except ValueError:
+        pass
+    return value
+
+
+def _comma_separated(value: object) -> object:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+def _none(value: object) -> object:
+    """TOML has no null: `none` says it there and on the command line."""
+    return None if value == "none" else value
+
+
+Count = Annotated[int, BeforeValidator(_whole_number)]
+MaybeCount = Annotated[Count | None, BeforeValidator(_none)]
+MaybeFloat = Annotated[float | None, BeforeValidator(_none)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+SplitName = Literal["train", "valid", "test"]
+
+
+class Section(BaseModel):
+    """A table of a TOML file, such as `[model]`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+# --- synthesize --------------------------------------------------------------------------------
+
+
+class SynthesizeConfig(CommandConfig):
+    """Write a dump in the schema of MyAnimeList 2023, of any size, with a known answer planted in it."""
+
+    output: str = Field("data/raw", description="directory (or Hadoop URL) of the dump")
+    ratings: Count = Field(24_325_191, gt=0, description="rows of users-score-2023.csv; 24.3e6 is understood")
+    seed: int = Field(2023, ge=0, description="the same seed and sizes give the same bytes, whatever the parallelism")
+    users: MaybeCount = Field(None, gt=0, description="all users, raters or not; default: the dump's proportion")
+    anime: MaybeCount = Field(None, gt=1, description="all anime; default: grows with the root of --ratings")
+    noise: float = Field(0.75, gt=0, description="sd of the noise beside a taste signal of sd 1")
+    bad_rows: Share = Field(0.0, description="share of further, broken rows in the ratings file, to try quarantine")
+
+
+# --- prepare -----------------------------------------------------------------------------------
+
+
+class SplitConfig(Section):
+    """How ratings are divided; every rule is a hash of (user, anime, seed)."""
+
+    kind: Literal["random", "per_user", "stratified", "cold_item", "cold_user"] = Field(
+        "random", description="random: by rating; per_user: shares of each user's; cold_*: whole users or anime"
+    )
+    train: Share = Field(0.8, description="share of the ratings (users, anime for cold_*) trained on")
+    valid: Share = Field(0.1, description="share used to choose settings and to stop early")
+    test: Share = Field(0.1, description="share used once, for the reported figures")
+    sample: float = Field(1.0, gt=0, le=1, description="keep only this share of the ratings (of each stratum)")
+    strata: tuple[str, ...] = Field(
+        ("type", "gender"), description="category columns whose combinations `stratified` keeps in proportion"
+    )
+
+    @model_validator(mode="after")
+    def _whole(self) -> "SplitConfig":
+        if abs(self.train + self.valid + self.test - 1.0) > 1e-9:
+            raise ValueError(f"train + valid + test must be 1, not {self.train + self.valid + self.test:g}")
+        if self.train == 0:
+            raise ValueError("train must be above 0: nothing could be learnt")
+        return self
+
+
+class FeatureConfig(Section):
+    """How columns become numbers. All values are fitted on the training split."""
+
+    impute: Literal["mean", "median"] = Field("median", description="what replaces a missing number")
+    scale: Literal["standard", "minmax"] = Field("minmax", description="standard: mean 0, sd 1; minmax: 0 to 1")
+    locations: Count = Field(50, ge=0, description="keep this many locations as categories, the rest is `other`")
+    min_count: Count = Field(1, ge=1, description="a genre, producer, … below this many anime counts as unknown")
+    prior_ratings: float = Field(
+        10.0, ge=0, description="damped mean: an anime's score starts from the global mean with this many votes"
+    )
+    rank_min_ratings: Count = Field(5, ge=1, description="anime with fewer training ratings get an imputed rank")
+    leaky_columns: tuple[str, ...] = Field(
+        (), description=f"columns of the dump that contain test ratings, to be used all the same: {LEAKY_COLUMNS}"
+    )
+
+    @model_validator(mode="after")
+    def _known_leaks(self) -> "FeatureConfig":
+        unknown = sorted(set(self.leaky_columns) - set(LEAKY_COLUMNS))
+        if unknown:
+            raise ValueError(f"leaky_columns: {unknown} not among {list(LEAKY_COLUMNS)}")
+        return self
+
+
+class PrepareConfig(CommandConfig):
+    """Turn a raw CSV dump into validated, encoded, equally sized Parquet shards and feature tables."""
+
+    input: str = Field("data/raw", description="directory of the dump's three CSV files")
+    output: str = Field("data/prepared", description="directory to write; replaced only when all is done")
+    ratings_file: str = Field("users-score-2023.csv", description="ratings, a file or a directory of parts")
+    users_file: str = Field("users-details-2023.csv", description="users")
+    anime_file: str = Field("anime-dataset-2023.csv", description="anime")
+    seed: int = Field(0, ge=0, description="of the split and of the order of the shards")
+    ranks: Count = Field(1, ge=1, description="training ranks the shards must be dealt to equally")
+    shards: MaybeCount = Field(
+        None, ge=1, description="files of the training split, a multiple of --ranks; default: by size"
+    )
+    max_bad_share: Share = Field(0.01, description="stop if more than this share of a file's rows is bad")
+    split: SplitConfig = SplitConfig()
+    features: FeatureConfig = FeatureConfig()
+
+    @model_validator(mode="after")
+    def _shards_per_rank(self) -> "PrepareConfig":
+        if self.shards is not None and self.shards % self.ranks:
+            raise ValueError(f"shards ({self.shards}) must be a multiple of ranks ({self.ranks})")
+        return self
+
+
+# --- train -------------------------------------------------------------------------------------
+
+
+class ModelConfig(Section):
+    """The architecture; see widedeep/models."""
+
+    name: Literal["wide_deep"] = Field("wide_deep", description="a name in widedeep.models.REGISTRY")
+    embedding_dim: Count = Field(32, ge=1, description="width of the user and of the item embedding")
+    hidden: tuple[int, ...] = Field((128, 64), description="widths of the hidden layers")
+    wide_numeric: tuple[str, ...] = Field(
+        ("score", "popularity", "rank"), description="scaled item columns of the wide part"
+    )
+    wide_multi_hot: tuple[str, ...] = Field(("genres",), description="multi-hot item columns of the wide part")
+    batch_norm: bool = Field(False, description="normalise before each ReLU")
+    dropout: float = Field(0.0, ge=0, lt=1, description="share of hidden units dropped while training")
+    embedding_dropout: float = Field(0.0, ge=0, lt=1, description="share of embedding coordinates dropped")
+    embedding_sd: float = Field(0.05, gt=0, description="sd of the embeddings' initial values")
+
+    @model_validator(mode="after")
+    def _positive_widths(self) -> "ModelConfig":
+        if not self.hidden or min(self.hidden) < 1:
+            raise ValueError(f"hidden must name at least one width, each above 0, not {list(self.hidden)}")
+        return self
+
+
+class OptimConfig(Section):
+    """How weights move."""
+
+    name: Literal["adam", "adamw", "sgd", "adagrad"] = Field("adam", description="the update rule")
+    lr: float = Field(1e-3, gt=0, description="peak learning rate")
+    weight_decay: float = Field(0.0, ge=0, description="of the dense layers")
+    embedding_decay: float = Field(0.0, ge=0, description="of the embeddings of the users and items in a batch")
+    schedule: Literal["constant", "cosine", "linear"] = Field("constant", description="of the learning rate")
+    warmup: Share = Field(0.0, description="share of all steps over which the rate rises from 0")
+    clip_norm: MaybeFloat = Field(None, gt=0, description="largest norm of the gradient of the dense layers")
+
+
+class LoaderConfig(Section):
+    """How ratings reach the trainer."""
+
+    mode: Literal["auto", "resident", "stream"] = Field(
+        "auto", description="resident: ratings in memory; stream: flat memory, whatever the size"
+    )
+    resident_limit: Count = Field(
+        200_000_000, ge=0, description="auto streams when the training split has more ratings than this"
+    )
+    shuffle_buffer: Count = Field(1 << 20, ge=1, description="rows a streaming rank shuffles over")
+    verify: bool = Field(True, description="check each shard's digest before the first epoch")
+
+
+class TrainConfig(CommandConfig):
+    """Train a model on prepared ratings; one process, or many under torchrun."""
+
+    data: Path = Field(Path("data/prepared"), description="directory written by jobs/prepare.py")
+    run: Path = Field(Path("runs/wide_deep"), description="directory of checkpoints, metrics and the model")
+    resume: str = Field(
+        "auto", description="auto: go on from the newest checkpoint; never: start anew; or a checkpoint's path"
+    )
+    seed: int = Field(0, ge=0, description="of initial weights, order of samples and dropout")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA where there is one")
+    epochs: Count = Field(20, ge=1, description="the most passes over the training split")
+    batch_size: Count = Field(1024, ge=1, description="ratings a step, over all ranks together")
+    eval_batch_size: Count = Field(65_536, ge=1, description="ratings a step in evaluation, on each rank")
+    patience: MaybeCount = Field(
+        2, ge=1, description="stop after this many epochs without a better valid RMSE; none: never"
+    )
+    checkpoint_seconds: float = Field(300.0, gt=0, description="between checkpoints within an epoch")
+    keep_checkpoints: Count = Field(2, ge=1, description="newest checkpoints kept")
+    ranking_users: Count = Field(2000, ge=0, description="test users whose ranking metrics are measured; 0: none")
+    model: ModelConfig = ModelConfig()
+    optim: OptimConfig = OptimConfig()
+    loader: LoaderConfig = LoaderConfig()
+
+
+# --- score -------------------------------------------------------------------------------------
+
+
+class ScoreConfig(CommandConfig):
+    """Score every anime for every user and write the top-N as Parquet."""
+
+    data: str = Field("data/prepared", description="directory written by jobs/prepare.py")
+    run: str = Field("runs/wide_deep", description="directory written by widedeep/train.py")
+    output: str = Field("data/recommendations", description="directory to write; replaced only when all is done")
+    top_n: Count = Field(10, ge=1, description="anime for each user")
+    exclude: Annotated[tuple[SplitName, ...], BeforeValidator(_comma_separated)] = Field(
+        SPLITS, description="splits whose rated anime are left out; train,valid to evaluate on test"
+    )
+    cold_users: Literal["popular", "model"] = Field(
+        "popular", description="what users without training ratings get: the most rated anime, or the model's best"
+    )
+    sample_users: MaybeCount = Field(None, ge=1, description="score this many users, drawn by a hash; default: all")
+    users_per_file: Count = Field(16_384, ge=1, description="users of one output file, and of one Spark task")

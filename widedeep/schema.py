@@ -1,0 +1,130 @@
+"""What the stages agree on: columns, dtypes and the manifest of a prepared directory.
+
+A rating row is 12 bytes, `user:int32, item:int32, rating:float32`. `user` and `item` are positions
+in the feature tables `users/` and `items/`, which map them back to `user_id` and `anime_id`.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from widedeep.errors import InputError
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+
+SPLITS = ("train", "valid", "test")
+MIN_RATING, MAX_RATING = 1, 10
+
+# Columns of the dump computed from ratings, those of the test split included.
+LEAKS = {"anime": ("Score", "Rank", "Scored By"), "users": ("Mean Score",)}
+LEAKY_COLUMNS = tuple(column for columns in LEAKS.values() for column in columns)
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataFile(_Record):
+    """A Parquet file of the prepared directory."""
+
+    path: str  # relative to the prepared directory, "/" between its parts
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class Column(_Record):
+    """A column of a feature table.
+
+    kind: `key` (identifiers, titles), `statistic` (raw counts and means of the training split),
+    `numeric` (imputed and scaled float32), `indicator` (1 where the number was missing, else 0),
+    `category` (int32 position in a vocabulary), `multi_hot` (sorted int32 positions, a list).
+    """
+
+    name: str
+    kind: Literal["key", "statistic", "numeric", "indicator", "category", "multi_hot"]
+    source: str | None = None  # column of the dump it comes from; None: computed by us
+
+
+class Numeric(_Record):
+    """Fitted values of a numeric column: stored = ((value or fill) - center) / scale."""
+
+    impute: str
+    fill: float
+    scaler: str
+    center: float
+    scale: float
+    missing: int
+    unparsed: int
+
+
+class Table(_Record):
+    """A feature table and all that was fitted for it."""
+
+    files: tuple[DataFile, ...]
+    rows: int
+    columns: tuple[Column, ...]
+    numeric: dict[str, Numeric]
+    vocabularies: dict[str, tuple[str, ...]]  # column -> values; their position is the code
+
+    def of_kind(self, kind: str) -> tuple[str, ...]:
+        """Names of the columns of one kind."""
+        return tuple(column.name for column in self.columns if column.kind == kind)
+
+
+class Ratings(_Record):
+    """What of the ratings was read, refused and kept, and where it is."""
+
+    read: int
+    quarantined: dict[str, int]  # reason -> rows
+    not_sampled: int
+    train_mean: float
+    shards: dict[str, tuple[DataFile, ...]]  # split -> files, each of one row group
+
+    def rows(self, split: str) -> int:
+        """Number of ratings in a split."""
+        return sum(shard.rows for shard in self.shards[split])
+
+
+class Manifest(_Record):
+    """`manifest.json`: written last, so a directory with one is whole."""
+
+    format_version: int = FORMAT_VERSION
+    config: dict[str, Any]
+    inputs: dict[str, dict[str, Any]]
+    ratings: Ratings
+    users: Table
+    items: Table
+    rank_regression: dict[str, float]  # rank = slope * popularity + intercept
+    quarantined: dict[str, dict[str, int]]  # file -> reason -> rows, of the users and the anime
+    leaks: dict[str, dict[str, Any]]  # column of the dump -> why it leaks and whether it was used
+    digest: str  # sha256 over the digests of all files: names this very data
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """Read and check the manifest of a prepared directory.
+
+    Raises:
+        InputError: there is none (the directory was never committed), or it is not readable as one.
+
+    """
+    file = Path(directory) / MANIFEST
+    try:
+        manifest = Manifest.model_validate_json(file.read_bytes())
+    except FileNotFoundError:
+        raise InputError(
+            f"{directory} holds no {MANIFEST}: it was not prepared, or not to the end; "
+            f"run: spark-submit jobs/prepare.py --output {directory}"
+        ) from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{file}: {field or 'content'}: {first['msg']}; run jobs/prepare.py again") from None
+    if manifest.format_version != FORMAT_VERSION:
+        raise InputError(
+            f"{file}: format_version is {manifest.format_version}, this release reads {FORMAT_VERSION}; "
+            "run jobs/prepare.py again"
+        )
+    return manifest
