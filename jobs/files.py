@@ -31,7 +31,7 @@ class Files:
         """Whether a file or directory is there."""
         return self._system(name).exists(self._path(name))
 
-    def list(self, name: str) -> list[tuple[str, int, int]]:
+    def entries(self, name: str) -> list[tuple[str, int, int]]:
         """(name, bytes, modification time in ms) of a directory's entries, or of the one file; sorted."""
         entries = self._system(name).listStatus(self._path(name))
         return sorted((e.getPath().getName(), e.getLen(), e.getModificationTime()) for e in entries)
@@ -115,7 +115,7 @@ def check_replaceable(files: Files, output: str) -> None:
     if files.exists(former) and not files.exists(f"{output}/{MANIFEST}"):
         files.delete(output)
         files.rename(former, output)
-    if files.exists(output) and files.list(output) and not files.exists(f"{output}/{MANIFEST}"):
+    if files.exists(output) and files.entries(output) and not files.exists(f"{output}/{MANIFEST}"):
         raise InputError(
             f"output {output} holds files but no {MANIFEST}, so it is not ours to replace: "
             "choose another --output or empty it"

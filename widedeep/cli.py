@@ -27,7 +27,7 @@ EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
 # Progress and logs go to stderr, results to stdout: `command | less` and `command > file` both work.
 stderr = Console(stderr=True)
-stdout = Console()
+stdout = Console(soft_wrap=True)
 log = logging.getLogger("widedeep")
 
 
@@ -135,8 +135,12 @@ def setup_logging() -> None:
     """Send the project's log to stderr, once."""
     if log.handlers:
         return
-    handler = RichHandler(console=stderr, show_path=False, markup=False, log_time_format="%H:%M:%S")
-    handler.setFormatter(logging.Formatter("%(message)s"))
+    if stderr.is_terminal:
+        handler: logging.Handler = RichHandler(console=stderr, show_path=False, log_time_format="%H:%M:%S")
+        handler.setFormatter(logging.Formatter("%(message)s"))
+    else:  # a log file wants no wrapped columns
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     log.propagate = False

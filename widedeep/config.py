@@ -50,13 +50,19 @@ class Section(BaseModel):
 class SynthesizeConfig(CommandConfig):
     """Write a dump in the schema of MyAnimeList 2023, of any size, with a known answer planted in it."""
 
-    output: str = Field("data/raw", description="directory (or Hadoop URL) of the dump")
-    ratings: Count = Field(24_325_191, gt=0, description="rows of users-score-2023.csv; 24.3e6 is understood")
-    seed: int = Field(2023, ge=0, description="the same seed and sizes give the same bytes, whatever the parallelism")
-    users: MaybeCount = Field(None, gt=0, description="all users, raters or not; default: the dump's proportion")
-    anime: MaybeCount = Field(None, gt=1, description="all anime; default: grows with the root of --ratings")
-    noise: float = Field(0.75, gt=0, description="sd of the noise beside a taste signal of sd 1")
-    bad_rows: Share = Field(0.0, description="share of further, broken rows in the ratings file, to try quarantine")
+    output: str = Field(default="data/raw", description="directory (or Hadoop URL) of the dump")
+    ratings: Count = Field(default=24_325_191, gt=0, description="rows of users-score-2023.csv; 24.3e6 is understood")
+    seed: int = Field(
+        default=2023, ge=0, description="the same seed and sizes give the same bytes, whatever the parallelism"
+    )
+    users: MaybeCount = Field(
+        default=None, gt=0, description="all users, raters or not; default: the dump's proportion"
+    )
+    anime: MaybeCount = Field(default=None, gt=1, description="all anime; default: grows with the root of --ratings")
+    noise: float = Field(default=0.75, gt=0, description="sd of the noise beside a taste signal of sd 1")
+    bad_rows: Share = Field(
+        default=0.0, description="share of further, broken rows in the ratings file, to try quarantine"
+    )
 
 
 # --- prepare -----------------------------------------------------------------------------------
@@ -66,14 +72,14 @@ class SplitConfig(Section):
     """How ratings are divided; every rule is a hash of (user, anime, seed)."""
 
     kind: Literal["random", "per_user", "stratified", "cold_item", "cold_user"] = Field(
-        "random", description="random: by rating; per_user: shares of each user's; cold_*: whole users or anime"
+        default="random", description="random: by rating; per_user: shares of each user's; cold_*: whole users or anime"
     )
-    train: Share = Field(0.8, description="share of the ratings (users, anime for cold_*) trained on")
-    valid: Share = Field(0.1, description="share used to choose settings and to stop early")
-    test: Share = Field(0.1, description="share used once, for the reported figures")
-    sample: float = Field(1.0, gt=0, le=1, description="keep only this share of the ratings (of each stratum)")
+    train: Share = Field(default=0.8, description="share of the ratings (users, anime for cold_*) trained on")
+    valid: Share = Field(default=0.1, description="share used to choose settings and to stop early")
+    test: Share = Field(default=0.1, description="share used once, for the reported figures")
+    sample: float = Field(default=1.0, gt=0, le=1, description="keep only this share of the ratings (of each stratum)")
     strata: tuple[str, ...] = Field(
-        ("type", "gender"), description="category columns whose combinations `stratified` keeps in proportion"
+        default=("type", "gender"), description="category columns whose combinations `stratified` keeps in proportion"
     )
 
     @model_validator(mode="after")
@@ -88,16 +94,23 @@ class SplitConfig(Section):
 class FeatureConfig(Section):
     """How columns become numbers. All values are fitted on the training split."""
 
-    impute: Literal["mean", "median"] = Field("median", description="what replaces a missing number")
-    scale: Literal["standard", "minmax"] = Field("minmax", description="standard: mean 0, sd 1; minmax: 0 to 1")
-    locations: Count = Field(50, ge=0, description="keep this many locations as categories, the rest is `other`")
-    min_count: Count = Field(1, ge=1, description="a genre, producer, … below this many anime counts as unknown")
-    prior_ratings: float = Field(
-        10.0, ge=0, description="damped mean: an anime's score starts from the global mean with this many votes"
+    impute: Literal["mean", "median"] = Field(default="median", description="what replaces a missing number")
+    scale: Literal["standard", "minmax"] = Field(default="minmax", description="standard: mean 0, sd 1; minmax: 0 to 1")
+    locations: Count = Field(
+        default=50, ge=0, description="keep this many locations as categories, the rest is `other`"
     )
-    rank_min_ratings: Count = Field(5, ge=1, description="anime with fewer training ratings get an imputed rank")
+    min_count: Count = Field(
+        default=1, ge=1, description="a genre, producer, … below this many anime counts as unknown"
+    )
+    prior_ratings: float = Field(
+        default=10.0, ge=0, description="damped mean: an anime's score starts from the global mean with this many votes"
+    )
+    rank_min_ratings: Count = Field(
+        default=5, ge=1, description="anime with fewer training ratings get an imputed rank"
+    )
     leaky_columns: tuple[str, ...] = Field(
-        (), description=f"columns of the dump that contain test ratings, to be used all the same: {LEAKY_COLUMNS}"
+        default=(),
+        description=f"columns of the dump that contain test ratings, to be used all the same: {LEAKY_COLUMNS}",
     )
 
     @model_validator(mode="after")
@@ -111,17 +124,17 @@ class FeatureConfig(Section):
 class PrepareConfig(CommandConfig):
     """Turn a raw CSV dump into validated, encoded, equally sized Parquet shards and feature tables."""
 
-    input: str = Field("data/raw", description="directory of the dump's three CSV files")
-    output: str = Field("data/prepared", description="directory to write; replaced only when all is done")
-    ratings_file: str = Field("users-score-2023.csv", description="ratings, a file or a directory of parts")
-    users_file: str = Field("users-details-2023.csv", description="users")
-    anime_file: str = Field("anime-dataset-2023.csv", description="anime")
-    seed: int = Field(0, ge=0, description="of the split and of the order of the shards")
-    ranks: Count = Field(1, ge=1, description="training ranks the shards must be dealt to equally")
+    input: str = Field(default="data/raw", description="directory of the dump's three CSV files")
+    output: str = Field(default="data/prepared", description="directory to write; replaced only when all is done")
+    ratings_file: str = Field(default="users-score-2023.csv", description="ratings, a file or a directory of parts")
+    users_file: str = Field(default="users-details-2023.csv", description="users")
+    anime_file: str = Field(default="anime-dataset-2023.csv", description="anime")
+    seed: int = Field(default=0, ge=0, description="of the split and of the order of the shards")
+    ranks: Count = Field(default=1, ge=1, description="training ranks the shards must be dealt to equally")
     shards: MaybeCount = Field(
-        None, ge=1, description="files of the training split, a multiple of --ranks; default: by size"
+        default=None, ge=1, description="files of the training split, a multiple of --ranks; default: by size"
     )
-    max_bad_share: Share = Field(0.01, description="stop if more than this share of a file's rows is bad")
+    max_bad_share: Share = Field(default=0.01, description="stop if more than this share of a file's rows is bad")
     split: SplitConfig = SplitConfig()
     features: FeatureConfig = FeatureConfig()
 
@@ -138,17 +151,17 @@ class PrepareConfig(CommandConfig):
 class ModelConfig(Section):
     """The architecture; see widedeep/models."""
 
-    name: Literal["wide_deep"] = Field("wide_deep", description="a name in widedeep.models.REGISTRY")
-    embedding_dim: Count = Field(32, ge=1, description="width of the user and of the item embedding")
-    hidden: tuple[int, ...] = Field((128, 64), description="widths of the hidden layers")
+    name: Literal["wide_deep"] = Field(default="wide_deep", description="a name in widedeep.models.REGISTRY")
+    embedding_dim: Count = Field(default=32, ge=1, description="width of the user and of the item embedding")
+    hidden: tuple[int, ...] = Field(default=(128, 64), description="widths of the hidden layers")
     wide_numeric: tuple[str, ...] = Field(
-        ("score", "popularity", "rank"), description="scaled item columns of the wide part"
+        default=("score", "popularity", "rank"), description="scaled item columns of the wide part"
     )
-    wide_multi_hot: tuple[str, ...] = Field(("genres",), description="multi-hot item columns of the wide part")
-    batch_norm: bool = Field(False, description="normalise before each ReLU")
-    dropout: float = Field(0.0, ge=0, lt=1, description="share of hidden units dropped while training")
-    embedding_dropout: float = Field(0.0, ge=0, lt=1, description="share of embedding coordinates dropped")
-    embedding_sd: float = Field(0.05, gt=0, description="sd of the embeddings' initial values")
+    wide_multi_hot: tuple[str, ...] = Field(default=("genres",), description="multi-hot item columns of the wide part")
+    batch_norm: bool = Field(default=False, description="normalise before each ReLU")
+    dropout: float = Field(default=0.0, ge=0, lt=1, description="share of hidden units dropped while training")
+    embedding_dropout: float = Field(default=0.0, ge=0, lt=1, description="share of embedding coordinates dropped")
+    embedding_sd: float = Field(default=0.05, gt=0, description="sd of the embeddings' initial values")
 
     @model_validator(mode="after")
     def _positive_widths(self) -> "ModelConfig":
@@ -160,47 +173,49 @@ class ModelConfig(Section):
 class OptimConfig(Section):
     """How weights move."""
 
-    name: Literal["adam", "adamw", "sgd", "adagrad"] = Field("adam", description="the update rule")
-    lr: float = Field(1e-3, gt=0, description="peak learning rate")
-    weight_decay: float = Field(0.0, ge=0, description="of the dense layers")
-    embedding_decay: float = Field(0.0, ge=0, description="of the embeddings of the users and items in a batch")
-    schedule: Literal["constant", "cosine", "linear"] = Field("constant", description="of the learning rate")
-    warmup: Share = Field(0.0, description="share of all steps over which the rate rises from 0")
-    clip_norm: MaybeFloat = Field(None, gt=0, description="largest norm of the gradient of the dense layers")
+    name: Literal["adam", "adamw", "sgd", "adagrad"] = Field(default="adam", description="the update rule")
+    lr: float = Field(default=1e-3, gt=0, description="peak learning rate")
+    weight_decay: float = Field(default=0.0, ge=0, description="of the dense layers")
+    embedding_decay: float = Field(default=0.0, ge=0, description="of the embeddings of the users and items in a batch")
+    schedule: Literal["constant", "cosine", "linear"] = Field(default="constant", description="of the learning rate")
+    warmup: Share = Field(default=0.0, description="share of all steps over which the rate rises from 0")
+    clip_norm: MaybeFloat = Field(default=None, gt=0, description="largest norm of the gradient of the dense layers")
 
 
 class LoaderConfig(Section):
     """How ratings reach the trainer."""
 
     mode: Literal["auto", "resident", "stream"] = Field(
-        "auto", description="resident: ratings in memory; stream: flat memory, whatever the size"
+        default="auto", description="resident: ratings in memory; stream: flat memory, whatever the size"
     )
     resident_limit: Count = Field(
-        200_000_000, ge=0, description="auto streams when the training split has more ratings than this"
+        default=200_000_000, ge=0, description="auto streams when the training split has more ratings than this"
     )
-    shuffle_buffer: Count = Field(1 << 20, ge=1, description="rows a streaming rank shuffles over")
-    verify: bool = Field(True, description="check each shard's digest before the first epoch")
+    shuffle_buffer: Count = Field(default=1 << 20, ge=1, description="rows a streaming rank shuffles over")
+    verify: bool = Field(default=True, description="check each shard's digest before the first epoch")
 
 
 class TrainConfig(CommandConfig):
     """Train a model on prepared ratings; one process, or many under torchrun."""
 
-    data: Path = Field(Path("data/prepared"), description="directory written by jobs/prepare.py")
-    run: Path = Field(Path("runs/wide_deep"), description="directory of checkpoints, metrics and the model")
+    data: Path = Field(default=Path("data/prepared"), description="directory written by jobs/prepare.py")
+    run: Path = Field(default=Path("runs/wide_deep"), description="directory of checkpoints, metrics and the model")
     resume: str = Field(
-        "auto", description="auto: go on from the newest checkpoint; never: start anew; or a checkpoint's path"
+        default="auto", description="auto: go on from the newest checkpoint; never: start anew; or a checkpoint's path"
     )
-    seed: int = Field(0, ge=0, description="of initial weights, order of samples and dropout")
-    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="auto: CUDA where there is one")
-    epochs: Count = Field(20, ge=1, description="the most passes over the training split")
-    batch_size: Count = Field(1024, ge=1, description="ratings a step, over all ranks together")
-    eval_batch_size: Count = Field(65_536, ge=1, description="ratings a step in evaluation, on each rank")
+    seed: int = Field(default=0, ge=0, description="of initial weights, order of samples and dropout")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: CUDA where there is one")
+    epochs: Count = Field(default=20, ge=1, description="the most passes over the training split")
+    batch_size: Count = Field(default=1024, ge=1, description="ratings a step, over all ranks together")
+    eval_batch_size: Count = Field(default=65_536, ge=1, description="ratings a step in evaluation, on each rank")
     patience: MaybeCount = Field(
-        2, ge=1, description="stop after this many epochs without a better valid RMSE; none: never"
+        default=2, ge=1, description="stop after this many epochs without a better valid RMSE; none: never"
     )
-    checkpoint_seconds: float = Field(300.0, gt=0, description="between checkpoints within an epoch")
-    keep_checkpoints: Count = Field(2, ge=1, description="newest checkpoints kept")
-    ranking_users: Count = Field(2000, ge=0, description="test users whose ranking metrics are measured; 0: none")
+    checkpoint_seconds: float = Field(default=300.0, gt=0, description="between checkpoints within an epoch")
+    keep_checkpoints: Count = Field(default=2, ge=1, description="newest checkpoints kept")
+    ranking_users: Count = Field(
+        default=2000, ge=0, description="test users whose ranking metrics are measured; 0: none"
+    )
     model: ModelConfig = ModelConfig()
     optim: OptimConfig = OptimConfig()
     loader: LoaderConfig = LoaderConfig()
@@ -212,15 +227,20 @@ class TrainConfig(CommandConfig):
 class ScoreConfig(CommandConfig):
     """Score every anime for every user and write the top-N as Parquet."""
 
-    data: str = Field("data/prepared", description="directory written by jobs/prepare.py")
-    run: str = Field("runs/wide_deep", description="directory written by widedeep/train.py")
-    output: str = Field("data/recommendations", description="directory to write; replaced only when all is done")
-    top_n: Count = Field(10, ge=1, description="anime for each user")
+    data: str = Field(default="data/prepared", description="directory written by jobs/prepare.py")
+    run: str = Field(default="runs/wide_deep", description="directory written by widedeep/train.py")
+    output: str = Field(
+        default="data/recommendations", description="directory to write; replaced only when all is done"
+    )
+    top_n: Count = Field(default=10, ge=1, description="anime for each user")
     exclude: Annotated[tuple[SplitName, ...], BeforeValidator(_comma_separated)] = Field(
-        SPLITS, description="splits whose rated anime are left out; train,valid to evaluate on test"
+        default=SPLITS, description="splits whose rated anime are left out; train,valid to evaluate on test"
     )
     cold_users: Literal["popular", "model"] = Field(
-        "popular", description="what users without training ratings get: the most rated anime, or the model's best"
+        default="popular",
+        description="what users without training ratings get: the most rated anime, or the model's best",
     )
-    sample_users: MaybeCount = Field(None, ge=1, description="score this many users, drawn by a hash; default: all")
-    users_per_file: Count = Field(16_384, ge=1, description="users of one output file, and of one Spark task")
+    sample_users: MaybeCount = Field(
+        default=None, ge=1, description="score this many users, drawn by a hash; default: all"
+    )
+    users_per_file: Count = Field(default=16_384, ge=1, description="users of one output file, and of one Spark task")

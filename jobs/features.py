@@ -1,0 +1,278 @@
+"""Users and anime -> feature tables of numbers: parsing, vocabularies, imputation, scaling.
+
+Pure DataFrame -> DataFrame, and small fitted values. Everything is fitted on the entities of the
+training split; what ratings say of an anime or a user is recomputed from the training split.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+from pyspark.ml.feature import VectorAssembler
+from pyspark.ml.regression import LinearRegression
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from jobs.ingest import is_missing, number
+from widedeep.config import FeatureConfig
+from widedeep.schema import Numeric
+
+# Codes that every category vocabulary begins with.
+UNKNOWN, OTHER = "", "<other>"
+
+
+class Field(NamedTuple):
+    """A feature: its name, the dump's column it comes from, and how to parse that."""
+
+    name: str
+    source: str
+    parse: Column
+
+
+def year_of(text: Column) -> Column:
+    """`Oct 20, 1999`, `Oct 1999` or `1999` -> 1999.8 (years, as a double); null if none of them."""
+    date = F.coalesce(*(F.try_to_timestamp(F.trim(text), F.lit(f)) for f in ("MMM d, yyyy", "MMM yyyy", "yyyy")))
+    return _years(date)
+
+
+def timestamp_year(text: Column) -> Column:
+    """`2004-11-05T00:00:00+00:00` -> 2004.84 (years, as a double)."""
+    return _years(F.when(~is_missing(text), text.try_cast("timestamp")))
+
+
+def _years(moment: Column) -> Column:
+    return F.year(moment) + (F.dayofyear(moment) - 1) / F.lit(366.0)
+
+
+def minutes(text: Column) -> Column:
+    """`1 hr 55 min`, `24 min per ep`, `30 sec` -> minutes, as a double; null if there is no duration."""
+
+    def part(unit: str) -> Column:
+        return F.regexp_extract(text, rf"(\d+)\s*{unit}", 1).try_cast("double")
+
+    parts = [part("hr"), part("min"), part("sec")]
+    total = sum((F.coalesce(p, F.lit(0.0)) * w for p, w in zip(parts, (60.0, 1.0, 1 / 60), strict=True)), F.lit(0.0))
+    return F.when(F.coalesce(*parts).isNotNull(), total)
+
+
+def category(text: Column) -> Column:
+    """Text -> trimmed text; null where it is missing."""
+    return F.when(~is_missing(text), F.trim(text))
+
+
+def values(text: Column) -> Column:
+    """`Action, Sci-Fi` -> a sorted array of distinct values; empty where it is missing."""
+    parts = F.transform(F.split(text, ","), lambda part: F.trim(part))
+    return F.when(is_missing(text), F.array().cast("array<string>")).otherwise(
+        F.array_sort(F.array_distinct(F.filter(parts, lambda part: part != "")))
+    )
+
+
+def anime_fields() -> dict[str, list[Field]]:
+    """How the anime file's columns become features, by kind."""
+    col = F.col
+    return {
+        "numeric": [
+            Field("episodes", "Episodes", number(col("Episodes"))),
+            Field("duration", "Duration", minutes(col("Duration"))),
+            Field("aired_start", "Aired", year_of(F.split_part(col("Aired"), F.lit(" to "), F.lit(1)))),
+            Field("aired_end", "Aired", year_of(F.split_part(col("Aired"), F.lit(" to "), F.lit(2)))),
+            Field("premiered_year", "Premiered", F.regexp_extract("Premiered", r"(\d{4})", 1).try_cast("double")),
+            Field("favorites", "Favorites", number(col("Favorites"))),
+            Field("members", "Members", number(col("Members"))),
+            Field("dump_popularity", "Popularity", number(col("Popularity"))),
+            Field("dump_score", "Score", number(col("Score"))),
+            Field("dump_rank", "Rank", number(col("Rank"))),
+            Field("dump_scored_by", "Scored By", number(col("Scored By"))),
+        ],
+        "category": [
+            Field("type", "Type", category(col("Type"))),
+            Field("source", "Source", category(col("Source"))),
+            Field("status", "Status", category(col("Status"))),
+            Field("age_rating", "Rating", category(col("Rating"))),
+            Field("premiered_season", "Premiered", category(F.regexp_extract("Premiered", r"([A-Za-z]+)\s+\d{4}", 1))),
+        ],
+        "multi_hot": [
+            Field(name.lower(), name, values(col(name))) for name in ("Genres", "Producers", "Licensors", "Studios")
+        ],
+    }
+
+
+def user_fields() -> dict[str, list[Field]]:
+    """How the users file's columns become features, by kind."""
+    counters = (
+        "Days Watched",
+        "Watching",
+        "Completed",
+        "On Hold",
+        "Dropped",
+        "Plan to Watch",
+        "Total Entries",
+        "Rewatched",
+        "Episodes Watched",
+    )
+    plain = [Field(name.lower().replace(" ", "_"), name, number(F.col(f"`{name}`"))) for name in counters]
+    return {
+        "numeric": [
+            *plain,
+            Field("joined", "Joined", timestamp_year(F.col("Joined"))),
+            Field("birthday", "Birthday", timestamp_year(F.col("Birthday"))),
+            Field("dump_mean_score", "Mean Score", number(F.col("`Mean Score`"))),
+        ],
+        "category": [
+            Field("gender", "Gender", category(F.col("Gender"))),
+            Field("location", "Location", category(F.col("Location"))),
+        ],
+        "multi_hot": [],
+    }
+
+
+def rating_statistics(train: DataFrame, key: str, mean: float, prior: float) -> DataFrame:
+    """What the training split says of each `key`.
+
+    The damped mean is that of the key's ratings and `prior` further ratings at the global mean, so that
+    a single vote says little (and a rating little of itself, when it is trained on).
+
+    Returns:
+        key, train_ratings:int, train_mean:float, damped_mean:double.
+
+    """
+    # Ratings are whole numbers, so the sum is exact and the same in any order.
+    totals = train.groupBy(key).agg(F.count("*").alias("n"), F.sum(F.col("rating").cast("double")).alias("total"))
+    damped = (F.col("total") + prior * mean) / (F.col("n") + prior)
+    return totals.select(
+        key,
+        F.col("n").cast("int").alias("train_ratings"),
+        (F.col("total") / F.col("n")).cast("float").alias("train_mean"),
+        damped.alias("damped_mean"),
+    )
+
+
+def with_statistics(table: DataFrame, statistics: DataFrame, key: str, mean: float) -> DataFrame:
+    """Join `rating_statistics` to a table; who has no training rating gets 0 ratings at the global mean."""
+    return table.join(statistics, on=key, how="left").fillna(
+        {"train_ratings": 0, "train_mean": mean, "damped_mean": mean}
+    )
+
+
+def with_ranks(items: DataFrame, min_ratings: int) -> DataFrame:
+    """Add `popularity` (1: most training ratings) and `rank` (1: best damped mean; null under `min_ratings`)."""
+    by_count = Window.orderBy(F.desc("train_ratings"), "item")
+    by_score = Window.partitionBy(F.col("train_ratings") >= min_ratings).orderBy(F.desc("damped_mean"), "item")
+    rank = F.when(F.col("train_ratings") >= min_ratings, F.row_number().over(by_score))
+    popularity = F.row_number().over(by_count)
+    return items.withColumn("popularity", popularity.cast("double")).withColumn("rank", rank.cast("double"))
+
+
+def fit_rank_regression(items: DataFrame) -> dict[str, float]:
+    """Least squares of rank on popularity (Spark ML), over the anime that have both.
+
+    Returns:
+        slope and intercept; with fewer than two ranked anime, the identity.
+
+    """
+    known = items.where("rank IS NOT NULL AND train_ratings > 0").select("popularity", "rank")
+    if len(known.head(2)) < 2:
+        return {"slope": 1.0, "intercept": 0.0}
+    points = VectorAssembler(inputCols=["popularity"], outputCol="features").transform(known.coalesce(1))
+    model = LinearRegression(labelCol="rank", solver="normal").fit(points)
+    return {"slope": rounded(float(model.coefficients[0])), "intercept": rounded(float(model.intercept))}
+
+
+def rounded(value: float) -> float:
+    """Nine digits: more than float32 holds, fewer than depend on the order of a distributed sum."""
+    return float(f"{value:.9g}")
+
+
+def raw_name(source: str) -> str:
+    """Name under which a column of the dump travels beside the feature parsed from it."""
+    return f"_raw {source}"
+
+
+def fit_numeric(
+    table: DataFrame, columns: Sequence[str], config: FeatureConfig, sources: Mapping[str, str]
+) -> dict[str, Numeric]:
+    """Fit imputation and scaling on the entities of the training split.
+
+    Args:
+        table: entities with `train_ratings`, the double `columns` and the dump's raw text columns.
+        columns: what to fit.
+        config: which mean, which scale.
+        sources: column -> the dump's column, to count texts that are neither missing nor understood.
+
+    """
+    fitted = table.where("train_ratings > 0")
+    average = F.avg if config.impute == "mean" else F.median
+    fills = fitted.agg(*(average(name).alias(name) for name in columns)).first()
+    counts = table.agg(
+        *(F.count_if(F.col(name).isNull()).alias(f"{name} missing") for name in columns),
+        *(
+            F.count_if(F.col(name).isNull() & ~is_missing(F.col(raw_name(sources[name])))).alias(f"{name} unparsed")
+            for name in columns
+            if name in sources
+        ),
+    ).first()
+    assert fills is not None
+    assert counts is not None
+    fill = {name: rounded(float(fills[name] or 0.0)) for name in columns}
+    filled = fitted.select(*(F.coalesce(F.col(name), F.lit(fill[name])).alias(name) for name in columns))
+    shapes = filled.agg(
+        *(
+            f(name).alias(f"{name} {label}")
+            for name in columns
+            for label, f in {"mean": F.avg, "sd": F.stddev_pop, "min": F.min, "max": F.max}.items()
+        )
+    ).first()
+    assert shapes is not None
+    result = {}
+    for name in columns:
+        low, high, mean, sd = (float(shapes[f"{name} {label}"] or 0.0) for label in ("min", "max", "mean", "sd"))
+        center, scale = (mean, sd) if config.scale == "standard" else (low, high - low)
+        result[name] = Numeric(
+            impute=config.impute,
+            fill=fill[name],
+            scaler=config.scale,
+            center=rounded(center),
+            scale=rounded(scale) or 1.0,  # a constant column becomes zeros, not NaN
+            missing=counts[f"{name} missing"],
+            unparsed=counts[f"{name} unparsed"] if name in sources else 0,
+        )
+    return result
+
+
+def scaled(name: str, fitted: Numeric) -> Column:
+    """The column as the model sees it: imputed and scaled, float32."""
+    value = F.coalesce(F.col(name), F.lit(fitted.fill))
+    return ((value - fitted.center) / fitted.scale).cast("float").alias(name)
+
+
+def fit_vocabulary(table: DataFrame, name: str, limit: int | None = None) -> tuple[str, ...]:
+    """The values of a category among the trained entities: unknown, other, then by frequency."""
+    counts = table.where("train_ratings > 0").where(F.col(name).isNotNull()).groupBy(name).count()
+    ordered = counts.orderBy(F.desc("count"), name)
+    rows = (ordered if limit is None else ordered.limit(limit)).collect()
+    return (UNKNOWN, OTHER, *(row[name] for row in rows))
+
+
+def fit_multi_vocabulary(table: DataFrame, name: str, min_count: int) -> tuple[str, ...]:
+    """The values of a multi-valued column among the trained entities, by frequency."""
+    exploded = table.where("train_ratings > 0").select(F.explode(name).alias("value"))
+    counts = exploded.groupBy("value").count().where(F.col("count") >= min_count)
+    return tuple(row["value"] for row in counts.orderBy(F.desc("count"), "value").collect())
+
+
+def _code_map(vocabulary: Sequence[str], first: int) -> Column:
+    pairs = [F.lit(part) for code, value in enumerate(vocabulary) if code >= first for part in (value, code)]
+    return F.create_map(*pairs) if pairs else F.create_map().cast("map<string,int>")
+
+
+def coded(name: str, vocabulary: Sequence[str]) -> Column:
+    """A category as the position of its value: 0 if missing, 1 if the vocabulary lacks it."""
+    code = F.coalesce(_code_map(vocabulary, 2)[F.col(name)], F.lit(1))
+    return F.when(F.col(name).isNull(), 0).otherwise(code).cast("int").alias(name)
+
+
+def multi_coded(name: str, vocabulary: Sequence[str]) -> Column:
+    """A multi-valued column as the sorted positions of its known values: a list of int32."""
+    table = _code_map(vocabulary, 0)
+    codes = F.transform(F.col(name), lambda value: table[value])
+    return F.array_sort(F.filter(codes, lambda code: code.isNotNull())).cast("array<int>").alias(name)

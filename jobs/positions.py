@@ -1,0 +1,135 @@
+"""Exact positions at scale: dense indices, order statistics, and rows put into the file they belong to.
+
+None of it depends on the cluster's size or on how the input was cut, and nothing that grows with
+the number of rows comes to the driver.
+"""
+
+from bisect import bisect_right
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+# Hashes are 64-bit and signed; their upper 16 bits cut them into 65,536 buckets of about equal size.
+BUCKET_SHIFT = 48
+
+
+def with_position(frame: DataFrame, key: str, name: str) -> DataFrame:
+    """Add `name`: int, 0 for the smallest `key`, 1 for the next, … (keys must be distinct)."""
+    # A checkpoint fixes the partitions, which the offsets below are counted over.
+    ordered = frame.orderBy(key).withColumn("_partition", F.spark_partition_id()).localCheckpoint()
+    counts = {r["_partition"]: r["count"] for r in ordered.groupBy("_partition").count().collect()}
+    starts = dict(zip(sorted(counts), accumulate((counts[p] for p in sorted(counts)), initial=0), strict=False))
+    if not starts:
+        return ordered.withColumn(name, F.lit(0)).drop("_partition")
+    offset = F.create_map(*(F.lit(part) for pair in starts.items() for part in pair))[F.col("_partition")]
+    row = F.monotonically_increasing_id().bitwiseAND(F.lit((1 << 33) - 1))
+    return ordered.withColumn(name, (offset + row).cast("int")).drop("_partition")
+
+
+def hash_key(*columns: Column | int) -> Column:
+    """A 64-bit hash of columns and seeds: the same on any cluster."""
+    return F.xxhash64(*(F.lit(c) if isinstance(c, int) else c for c in columns))
+
+
+def uniform(*columns: Column | int) -> Column:
+    """A double in [0, 1) from `hash_key`, with all 53 bits that a double has."""
+    return F.shiftrightunsigned(hash_key(*columns), 11) / F.lit(float(1 << 53))
+
+
+def _bucket(key: Column) -> Column:
+    return F.shiftright(key, BUCKET_SHIFT).cast("int")
+
+
+def bucket_counts(frame: DataFrame, group: str, key: str) -> dict[object, dict[int, int]]:
+    """Group -> bucket -> rows. At most 65,536 numbers a group, whatever the number of rows."""
+    counts: dict[object, dict[int, int]] = defaultdict(dict)
+    for row in frame.groupBy(group, _bucket(F.col(key)).alias("_bucket")).count().collect():
+        counts[row[group]][row["_bucket"]] = row["count"]
+    return counts
+
+
+def order_statistics(
+    frame: DataFrame,
+    group: str,
+    key: str,
+    counts: Mapping[object, Mapping[int, int]],
+    ranks: Mapping[object, Sequence[int]],
+) -> dict[object, list[int]]:
+    """The keys at the given 0-based ranks of each group, exactly.
+
+    Args:
+        frame: rows with a `group` column and a `key` column from `hash_key`.
+        group: name of the group's column.
+        key: name of the key's column.
+        counts: from `bucket_counts` of the same frame.
+        ranks: group -> increasing ranks, each below the group's number of rows.
+
+    """
+    wanted = []  # (group, bucket, rank in the bucket, position in the answer)
+    for name, positions in ranks.items():
+        buckets = sorted(counts[name])
+        starts = list(accumulate((counts[name][b] for b in buckets), initial=0))
+        for position, rank in enumerate(positions):
+            at = bisect_right(starts, rank) - 1
+            wanted.append((name, buckets[at], rank - starts[at] + 1, position))
+    found: dict[object, list[int]] = {name: [0] * len(positions) for name, positions in ranks.items()}
+    if not wanted:
+        return found
+    spark = frame.sparkSession
+    kind = frame.schema[group].dataType.simpleString()
+    table = spark.createDataFrame(wanted, f"{group} {kind}, _bucket int, _rank int, _position int")
+    near = frame.select(group, key, _bucket(F.col(key)).alias("_bucket")).join(
+        F.broadcast(table.select(group, "_bucket").distinct()), on=[group, "_bucket"], how="left_semi"
+    )
+    sorted_keys = near.groupBy(group, "_bucket").agg(F.sort_array(F.collect_list(key)).alias("_keys"))
+    for row in (
+        table.join(sorted_keys, on=[group, "_bucket"], how="inner")
+        .selectExpr(f"{group} AS name", "_position", "_keys[_rank - 1] AS value")
+        .collect()
+    ):
+        found[row["name"]][row["_position"]] = row["value"]
+    return found
+
+
+def with_shard(frame: DataFrame, group: str, key: str, shards: Mapping[object, int], name: str) -> DataFrame:
+    """Add `name`: int, the shard of each row. The shards of a group differ by one row at most.
+
+    A group's rows are cut, in the order of their keys, into its number of shards; shards are numbered
+    through all groups, in the order of `shards`.
+    """
+    counts = bucket_counts(frame, group, key)
+    totals = {g: sum(counts[g].values()) for g in shards}
+    ranks = {g: [f * totals[g] // n for f in range(1, n)] for g, n in shards.items()}
+    bounds = order_statistics(frame, group, key, counts, ranks)
+    first = dict(zip(shards, accumulate(shards.values(), initial=0), strict=False))
+    # One small row for each bucket: how many bounds lie below it, and the few that lie in it.
+    rows = []
+    for g in shards:
+        inside: dict[int, list[int]] = defaultdict(list)
+        for bound in bounds[g]:
+            inside[bound >> BUCKET_SHIFT].append(bound)
+        for bucket in counts[g]:
+            below = bisect_right(bounds[g], (bucket << BUCKET_SHIFT) - 1)
+            rows.append((g, bucket, first[g] + below, inside.get(bucket, [])))
+    kind = frame.schema[group].dataType.simpleString()
+    table = frame.sparkSession.createDataFrame(rows, f"{group} {kind}, _bucket int, _below int, _bounds array<bigint>")
+    looked_up = frame.withColumn("_bucket", _bucket(F.col(key))).join(
+        F.broadcast(table), on=[group, "_bucket"], how="inner"
+    )
+    passed = F.size(F.filter("_bounds", lambda bound: bound <= F.col(key)))
+    return looked_up.withColumn(name, F.col("_below") + passed).drop("_bucket", "_below", "_bounds")
+
+
+def partition_exactly(frame: DataFrame, by: str, count: int) -> DataFrame:
+    """Repartition so that partition p holds just the rows with `by` = p, for p in 0 … count - 1.
+
+    Spark deals rows by `pmod(hash(column), count)`. So each row is given, in place of its `by`, a number
+    that this very formula sends to `by`.
+    """
+    candidates = frame.sparkSession.range(count * 64).selectExpr("id", f"int(pmod(hash(id), {count})) AS p")
+    salts = {r["p"]: r["id"] for r in candidates.groupBy("p").agg(F.min("id").alias("id")).collect()}
+    salt = F.array(*(F.lit(salts[p]).cast("bigint") for p in range(count)))[F.col(by)]
+    return frame.withColumn("_salt", salt).repartition(count, "_salt").drop("_salt")

@@ -1,0 +1,432 @@
+"""CSV dump -> validated, encoded, equally sized Parquet shards and feature tables.
+
+spark-submit jobs/prepare.py --input data/raw --output data/prepared
+"""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from rich.table import Table as View
+
+from jobs import features, ingest, shards
+from jobs.files import Files, check_replaceable, commit, staging_of
+from jobs.positions import hash_key, with_position, with_shard
+from jobs.session import ROOT, build_session
+from jobs.splits import ORDER_SALT, assign_split
+from widedeep.cli import load_config, log, run_command, stdout
+from widedeep.config import PrepareConfig
+from widedeep.errors import InputError
+from widedeep.schema import LEAKS, SPLITS, Column, Manifest, Ratings, Table
+
+QUARANTINE = "file STRING, reason STRING, row STRING"
+
+
+class Prepare:
+    """One run: its settings, its session and the directory it builds up before committing it."""
+
+    def __init__(self, spark: SparkSession, config: PrepareConfig):
+        self.spark, self.config = spark, config
+        self.files = Files(spark)
+        self.staging = staging_of(config.output)
+        self.work = f"{self.staging}.work"  # kept after a crash: finished steps are taken up again
+
+    def run(self) -> Manifest:
+        """Do all steps and commit."""
+        check_replaceable(self.files, self.config.output)
+        inputs = self._inputs()
+        self._take_up(inputs)
+        anime_raw, users_raw, quarantined = self._entities()
+        items = with_position(anime_raw.select(F.col("id").alias("anime_id")), "anime_id", "item").cache()
+        self._parse_ratings(items)
+        counts = self._check_ratings()
+        users = self._user_index(users_raw)
+        ratings = self._split_ratings(users, anime_raw, users_raw)
+        per_split = {
+            row["split"]: row
+            for row in ratings.groupBy("split")
+            .agg(F.count("*").alias("n"), F.sum(F.col("rating").cast("double")).alias("total"))
+            .collect()
+        }
+        rows = {split: per_split[split]["n"] if split in per_split else 0 for split in SPLITS}
+        if not rows["train"]:
+            raise InputError(f"no rating is left to train on: {rows}; see split.train and split.sample")
+        mean = per_split["train"]["total"] / rows["train"]
+        described = self._write_shards(ratings, rows)
+        train = ratings.where("split = 'train'")
+        items_table, regression = self._write_items(items, anime_raw, train, mean)
+        users_table = self._write_users(users, users_raw, train, mean)
+        self._write_quarantine()
+        manifest = Manifest(
+            config=self.config.model_dump(mode="json", exclude={"input", "output"}),
+            inputs=inputs,
+            ratings=Ratings(
+                read=counts["read"],
+                quarantined=counts["reasons"],
+                not_sampled=per_split[None]["n"] if None in per_split else 0,
+                train_mean=mean,
+                shards=described,
+            ),
+            users=users_table,
+            items=items_table,
+            rank_regression=regression,
+            quarantined=quarantined,
+            leaks={
+                column: {
+                    "file": file,
+                    "why": "the site computes it from all ratings, those of the test split included",
+                    "used": column in self.config.features.leaky_columns,
+                }
+                for file, columns in LEAKS.items()
+                for column in columns
+            },
+            digest=shards.digest_of(*described.values(), items_table.files, users_table.files),
+        )
+        commit(self.files, self.staging, self.config.output, manifest.model_dump_json(indent=1))
+        self.files.delete(self.work)
+        return manifest
+
+    # --- steps, each written below the work directory and taken up from there after a crash ---
+
+    def _inputs(self) -> dict[str, dict[str, object]]:
+        """Names and sizes of the input files; InputError if one is missing."""
+        found = {}
+        for kind in ("ratings", "users", "anime"):
+            name = getattr(self.config, f"{kind}_file")
+            path = f"{self.config.input}/{name}"
+            if not self.files.exists(path):
+                raise InputError(
+                    f"input file {path} does not exist: give the dump's directory to --input, "
+                    "or make a dump: spark-submit jobs/synthesize.py"
+                )
+            entries = [entry for entry in self.files.entries(path) if not entry[0].startswith(("_", "."))]
+            found[kind] = {"name": name, "bytes": sum(size for _, size, _ in entries)}
+            self._stamps = [*getattr(self, "_stamps", []), entries]
+        return found
+
+    def _take_up(self, inputs: dict[str, dict[str, object]]) -> None:
+        """Keep the steps of an interrupted run of the same input and settings; begin afresh otherwise."""
+        settings = self.config.model_dump_json(exclude={"output"})
+        stamp = hashlib.sha256(f"{settings} {inputs} {self._stamps}".encode()).hexdigest()
+        note = f"{self.work}/stamp"
+        self.files.delete(self.staging)
+        if self.files.exists(note) and self.files.read_text(note) == stamp:
+            log.info("taking up an interrupted run in %s", self.work)
+            return
+        self.files.delete(self.work)
+        self.files.make_directory(self.work)
+        self.files.write_text(note, stamp)
+
+    def _step(self, name: str, make: Callable[[], DataFrame]) -> DataFrame:
+        """The result of a step: written once, then read."""
+        path = f"{self.work}/{name}"
+        if not self.files.exists(f"{path}/_SUCCESS"):
+            log.info("%s …", name)
+            make().write.mode("overwrite").parquet(path)
+        return self.spark.read.parquet(path)
+
+    def _entities(self) -> tuple[DataFrame, DataFrame, dict[str, dict[str, int]]]:
+        """Good rows of the anime and the users, raw columns with their `id`; counts of the bad ones."""
+        good, bad = {}, {}
+        for kind, key, fields in (
+            ("anime", "anime_id", features.anime_fields()),
+            ("users", "Mal ID", features.user_fields()),
+        ):
+            path = f"{self.config.input}/{getattr(self.config, f'{kind}_file')}"
+            named = "Name" if kind == "anime" else "Username"
+            needed = [key, named, *(field.source for group in fields.values() for field in group)]
+
+            def rows(path: str = path, key: str = key, kind: str = kind, needed: Sequence[str] = needed) -> DataFrame:
+                raw = ingest.read_csv(
+                    self.spark, self.files, path, list(dict.fromkeys(needed)), multi_line=kind == "anime"
+                )
+                kept = list(dict.fromkeys(needed))
+                return ingest.keyed_rows(raw, key).select(
+                    "id", *(F.col(f"`{c}`").alias(c) for c in kept if c != key), "reason", "row", "file"
+                )
+
+            frame = self._step(kind, rows)
+            reasons = {r["reason"]: r["count"] for r in frame.groupBy("reason").count().collect()}
+            total = sum(reasons.values())
+            bad[kind] = {reason: n for reason, n in sorted(reasons.items(), key=str) if reason is not None}
+            self._refuse_if_bad(path, total, bad[kind], frame)
+            good[kind] = frame.where("reason IS NULL")
+        return good["anime"], good["users"], bad
+
+    def _parse_ratings(self, items: DataFrame) -> None:
+        path = f"{self.config.input}/{self.config.ratings_file}"
+
+        def rows() -> DataFrame:
+            raw = ingest.read_csv(self.spark, self.files, path, ingest.RATING_COLUMNS)
+            return ingest.typed_ratings(raw, items)
+
+        self.parsed = self._step("ratings", rows)
+        good = self.parsed.where("reason IS NULL")
+        self.repeated = self._step("repeated", lambda: ingest.duplicates(good))
+
+    def _check_ratings(self) -> dict:
+        reasons = {r["reason"]: r["count"] for r in self.parsed.groupBy("reason").count().collect()}
+        total = sum(reasons.values())
+        bad = {reason: n for reason, n in sorted(reasons.items(), key=str) if reason is not None}
+        extra = self.repeated.where("copy > 1").count()
+        if extra:
+            bad["duplicate_pair"] = extra
+        self._refuse_if_bad(f"{self.config.input}/{self.config.ratings_file}", total, bad, self.parsed)
+        return {"read": total, "reasons": bad}
+
+    def _refuse_if_bad(self, path: str, total: int, bad: dict[str, int], frame: DataFrame) -> None:
+        count = sum(bad.values())
+        if not total or count == total:
+            example = frame.where("reason IS NOT NULL").first()
+            shown = f"; for example {example['reason']}: {example['row']}" if example else ""
+            raise InputError(f"input file {path} has no good row ({total} read){shown}")
+        if count > self.config.max_bad_share * total:
+            rows = frame.where("reason IS NOT NULL").select("reason", "row").limit(3).collect()
+            shown = "".join(f"\n  {row['reason']}: {row['row']}" for row in rows)
+            raise InputError(
+                f"input file {path}: {count} of {total} rows are bad ({count / total:.2%}; "
+                f"max_bad_share allows {self.config.max_bad_share:.2%}): {bad}; mend them or raise max_bad_share{shown}"
+            )
+
+    def _user_index(self, users_raw: DataFrame) -> DataFrame:
+        """user_id -> user, over everybody who is in either file."""
+
+        def index() -> DataFrame:
+            ids = users_raw.select(F.col("id").alias("user_id"))
+            raters = self.parsed.where("reason IS NULL").select("user_id")
+            return with_position(ids.union(raters).distinct(), "user_id", "user")
+
+        return self._step("user_index", index)
+
+    def _split_ratings(self, users: DataFrame, anime_raw: DataFrame, users_raw: DataFrame) -> DataFrame:
+        """user, item, rating, split (null: not sampled) and the key that orders the shards."""
+
+        def split() -> DataFrame:
+            columns = ["user_id", "anime_id", "item", "rating"]
+            good = self.parsed.where("reason IS NULL").select(*columns)
+            keys = self.repeated.select("user_id", "anime_id").distinct()
+            once = good.join(F.broadcast(keys), on=["user_id", "anime_id"], how="left_anti")
+            good = once.unionByName(self.repeated.where("copy = 1").select(*columns))
+            split_config = self.config.split
+            if split_config.kind == "stratified":
+                good = _with_strata(good, split_config.strata, anime_raw, users_raw)
+            frame = assign_split(good, split_config, self.config.seed).join(users, on="user_id", how="inner")
+            key = hash_key(F.col("user_id"), F.col("anime_id"), self.config.seed, ORDER_SALT)
+            return frame.select("user", "item", "rating", "split", key.alias("key"))
+
+        return self._step("split", split)
+
+    def _write_shards(self, ratings: DataFrame, rows: dict[str, int]) -> dict:
+        plan = shards.plan_shards(rows, self.config.ranks, self.config.shards)
+        log.info("writing shards %s", plan)
+        used = {split: n for split, n in plan.items() if n}
+        kept = ratings.where("split IS NOT NULL")
+        placed = with_shard(kept, "split", "key", used, "shard").select(
+            "user", "item", "rating", "split", "key", "shard"
+        )
+        shards.write_exactly(
+            placed.withColumnRenamed("key", "_key"),
+            f"{self.staging}/ratings",
+            "shard",
+            sum(used.values()),
+            ["split", "_key", "user", "item"],
+            by="split",
+        )
+        found = {split: () for split in SPLITS}
+        for split in used:
+            directory = f"ratings/split={split}"
+            shards.name_plainly(self.files, f"{self.staging}/{directory}")
+            found[split] = shards.describe(self.spark, self.staging, directory)
+            assert sum(file.rows for file in found[split]) == rows[split]
+        return found
+
+    def _write_items(
+        self, items: DataFrame, raw: DataFrame, train: DataFrame, mean: float
+    ) -> tuple[Table, dict[str, float]]:
+        options = self.config.features
+        fields = features.anime_fields()
+        typed = raw.join(items, on=raw["id"] == items["anime_id"], how="inner").select(
+            "item",
+            "anime_id",
+            F.coalesce(F.col("Name"), F.concat(F.lit("anime "), "anime_id")).alias("title"),
+            *_parsed(fields),
+            *_sources(fields),
+        )
+        statistics = features.rating_statistics(train, "item", mean, options.prior_ratings)
+        table = features.with_statistics(typed, statistics, "item", mean)
+        table = features.with_ranks(table, options.rank_min_ratings).localCheckpoint()
+        regression = features.fit_rank_regression(table)
+        guess = F.greatest(F.lit(1.0), F.col("popularity") * regression["slope"] + regression["intercept"])
+        table = table.withColumn("score", F.col("damped_mean")).withColumn("rank_missing", F.col("rank").isNull())
+        table = table.withColumn("rank", F.coalesce("rank", F.round(guess, 3)))
+        computed = {"score": None, "popularity": None, "rank": None}
+        written = self._write_features("items", table, fields, computed, ["item", "anime_id", "title"])
+        return written, regression
+
+    def _write_users(self, users: DataFrame, raw: DataFrame, train: DataFrame, mean: float) -> Table:
+        options = self.config.features
+        fields = features.user_fields()
+        typed = users.join(raw, on=users["user_id"] == raw["id"], how="left").select(
+            "user",
+            "user_id",
+            F.coalesce(F.col("Username"), F.lit("")).alias("username"),
+            *_parsed(fields),
+            *_sources(fields),
+        )
+        statistics = features.rating_statistics(train, "user", mean, options.prior_ratings)
+        table = features.with_statistics(typed, statistics, "user", mean)
+        table = table.withColumn("mean_score", F.col("damped_mean")).localCheckpoint()
+        return self._write_features("users", table, fields, {"mean_score": None}, ["user", "user_id", "username"])
+
+    def _write_features(
+        self,
+        name: str,
+        table: DataFrame,
+        fields: dict[str, list[features.Field]],
+        computed: dict[str, str | None],
+        keys: list[str],
+    ) -> Table:
+        """Fit and write one feature table; `computed` are its numeric columns that are in no field."""
+        log.info("writing %s", name)
+        options = self.config.features
+        allowed = [f for f in fields["numeric"] if not _leaks(f.source) or f.source in options.leaky_columns]
+        sources = {**computed, **{field.name: field.source for field in allowed}}
+        numeric = features.fit_numeric(
+            table, list(sources), options, {n: s for n, s in sources.items() if s is not None}
+        )
+        vocabularies = {
+            field.name: features.fit_vocabulary(
+                table, field.name, options.locations if field.name == "location" else None
+            )
+            for field in fields["category"]
+        } | {
+            field.name: features.fit_multi_vocabulary(table, field.name, options.min_count)
+            for field in fields["multi_hot"]
+        }
+        indicators = {
+            column: (F.col("rank_missing") if column == "rank" else F.col(column).isNull())
+            for column in sources
+            if column not in computed or column == "rank"
+        }
+        columns = (
+            [(Column(name=key, kind="key"), F.col(key)) for key in keys]
+            + [(Column(name=s, kind="statistic"), F.col(s)) for s in ("train_ratings", "train_mean")]
+            + [(Column(name=c, kind="numeric", source=s), features.scaled(c, numeric[c])) for c, s in sources.items()]
+            + [
+                (Column(name=f"{c}_missing", kind="indicator", source=sources[c]), e.cast("float"))
+                for c, e in indicators.items()
+            ]
+            + [
+                (Column(name=f.name, kind="category", source=f.source), features.coded(f.name, vocabularies[f.name]))
+                for f in fields["category"]
+            ]
+            + [
+                (
+                    Column(name=f.name, kind="multi_hot", source=f.source),
+                    features.multi_coded(f.name, vocabularies[f.name]),
+                )
+                for f in fields["multi_hot"]
+            ]
+        )
+        rows = table.count()
+        encoded = table.select(*(expression.alias(column.name) for column, expression in columns))
+        shards.write_table(encoded, f"{self.staging}/{name}", keys[0], rows)
+        shards.name_plainly(self.files, f"{self.staging}/{name}")
+        return Table(
+            files=shards.describe(self.spark, self.staging, name),
+            rows=rows,
+            columns=tuple(column for column, _ in columns),
+            numeric=numeric,
+            vocabularies=vocabularies,
+        )
+
+    def _write_quarantine(self) -> None:
+        """Bad rows of all files, with their reason and content."""
+        parts = [
+            self.spark.read.parquet(f"{self.work}/{kind}").where("reason IS NOT NULL").select("file", "reason", "row")
+            for kind in ("anime", "users", "ratings")
+        ]
+        again = self.repeated.where("copy > 1").select(
+            "file",
+            F.lit("duplicate_pair").alias("reason"),
+            F.to_csv(F.struct("user_id", "anime_id", "rating")).alias("row"),
+        )
+        frame = parts[0].unionByName(parts[1]).unionByName(parts[2]).unionByName(again)
+        frame.coalesce(1).write.mode("overwrite").parquet(f"{self.staging}/quarantine")
+        shards.name_plainly(self.files, f"{self.staging}/quarantine")
+
+
+def _leaks(source: str) -> bool:
+    return any(source in columns for columns in LEAKS.values())
+
+
+def _parsed(fields: dict[str, list[features.Field]]) -> list:
+    return [field.parse.alias(field.name) for group in fields.values() for field in group]
+
+
+def _sources(fields: dict[str, list[features.Field]]) -> list:
+    """The raw texts of the numeric columns, under names that parsed columns cannot have."""
+    names = dict.fromkeys(field.source for field in fields["numeric"])
+    return [F.col(f"`{name}`").alias(features.raw_name(name)) for name in names]
+
+
+def _with_strata(ratings: DataFrame, strata: Sequence[str], anime_raw: DataFrame, users_raw: DataFrame) -> DataFrame:
+    """Add the category columns that name a rating's stratum.
+
+    Raises:
+        InputError: a stratum is no category of the anime or the users.
+
+    """
+    for raw, fields, key in (
+        (anime_raw, features.anime_fields(), "anime_id"),
+        (users_raw, features.user_fields(), "user_id"),
+    ):
+        columns = [field.parse.alias(field.name) for field in fields["category"] if field.name in strata]
+        if columns:
+            ratings = ratings.join(raw.select(F.col("id").alias(key), *columns), on=key, how="left")
+    missing = [name for name in strata if name not in ratings.columns]
+    if missing:
+        names = [f.name for fields in (features.anime_fields(), features.user_fields()) for f in fields["category"]]
+        raise InputError(f"split.strata: {missing} unknown; the categories are {names}")
+    return ratings
+
+
+def show_summary(manifest: Manifest, output: str) -> None:
+    """Print what was read, refused and written."""
+    view = View(title=f"prepared {output}", title_justify="left")
+    view.add_column("what")
+    view.add_column("count", justify="right")
+    ratings = manifest.ratings
+    view.add_row("ratings read", f"{ratings.read:,}")
+    for split in SPLITS:
+        view.add_row(f"  {split} ({len(ratings.shards[split])} shards)", f"{ratings.rows(split):,}")
+    if ratings.not_sampled:
+        view.add_row("  not sampled", f"{ratings.not_sampled:,}")
+    for file, reasons in {"ratings": ratings.quarantined, **manifest.quarantined}.items():
+        for reason, count in reasons.items():
+            view.add_row(f"  quarantined, {file}: {reason}", f"{count:,}")
+    view.add_row("users", f"{manifest.users.rows:,}")
+    view.add_row("anime", f"{manifest.items.rows:,}")
+    stdout.print(view)
+    used = [name for name, leak in manifest.leaks.items() if leak["used"]]
+    left_out = [name for name in manifest.leaks if name not in used]
+    stdout.print(f"left out because they contain test ratings: {', '.join(left_out) or 'none'}")
+    if used:
+        stdout.print(f"WARNING: used although they contain test ratings: {', '.join(used)}")
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parse, build, run, close."""
+    config = load_config(PrepareConfig, argv, "prepare.py", Path(ROOT) / "conf" / "prepare.toml")
+    spark = build_session("widedeep prepare")
+    try:
+        manifest = Prepare(spark, config).run()
+    finally:
+        spark.stop()
+    show_summary(manifest, config.output)
+
+
+if __name__ == "__main__":
+    run_command(main)

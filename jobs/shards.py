@@ -1,0 +1,108 @@
+"""Parquet files made for their readers: exact sizes, one row group each, plain names, digests."""
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from jobs.files import Files
+from jobs.positions import partition_exactly
+from widedeep.errors import InputError
+from widedeep.schema import DataFile
+
+# petastorm reads a row group whole; about a million rows is where its rate is that of plain pyarrow.
+TARGET_ROWS = 1 << 21
+DEFAULT_SHARDS = 8  # deals equally to 1, 2, 4 and 8 ranks
+ROW_GROUP_BYTES = 1 << 27  # above any shard of TARGET_ROWS, so that each is one row group
+TABLE_FILE_ROWS = 1 << 20
+
+
+def plan_shards(rows: Mapping[str, int], ranks: int, shards: int | None) -> dict[str, int]:
+    """Split -> number of files, each a multiple of the ranks and none of them without rows.
+
+    Raises:
+        InputError: a split has fewer rows than ranks (or than the shards asked for).
+
+    """
+    base = ranks if ranks > 1 else DEFAULT_SHARDS
+    plan = {}
+    for split, count in rows.items():
+        wanted = shards if shards and split == "train" else base * -(-count // (base * TARGET_ROWS))
+        if count < wanted and not (shards and split == "train"):
+            wanted = max(count // ranks, 1) * ranks
+        if 0 < count < wanted:
+            raise InputError(f"split {split} has {count} ratings, too few for {wanted} shards: lower shards or ranks")
+        plan[split] = wanted if count else 0
+    return plan
+
+
+def write_exactly(frame: DataFrame, path: str, shard: str, count: int, order: list[str], by: str | None = None) -> None:
+    """Write rows to `count` Parquet files by their `shard` column, each sorted by `order`, of one row group.
+
+    Args:
+        frame: the rows; `shard` itself is not written.
+        path: directory to write.
+        shard: int column, 0 … count - 1.
+        count: number of files.
+        order: columns the rows of a file are sorted by; begins with `by` if that is given.
+        by: column for Hive-style subdirectories (a shard has one value of it).
+
+    """
+    placed = partition_exactly(frame, shard, count).sortWithinPartitions(*order)
+    columns = [c for c in frame.columns if c != shard and not c.startswith("_")]
+    writer = placed.select(*columns).write.mode("overwrite").option("parquet.block.size", ROW_GROUP_BYTES)
+    writer = writer.option("compression", "zstd").option("maxRecordsPerFile", 0)
+    (writer.partitionBy(by) if by else writer).parquet(path)
+
+
+def name_plainly(files: Files, directory: str) -> list[str]:
+    """Rename Spark's files to part-00000.parquet, … in order; return their names."""
+    names = [name for name, _, _ in files.entries(directory) if name.endswith(".parquet")]
+    plain = [f"part-{number:05d}.parquet" for number in range(len(names))]
+    for old, new in zip(names, plain, strict=True):
+        if old != new:
+            files.rename(f"{directory}/{old}", f"{directory}/{new}")
+    return plain
+
+
+def describe(spark: SparkSession, root: str, directory: str) -> tuple[DataFile, ...]:
+    """Rows (from the footers), bytes and digests of the Parquet files of `root/directory`.
+
+    The digests are worked out by the executors, each over whole files.
+    """
+    binary = spark.read.format("binaryFile").option("pathGlobFilter", "*.parquet").load(f"{root}/{directory}")
+    rows = binary.select(F.col("path"), "length", F.sha2("content", 256).alias("sha256")).collect()
+    found = []
+    for row in sorted(rows, key=lambda row: row["path"]):
+        name = row["path"].rsplit("/", 1)[1]
+        groups, count = _footer(spark, row["path"])
+        assert groups == 1, f"{directory}/{name} has {groups} row groups, not one"
+        found.append(DataFile(path=f"{directory}/{name}", rows=count, bytes=row["length"], sha256=row["sha256"]))
+    return tuple(found)
+
+
+def _footer(spark: SparkSession, path: str) -> tuple[int, int]:
+    """(row groups, rows) of a Parquet file."""
+    jvm: Any = spark.sparkContext._jvm
+    conf = spark.sparkContext._jsc.hadoopConfiguration()  # pyright: ignore[reportOptionalMemberAccess]
+    hadoop = jvm.org.apache.parquet.hadoop
+    source = hadoop.util.HadoopInputFile.fromPath(jvm.org.apache.hadoop.fs.Path(path), conf)
+    reader = hadoop.ParquetFileReader.open(source)
+    try:
+        return reader.getRowGroups().size(), reader.getRecordCount()
+    finally:
+        reader.close()
+
+
+def digest_of(*groups: tuple[DataFile, ...]) -> str:
+    """One digest that stands for the content of all files."""
+    lines = sorted(f"{file.sha256} {file.path}" for group in groups for file in group)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def write_table(frame: DataFrame, path: str, key: str, rows: int) -> None:
+    """Write a feature table sorted by its position column `key`, in files of equal position ranges."""
+    count = max(1, -(-rows // TABLE_FILE_ROWS))
+    write_exactly(frame.withColumn("_shard", F.expr(f"int({key} div {TABLE_FILE_ROWS})")), path, "_shard", count, [key])

@@ -1,0 +1,31 @@
+"""The `torchrun` command of this environment: torch's own, but for two of its habits.
+
+- argparse refuses a flag that could abbreviate two of the launcher's own, even behind the script's name:
+  `torchrun widedeep/train.py --run runs/a` ends with «ambiguous option: --run could match --run-path,
+  --run_path». Here abbreviations are off. (With torch's own: `torchrun -- widedeep/train.py --run runs/a`.)
+- It ends with 1 whatever a rank ended with. Here the first failed rank's exit code is passed on.
+"""
+
+import argparse
+import sys
+
+from torch.distributed import run
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+
+def main() -> None:
+    """Run torch.distributed.run on the command line's arguments."""
+    original = run.get_args_parser
+
+    def without_abbreviations() -> argparse.ArgumentParser:
+        parser = original()
+        parser.allow_abbrev = False
+        return parser
+
+    run.get_args_parser = without_abbreviations
+    try:
+        run.main()
+    except ChildFailedError as error:
+        _, failure = error.get_first_failure()
+        # A rank that died of a signal has a negative code, which a shell cannot show.
+        sys.exit(failure.exitcode if failure.exitcode > 0 else 1)

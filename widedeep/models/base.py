@@ -1,0 +1,51 @@
+"""What every architecture offers: encode users, encode items, score pairs of codes.
+
+Training, evaluation and batch scoring call the same three, so they cannot disagree. A batch job
+encodes each user and each item once and pays only `score_pairs` for each pair.
+
+Legend: B pairs, U users, I items, C width of a code.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+
+class Recommender(nn.Module, ABC):
+    """Predicts the rating, on the 1-10 scale, that a user gives an item."""
+
+    # Whether users without training ratings all have the same code; then they need scoring only once.
+    cold_users_alike: bool = True
+
+    @abstractmethod
+    def encode_users(self, user: Tensor) -> Tensor:
+        """[B] int32 positions in the users' table -> [B, C] float32."""
+
+    @abstractmethod
+    def encode_items(self, item: Tensor) -> Tensor:
+        """[B] int32 positions in the items' table -> [B, C] float32."""
+
+    @abstractmethod
+    def score_pairs(self, users: Tensor, items: Tensor) -> Tensor:
+        """[..., C] and [..., C] codes, which broadcast -> [...] float32 ratings, not clipped."""
+
+    def score_block(self, users: Tensor, items: Tensor, out: Tensor) -> None:
+        """Score all pairs: [U, C] and [I, C] codes -> out [U, I]. Models with a faster way override it."""
+        out.copy_(self.score_pairs(users[:, None], items[None]))
+
+    def forward(self, user: Tensor, item: Tensor) -> Tensor:
+        """[B], [B] int32 -> [B] float32 ratings, not clipped."""
+        return self.score_pairs(self.encode_users(user), self.encode_items(item))
+
+    @abstractmethod
+    def embedding_parameters(self) -> list[Tensor]:
+        """The tables with a row for each user or item."""
+
+    @abstractmethod
+    def embedding_penalty(self, user: Tensor, item: Tensor) -> Tensor:
+        """Mean over the pairs of the squared norms of their embeddings; a scalar."""
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Called before evaluation and export: give what was never trained its value."""

@@ -1,0 +1,76 @@
+"""The feature tables of users and items as tensors, row p being position p.
+
+Legend: T rows of a table (U users or I items).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from widedeep.errors import InputError
+from widedeep.schema import Manifest, Table
+
+
+class FeatureTable:
+    """Columns of a feature table, read as they are asked for."""
+
+    def __init__(self, data: Path, name: str, table: Table):
+        self._data, self._name, self.table = Path(data), name, table
+        self.rows = table.rows
+
+    def _column(self, name: str) -> pa.ChunkedArray:
+        known = [column.name for column in self.table.columns]
+        if name not in known:
+            raise InputError(f"{self._data}/{self._name} has no column {name}: it has {known}")
+        parts = [pq.read_table(self._data / file.path, columns=[name])[name] for file in self.table.files]
+        return pa.chunked_array([chunk for part in parts for chunk in part.chunks], parts[0].type)
+
+    def values(self, name: str) -> np.ndarray:
+        """A column of numbers, [T]."""
+        return self._column(name).to_numpy()
+
+    def strings(self, name: str) -> list[str]:
+        """A column of texts, T of them."""
+        return self._column(name).to_pylist()
+
+    def numeric(self, names: Sequence[str]) -> torch.Tensor:
+        """Scaled columns side by side, [T, len(names)] float32."""
+        if not names:
+            return torch.zeros(self.rows, 0)
+        return torch.from_numpy(np.stack([self.values(name) for name in names], axis=1).astype(np.float32))
+
+    def multi_hot(self, name: str) -> torch.Tensor:
+        """A multi-valued column as ones and zeros, [T, size of the vocabulary] float32."""
+        column = self._column(name).combine_chunks()
+        lengths = np.diff(column.offsets.to_numpy())
+        encoded = torch.zeros(self.rows, len(self.table.vocabularies[name]))
+        encoded[np.repeat(np.arange(self.rows), lengths), np.array(column.flatten())] = 1.0
+        return encoded
+
+
+class Tables:
+    """The feature tables of a prepared directory."""
+
+    def __init__(self, data: Path, manifest: Manifest):
+        self.users = FeatureTable(data, "users", manifest.users)
+        self.items = FeatureTable(data, "items", manifest.items)
+        self.train_mean = manifest.ratings.train_mean
+
+
+def embedding_rows(train_ratings: np.ndarray) -> tuple[torch.Tensor, int]:
+    """Who gets an embedding: only those with training ratings; all others share one row after theirs.
+
+    Args:
+        train_ratings: [T] counts.
+
+    Returns:
+        [T] int32, the row of each position; and the number of rows, the shared one not counted.
+
+    """
+    trained = train_ratings > 0
+    count = int(trained.sum())
+    return torch.from_numpy(np.where(trained, np.cumsum(trained) - 1, count).astype(np.int32)), count

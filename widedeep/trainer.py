@@ -1,0 +1,145 @@
+"""The training loop: a state that owns all that resuming needs, a step, an evaluation.
+
+Legend: b ratings of this rank's batch.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from widedeep.config import TrainConfig
+from widedeep.metrics import RatingErrors
+from widedeep.models import Recommender
+from widedeep.optim import learning_rate, make_optimizer
+from widedeep.reader import Batch, Loader
+from widedeep.world import World
+
+
+@dataclass
+class Progress:
+    """Where a run is; saved in every checkpoint."""
+
+    epoch: int = 0  # the epoch under way, from 0
+    step: int = 0  # steps done of it
+    best_rmse: float = math.inf
+    best_epoch: int = -1
+    seconds: float = 0.0  # spent training, evaluation left out, over all tries
+    wait_seconds: float = 0.0  # of these, spent waiting for data
+    samples: int = 0  # ratings trained on, over all ranks
+    valid: dict[str, float] = field(default_factory=dict)  # metrics of the best epoch
+
+
+class TrainState:
+    """Model, optimizer, random state and progress of one rank."""
+
+    def __init__(self, model: Recommender, config: TrainConfig, world: World, steps: int):
+        self.model, self.config, self.world = model, config, world
+        self.steps = steps  # of an epoch
+        self.optimizer = make_optimizer(model, config.optim)
+        self.progress = Progress()
+        # Sum of squared errors and count of this epoch's batches; read only when shown.
+        self.loss_sums = torch.zeros(2, dtype=torch.float64, device=world.device)
+        self._wrapped: nn.Module = model
+        if world.size > 1:
+            # Buffers are feature tables, the same on every rank; `evaluate` takes care of batch norm's.
+            self._wrapped = DistributedDataParallel(model, broadcast_buffers=False)
+
+    def train_step(self, batch: Batch) -> None:
+        """One update; nothing here waits for the device."""
+        self._wrapped.train()
+        progress, optim = self.progress, self.config.optim
+        rate = learning_rate(optim, progress.epoch * self.steps + progress.step, self.config.epochs * self.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+        predicted = self._wrapped(batch.user, batch.item)  # [b]
+        squared = (predicted - batch.rating).square()
+        loss = squared.mean()
+        if optim.embedding_decay:
+            loss = loss + optim.embedding_decay * self.model.embedding_penalty(batch.user, batch.item)
+        loss.backward()
+        if optim.clip_norm:
+            nn.utils.clip_grad_norm_(self.optimizer.param_groups[0]["params"], optim.clip_norm)
+        self.optimizer.step()
+        with torch.no_grad():
+            self.loss_sums[0] += squared.sum()
+            self.loss_sums[1] += len(squared)
+        progress.step += 1
+        progress.samples += len(batch) * self.world.size
+
+    def train_rmse(self) -> float:
+        """RMSE over this epoch's batches so far, on this rank."""
+        squared, count = self.loss_sums.tolist()
+        return math.sqrt(squared / count) if count else math.nan
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that resuming needs, in plain types and tensors."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "progress": vars(self.progress) | {"valid": dict(self.progress.valid)},
+            "loss_sums": self.loss_sums,
+            "random": torch.get_rng_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.progress = Progress(**state["progress"])
+        self.loss_sums.copy_(state["loss_sums"])
+        torch.set_rng_state(state["random"])
+
+
+def train_epoch(state: TrainState, loader: Loader, on_step: Callable[[], None]) -> None:
+    """Run the rest of the epoch that `state.progress` stands in; `on_step` is not counted as training time."""
+    progress = state.progress
+    if progress.step == 0:
+        state.loss_sums.zero_()
+    batches = loader.epoch(progress.epoch, progress.step)
+    while True:
+        asked = time.monotonic()
+        batch = next(batches, None)
+        if batch is None:
+            break
+        arrived = time.monotonic()
+        state.train_step(batch)
+        progress.wait_seconds += arrived - asked
+        progress.seconds += time.monotonic() - asked
+        on_step()
+    if state.world.device.type == "cuda":
+        start = time.monotonic()
+        torch.cuda.synchronize()
+        progress.seconds += time.monotonic() - start
+
+
+@torch.inference_mode()
+def evaluate(model: Recommender, loader: Loader, split: str, world: World, size: int) -> dict[str, float]:
+    """RMSE, MAE and R2 of a split, each rating counted once, whatever the number of ranks."""
+    model.eval()
+    _average_statistics(model, world)
+    model.settle()
+    errors = RatingErrors(world.device)
+    for rows in loader.rows(split):
+        for start in range(0, len(rows), size):
+            batch = rows.take(slice(start, start + size))
+            errors.add(model(batch.user, batch.item), batch.rating)
+    return errors.result(world)
+
+
+def _average_statistics(model: Recommender, world: World) -> None:
+    """Batch norm's running statistics are each rank's own: let all evaluate with their mean."""
+    for name, buffer in model.named_buffers():
+        if name.endswith(("running_mean", "running_var")):
+            world.sum(buffer).div_(world.size)
+
+
+def weights(model: Recommender) -> dict[str, Tensor]:
+    """A copy of the weights, on the CPU."""
+    return {name: value.detach().cpu().clone() for name, value in model.state_dict().items()}
