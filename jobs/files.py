@@ -1,5 +1,6 @@
 """The file system of the data (local, HDFS, object store), through Hadoop; all-or-nothing output."""
 
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -82,6 +83,12 @@ class Files:
                 self._jvm.org.apache.hadoop.io.IOUtils.copyBytes(stream, output, 1 << 20, False)
                 stream.close()
 
+    def fetch(self, name: str) -> str:
+        """Copy a file to a temporary directory of this machine; return its path there."""
+        target = f"{tempfile.mkdtemp(prefix='widedeep-')}/{name.rsplit('/', 1)[-1]}"
+        self._system(name).copyToLocalFile(False, self._path(name), self._path(f"file://{target}"), True)
+        return target
+
     @contextmanager
     def _open_output(self, name: str) -> Iterator[Any]:
         stream = self._system(name).create(self._path(name), True)
@@ -92,9 +99,11 @@ class Files:
 
 
 def _beside(output: str, suffix: str) -> str:
-    """A hidden sibling of `output`, on the same file system, so that a rename is enough."""
-    parent, _, name = output.rstrip("/").rpartition("/")
-    return f"{parent}/.{name}.{suffix}" if parent or output.startswith("/") else f".{name}.{suffix}"
+    """A sibling of `output`, on the same file system, so that a rename is enough.
+
+    Its name begins with no dot or underscore: Spark would not read it.
+    """
+    return f"{output.rstrip('/')}.{suffix}"
 
 
 def staging_of(output: str) -> str:

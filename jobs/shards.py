@@ -67,10 +67,17 @@ def name_plainly(files: Files, directory: str) -> list[str]:
     return plain
 
 
-def describe(spark: SparkSession, root: str, directory: str) -> tuple[DataFile, ...]:
+def describe(spark: SparkSession, root: str, directory: str, one_group: bool = True) -> tuple[DataFile, ...]:
     """Rows (from the footers), bytes and digests of the Parquet files of `root/directory`.
 
     The digests are worked out by the executors, each over whole files.
+
+    Args:
+        spark: the session.
+        root: what the files' paths are relative to.
+        directory: below it; empty for `root` itself.
+        one_group: whether each file must be a single row group.
+
     """
     binary = spark.read.format("binaryFile").option("pathGlobFilter", "*.parquet").load(f"{root}/{directory}")
     rows = binary.select(F.col("path"), "length", F.sha2("content", 256).alias("sha256")).collect()
@@ -78,8 +85,9 @@ def describe(spark: SparkSession, root: str, directory: str) -> tuple[DataFile, 
     for row in sorted(rows, key=lambda row: row["path"]):
         name = row["path"].rsplit("/", 1)[1]
         groups, count = _footer(spark, row["path"])
-        assert groups == 1, f"{directory}/{name} has {groups} row groups, not one"
-        found.append(DataFile(path=f"{directory}/{name}", rows=count, bytes=row["length"], sha256=row["sha256"]))
+        assert groups == 1 or not one_group, f"{directory}/{name} has {groups} row groups, not one"
+        path = f"{directory}/{name}" if directory else name
+        found.append(DataFile(path=path, rows=count, bytes=row["length"], sha256=row["sha256"]))
     return tuple(found)
 
 

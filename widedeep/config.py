@@ -243,4 +243,6 @@ class ScoreConfig(CommandConfig):
     sample_users: MaybeCount = Field(
         default=None, ge=1, description="score this many users, drawn by a hash; default: all"
     )
-    users_per_file: Count = Field(default=16_384, ge=1, description="users of one output file, and of one Spark task")
+    users_per_file: Count = Field(
+        default=16_384, ge=1, description="most users of one output file, that is of one Spark task"
+    )

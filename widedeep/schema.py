@@ -104,20 +104,30 @@ class Manifest(_Record):
 
 
 def read_manifest(directory: Path) -> Manifest:
-    """Read and check the manifest of a prepared directory.
+    """Read and check the manifest of a prepared directory of this machine; raises as `parse_manifest`."""
+    file = Path(directory) / MANIFEST
+    return parse_manifest(file.read_text(encoding="utf-8") if file.is_file() else None, str(directory))
+
+
+def parse_manifest(text: str | None, directory: str) -> Manifest:
+    """Check the manifest of a prepared directory.
+
+    Args:
+        text: content of manifest.json; None if there is none.
+        directory: where it was looked for.
 
     Raises:
         InputError: there is none (the directory was never committed), or it is not readable as one.
 
     """
-    file = Path(directory) / MANIFEST
-    try:
-        manifest = Manifest.model_validate_json(file.read_bytes())
-    except FileNotFoundError:
+    if text is None:
         raise InputError(
             f"{directory} holds no {MANIFEST}: it was not prepared, or not to the end; "
             f"run: spark-submit jobs/prepare.py --output {directory}"
-        ) from None
+        )
+    file = f"{directory}/{MANIFEST}"
+    try:
+        manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"])

@@ -134,6 +134,7 @@ class WideDeep(Recommender):
         Returns:
             scale and shift [H] of the first layer's inputs; then for each linear layer its weights
             [in, out] and bias [out]. A ReLU stands before each of these.
+
         """
         scale, shift = torch.ones_like(self.user_part.bias), torch.zeros_like(self.user_part.bias)
         layers: list[tuple[Tensor, Tensor]] = []

@@ -1,0 +1,265 @@
+"""Score every anime for every user and write each user's top-N as Parquet.
+
+spark-submit jobs/score_all.py --data data/prepared --run runs/wide_deep --output data/recommendations --top-n 10
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from pyspark import SparkFiles
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from rich.table import Table as View
+
+from jobs.files import Files, check_replaceable, commit, staging_of
+from jobs.positions import hash_key, partition_exactly
+from jobs.session import ROOT, build_session
+from jobs.shards import describe, name_plainly
+from widedeep.artifact import FILE, Artifact, load_artifact
+from widedeep.cli import load_config, log, run_command, stdout
+from widedeep.config import ScoreConfig
+from widedeep.errors import InputError
+from widedeep.recommendations import COLUMNS, RecommendationManifest
+from widedeep.schema import MANIFEST, MAX_RATING, MIN_RATING, Manifest, parse_manifest
+
+# A look-up reads one row group: small ones make it quick.
+ROW_GROUP_BYTES = 1 << 18
+SAMPLE_SALT = 4
+# Fewer users than this are not worth a task of their own: starting torch costs half a second.
+MIN_USERS_PER_TASK = 512
+
+SCORED = pa.schema(
+    [
+        ("user_id", pa.int64()),
+        ("rank", pa.int32()),
+        ("item", pa.int32()),
+        ("anime_id", pa.int64()),
+        ("score", pa.float32()),
+        ("predicted_rating", pa.float32()),
+    ]
+)
+
+
+def seen_items(spark: SparkSession, data: str, splits: Sequence[str]) -> DataFrame:
+    """user, seen: the items each user has rated in some splits, as a sorted array."""
+    ratings = spark.read.parquet(f"{data}/ratings").where(F.col("split").isin(*splits))
+    return ratings.groupBy("user").agg(F.sort_array(F.collect_list("item")).alias("seen"))
+
+
+def users_to_score(users: DataFrame, count: int | None) -> DataFrame:
+    """user, user_id and train_ratings of all users, or of `count` of them drawn by a hash of their id."""
+    frame = users.select("user", "user_id", "train_ratings")
+    return frame if count is None else frame.orderBy(hash_key(F.col("user_id"), SAMPLE_SALT)).limit(count)
+
+
+def placed_by_user(users: DataFrame, per_file: int) -> tuple[DataFrame, int]:
+    """Users in partitions of at most about `per_file` consecutive ones, in order; and the number of partitions.
+
+    Users are dense positions in the order of their ids, so a partition is a range of ids. With a
+    sample of the users the ranges are wider, so that the partitions stay as full. Every core gets work.
+    """
+    row = users.agg(F.count("*").alias("n"), F.max("user").alias("last")).first()
+    assert row is not None
+    cores = users.sparkSession.sparkContext.defaultParallelism
+    count = max(1, -(-row["n"] // per_file), min(2 * cores, row["n"] // MIN_USERS_PER_TASK))
+    width = row["last"] // count + 1
+    placed = partition_exactly(users.withColumn("_file", F.expr(f"int(user div {width})")), "_file", count)
+    return placed.drop("_file").sortWithinPartitions("user"), count
+
+
+def make_scorer(
+    model_file: str, top_n: int, cold_users: str
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """The function that an executor runs over its users.
+
+    Args:
+        model_file: name under which Spark has sent the artifact to the executors.
+        top_n: items for each user.
+        cold_users: what those without training ratings get, `popular` or `model`.
+
+    Returns:
+        Maps batches of (user, user_id, train_ratings, seen) to batches of SCORED.
+
+    """
+
+    def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        # Imported here: an executor that has no users to score need not load torch.
+        import torch
+
+        from widedeep.artifact import load_artifact
+        from widedeep.scorer import BLOCK, Scorer
+
+        torch.set_num_threads(1)  # Spark runs a task on each core
+        artifact = load_artifact(Path(SparkFiles.get(model_file)))
+        scorer = Scorer(artifact.model, len(artifact.anime_id))
+        fallback = None
+        for batch in batches:
+            cold = batch.column("train_ratings").to_numpy() == 0
+            users, ids = batch.column("user").to_numpy(), batch.column("user_id").to_numpy()
+            seen = [
+                np.asarray(s.values, np.int64) if s.is_valid else np.empty(0, np.int64) for s in batch.column("seen")
+            ]
+            if cold.any() and fallback is None:
+                fallback = Fallback(artifact, scorer, cold_users, int(users[cold][0]))
+            for low in range(0, len(users), BLOCK):
+                part = slice(low, low + BLOCK)
+                yield score_block(artifact, scorer, fallback, users[part], ids[part], cold[part], seen[part], top_n)
+
+    return score
+
+
+class Fallback:
+    """What users without training ratings get. They are alike, so all is worked out once."""
+
+    def __init__(self, artifact: Artifact, scorer, kind: str, user: int):
+        import torch
+
+        self.predicted = scorer.scores(torch.tensor([user], dtype=torch.int32))[0].numpy().copy()  # [I]
+        users = max(1, int((artifact.user_ratings > 0).sum()))
+        # popular: the share of the training users who rated the anime
+        self.scores = artifact.item_ratings / users if kind == "popular" else self.predicted
+        self.order = np.argsort(-self.scores, kind="stable")
+
+    def top(self, seen: np.ndarray, n: int) -> np.ndarray:
+        """The n best items that are not seen (a user can have ratings outside the training split)."""
+        head = self.order[: n + len(seen)]
+        return head[~np.isin(head, seen)][:n]
+
+
+def score_block(
+    artifact: Artifact,
+    scorer,
+    fallback: Fallback | None,
+    users: np.ndarray,
+    ids: np.ndarray,
+    cold: np.ndarray,
+    seen: list[np.ndarray],
+    top_n: int,
+) -> pa.RecordBatch:
+    """Recommendations of a block of users as a batch of SCORED."""
+    n = min(top_n, len(artifact.anime_id))
+    items = np.full((len(users), n), -1, np.int64)
+    scores = np.zeros((len(users), n), np.float32)
+    predicted = np.zeros((len(users), n), np.float32)
+    warm = np.flatnonzero(~cold)
+    if len(warm):
+        items[warm], scores[warm] = scorer.top(users[warm], [seen[i] for i in warm], n)
+        predicted[warm] = scores[warm]
+    for row in np.flatnonzero(cold):
+        assert fallback is not None
+        best = fallback.top(seen[row], n)
+        items[row, : len(best)] = best
+        scores[row, : len(best)] = fallback.scores[best]
+        predicted[row, : len(best)] = fallback.predicted[best]
+    rows, ranks = np.nonzero(items >= 0)  # a user may have fewer than n unseen items
+    chosen = items[rows, ranks]
+    return pa.record_batch(
+        [
+            pa.array(ids[rows], pa.int64()),
+            pa.array(ranks + 1, pa.int32()),
+            pa.array(chosen, pa.int32()),
+            pa.array(artifact.anime_id[chosen], pa.int64()),
+            pa.array(scores[rows, ranks], pa.float32()),
+            pa.array(np.clip(predicted[rows, ranks], MIN_RATING, MAX_RATING), pa.float32()),
+        ],
+        schema=SCORED,
+    )
+
+
+def score_all(spark: SparkSession, config: ScoreConfig) -> RecommendationManifest:
+    """Score, write and commit."""
+    files = Files(spark)
+    check_replaceable(files, config.output)
+    prepared = read_prepared(files, config.data)
+    artifact_file = local_artifact(files, config.run)
+    artifact = load_artifact(artifact_file)
+    if artifact.manifest_digest != prepared.digest:
+        raise InputError(
+            f"the model in {config.run} was trained on other data (digest {artifact.manifest_digest[:12]}) than "
+            f"{config.data} holds ({prepared.digest[:12]}): score with the data it was trained on, or train again"
+        )
+    spark.sparkContext.addFile(str(artifact_file))
+    users = users_to_score(spark.read.parquet(f"{config.data}/users"), config.sample_users)
+    seen = seen_items(spark, config.data, config.exclude)
+    placed, partitions = placed_by_user(users.join(seen, on="user", how="left"), config.users_per_file)
+    log.info("scoring %s anime for each user, in %d tasks", f"{len(artifact.anime_id):,}", partitions)
+    scored = placed.select("user", "user_id", "train_ratings", "seen").mapInArrow(
+        make_scorer(artifact_file.name, config.top_n, config.cold_users), spark_schema()
+    )
+    titles = spark.read.parquet(f"{config.data}/items").select("item", "title")
+    result = scored.join(F.broadcast(titles), on="item", how="left").select(*COLUMNS)
+    staging = staging_of(config.output)
+    files.delete(staging)
+    writer = result.write.option("parquet.block.size", ROW_GROUP_BYTES).option("compression", "zstd")
+    writer.parquet(staging)
+    name_plainly(files, staging)
+    totals = (
+        spark.read.parquet(staging)
+        .agg(
+            F.count("*").alias("rows"),
+            F.count_distinct("user_id").alias("users"),
+            F.count_distinct("anime_id").alias("anime"),
+        )
+        .first()
+    )
+    assert totals is not None
+    manifest = RecommendationManifest(
+        config=config.model_dump(mode="json", exclude={"output"}),
+        data_digest=prepared.digest,
+        users=totals["users"],
+        rows=totals["rows"],
+        distinct_anime=totals["anime"],
+        files=describe(spark, staging, "", one_group=False),
+    )
+    commit(files, staging, config.output, manifest.model_dump_json(indent=1))
+    return manifest
+
+
+def spark_schema() -> str:
+    """SCORED in Spark's words."""
+    kinds = {pa.int64(): "bigint", pa.int32(): "int", pa.float32(): "float"}
+    return ", ".join(f"{field.name} {kinds[field.type]}" for field in SCORED)
+
+
+def read_prepared(files: Files, data: str) -> Manifest:
+    """The manifest of the prepared directory, wherever that is."""
+    path = f"{data}/{MANIFEST}"
+    return parse_manifest(files.read_text(path) if files.exists(path) else None, data)
+
+
+def local_artifact(files: Files, run: str) -> Path:
+    """The model's artifact as a file of this machine; fetched if the run is on another file system."""
+    remote = f"{run}/{FILE}"
+    if not files.exists(remote):
+        raise InputError(f"{run} holds no {FILE}: train first with torchrun widedeep/train.py --run {run}")
+    return Path(remote) if Path(remote).exists() else Path(files.fetch(remote))
+
+
+def show_summary(manifest: RecommendationManifest, output: str) -> None:
+    """Print what was written."""
+    view = View(title=f"recommendations in {output}", title_justify="left", show_header=False)
+    view.add_column("what")
+    view.add_column("count", justify="right")
+    view.add_row("users", f"{manifest.users:,}")
+    view.add_row("rows", f"{manifest.rows:,}")
+    view.add_row("distinct anime", f"{manifest.distinct_anime:,}")
+    view.add_row("files", f"{len(manifest.files):,}")
+    stdout.print(view)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parse, build, run, close."""
+    config = load_config(ScoreConfig, argv, "score_all.py", ROOT / "conf" / "score.toml")
+    # Batches of a bounded size: a user's row carries all the items he has seen.
+    spark = build_session("widedeep score_all", {"spark.sql.execution.arrow.maxRecordsPerBatch": "2048"})
+    try:
+        manifest = score_all(spark, config)
+    finally:
+        spark.stop()
+    show_summary(manifest, config.output)
+
+
+if __name__ == "__main__":
+    run_command(main)

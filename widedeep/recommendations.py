@@ -1,0 +1,79 @@
+"""A user's recommendations, read from the Parquet files that jobs/score_all.py wrote.
+
+python -m widedeep.recommendations --user 42
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from rich.table import Table as View
+
+from widedeep.cli import CommandConfig, load_config, run_command, stdout
+from widedeep.errors import InputError
+from widedeep.schema import MANIFEST, DataFile
+
+COLUMNS = ("user_id", "rank", "anime_id", "title", "score", "predicted_rating")
+
+
+class RecommendationManifest(BaseModel):
+    """`manifest.json` of a recommendations directory; written last."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    config: dict[str, Any]
+    data_digest: str  # of the prepared directory
+    users: int
+    rows: int
+    distinct_anime: int
+    files: tuple[DataFile, ...]
+
+
+class LookUpConfig(CommandConfig):
+    """Print a user's recommendations as a table."""
+
+    user: int = Field(description="user_id of the dump")
+    recommendations: Path = Field(default=Path("data/recommendations"), description="directory of jobs/score_all.py")
+
+
+def recommendations_of(directory: Path, user: int) -> list[dict[str, Any]]:
+    """A user's rows, best first. Only the row group that holds the user is read.
+
+    Raises:
+        InputError: the directory was never committed, or the user is not in it.
+
+    """
+    file = directory / MANIFEST
+    try:
+        manifest = RecommendationManifest.model_validate_json(file.read_bytes())
+    except (FileNotFoundError, ValidationError) as error:
+        raise InputError(f"{directory} holds no recommendations ({error}); run jobs/score_all.py") from None
+    data = ds.dataset([str(directory / part.path) for part in manifest.files], format="parquet")
+    rows = data.to_table(filter=pc.field("user_id") == user).sort_by("rank").to_pylist()
+    if not rows:
+        raise InputError(f"user {user} is not in {directory}, which holds {manifest.users:,} users")
+    return rows
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parse, look up, print."""
+    config = load_config(LookUpConfig, argv, "widedeep.recommendations")
+    view = View(title=f"for user {config.user}", title_justify="left")
+    for name in COLUMNS[1:]:
+        view.add_column(name, justify="left" if name == "title" else "right")
+    for row in recommendations_of(config.recommendations, config.user):
+        view.add_row(
+            str(row["rank"]),
+            str(row["anime_id"]),
+            row["title"],
+            f"{row['score']:.4f}",
+            f"{row['predicted_rating']:.2f}",
+        )
+    stdout.print(view)
+
+
+if __name__ == "__main__":
+    run_command(main)
