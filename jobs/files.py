@@ -15,8 +15,8 @@ class Files:
     """Small file operations that work wherever Spark can read and write."""
 
     def __init__(self, spark: SparkSession):
-        self._jvm: Any = spark.sparkContext._jvm
-        self._conf = spark.sparkContext._jsc.hadoopConfiguration()  # pyright: ignore[reportOptionalMemberAccess]
+        context: Any = spark.sparkContext
+        self._jvm, self._conf = context._jvm, context._jsc.hadoopConfiguration()
 
     def _path(self, name: str) -> Any:
         return self._jvm.org.apache.hadoop.fs.Path(name)
@@ -82,6 +82,15 @@ class Files:
                 stream = self._system(part).open(self._path(part))
                 self._jvm.org.apache.hadoop.io.IOUtils.copyBytes(stream, output, 1 << 20, False)
                 stream.close()
+
+    def parquet_footer(self, name: str) -> tuple[int, int]:
+        """(row groups, rows) of a Parquet file."""
+        hadoop = self._jvm.org.apache.parquet.hadoop
+        reader = hadoop.ParquetFileReader.open(hadoop.util.HadoopInputFile.fromPath(self._path(name), self._conf))
+        try:
+            return reader.getRowGroups().size(), reader.getRecordCount()
+        finally:
+            reader.close()
 
     def fetch(self, name: str) -> str:
         """Copy a file to a temporary directory of this machine; return its path there."""

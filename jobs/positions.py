@@ -12,8 +12,8 @@ from itertools import accumulate
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-# Hashes are 64-bit and signed; their upper 16 bits cut them into 65,536 buckets of about equal size.
-BUCKET_SHIFT = 48
+# Hashes are 64-bit and signed; their upper 12 bits cut them into 4,096 buckets of about equal size.
+BUCKET_SHIFT = 52
 
 
 def with_position(frame: DataFrame, key: str, name: str) -> DataFrame:
@@ -43,9 +43,9 @@ def _bucket(key: Column) -> Column:
     return F.shiftright(key, BUCKET_SHIFT).cast("int")
 
 
-def bucket_counts(frame: DataFrame, group: str, key: str) -> dict[object, dict[int, int]]:
-    """Group -> bucket -> rows. At most 65,536 numbers a group, whatever the number of rows."""
-    counts: dict[object, dict[int, int]] = defaultdict(dict)
+def bucket_counts(frame: DataFrame, group: str, key: str) -> dict[str, dict[int, int]]:
+    """Group -> bucket -> rows. At most 4,096 numbers a group, whatever the number of rows."""
+    counts: dict[str, dict[int, int]] = defaultdict(dict)
     for row in frame.groupBy(group, _bucket(F.col(key)).alias("_bucket")).count().collect():
         counts[row[group]][row["_bucket"]] = row["count"]
     return counts
@@ -55,9 +55,9 @@ def order_statistics(
     frame: DataFrame,
     group: str,
     key: str,
-    counts: Mapping[object, Mapping[int, int]],
-    ranks: Mapping[object, Sequence[int]],
-) -> dict[object, list[int]]:
+    counts: Mapping[str, Mapping[int, int]],
+    ranks: Mapping[str, Sequence[int]],
+) -> dict[str, list[int]]:
     """The keys at the given 0-based ranks of each group, exactly.
 
     Args:
@@ -75,12 +75,11 @@ def order_statistics(
         for position, rank in enumerate(positions):
             at = bisect_right(starts, rank) - 1
             wanted.append((name, buckets[at], rank - starts[at] + 1, position))
-    found: dict[object, list[int]] = {name: [0] * len(positions) for name, positions in ranks.items()}
+    found: dict[str, list[int]] = {name: [0] * len(positions) for name, positions in ranks.items()}
     if not wanted:
         return found
     spark = frame.sparkSession
-    kind = frame.schema[group].dataType.simpleString()
-    table = spark.createDataFrame(wanted, f"{group} {kind}, _bucket int, _rank int, _position int")
+    table = spark.createDataFrame(wanted, f"{group} string, _bucket int, _rank int, _position int")
     near = frame.select(group, key, _bucket(F.col(key)).alias("_bucket")).join(
         F.broadcast(table.select(group, "_bucket").distinct()), on=[group, "_bucket"], how="left_semi"
     )
@@ -94,7 +93,7 @@ def order_statistics(
     return found
 
 
-def with_shard(frame: DataFrame, group: str, key: str, shards: Mapping[object, int], name: str) -> DataFrame:
+def with_shard(frame: DataFrame, group: str, key: str, shards: Mapping[str, int], name: str) -> DataFrame:
     """Add `name`: int, the shard of each row. The shards of a group differ by one row at most.
 
     A group's rows are cut, in the order of their keys, into its number of shards; shards are numbered
@@ -114,8 +113,7 @@ def with_shard(frame: DataFrame, group: str, key: str, shards: Mapping[object, i
         for bucket in counts[g]:
             below = bisect_right(bounds[g], (bucket << BUCKET_SHIFT) - 1)
             rows.append((g, bucket, first[g] + below, inside.get(bucket, [])))
-    kind = frame.schema[group].dataType.simpleString()
-    table = frame.sparkSession.createDataFrame(rows, f"{group} {kind}, _bucket int, _below int, _bounds array<bigint>")
+    table = frame.sparkSession.createDataFrame(rows, f"{group} string, _bucket int, _below int, _bounds array<bigint>")
     looked_up = frame.withColumn("_bucket", _bucket(F.col(key))).join(
         F.broadcast(table), on=[group, "_bucket"], how="inner"
     )

@@ -19,7 +19,7 @@ from jobs.splits import ORDER_SALT, assign_split
 from widedeep.cli import load_config, log, run_command, stdout
 from widedeep.config import PrepareConfig
 from widedeep.errors import InputError
-from widedeep.schema import LEAKS, SPLITS, Column, Manifest, Ratings, Table
+from widedeep.schema import LEAKS, SPLITS, Column, DataFile, Manifest, Ratings, Table
 
 QUARANTINE = "file STRING, reason STRING, row STRING"
 
@@ -234,7 +234,7 @@ class Prepare:
             ["split", "_key", "user", "item"],
             by="split",
         )
-        found = {split: () for split in SPLITS}
+        found: dict[str, tuple[DataFile, ...]] = {split: () for split in SPLITS}
         for split in used:
             directory = f"ratings/split={split}"
             shards.name_plainly(self.files, f"{self.staging}/{directory}")
@@ -261,7 +261,7 @@ class Prepare:
         guess = F.greatest(F.lit(1.0), F.col("popularity") * regression["slope"] + regression["intercept"])
         table = table.withColumn("score", F.col("damped_mean")).withColumn("rank_missing", F.col("rank").isNull())
         table = table.withColumn("rank", F.coalesce("rank", F.round(guess, 3)))
-        computed = {"score": None, "popularity": None, "rank": None}
+        computed = ("score", "popularity", "rank")
         written = self._write_features("items", table, fields, computed, ["item", "anime_id", "title"])
         return written, regression
 
@@ -278,21 +278,21 @@ class Prepare:
         statistics = features.rating_statistics(train, "user", mean, options.prior_ratings)
         table = features.with_statistics(typed, statistics, "user", mean)
         table = table.withColumn("mean_score", F.col("damped_mean")).localCheckpoint()
-        return self._write_features("users", table, fields, {"mean_score": None}, ["user", "user_id", "username"])
+        return self._write_features("users", table, fields, ("mean_score",), ["user", "user_id", "username"])
 
     def _write_features(
         self,
         name: str,
         table: DataFrame,
         fields: dict[str, list[features.Field]],
-        computed: dict[str, str | None],
+        computed: Sequence[str],
         keys: list[str],
     ) -> Table:
         """Fit and write one feature table; `computed` are its numeric columns that are in no field."""
         log.info("writing %s", name)
         options = self.config.features
         allowed = [f for f in fields["numeric"] if not _leaks(f.source) or f.source in options.leaky_columns]
-        sources = {**computed, **{field.name: field.source for field in allowed}}
+        sources = {**dict.fromkeys(computed), **{field.name: field.source for field in allowed}}
         numeric = features.fit_numeric(
             table, list(sources), options, {n: s for n, s in sources.items() if s is not None}
         )

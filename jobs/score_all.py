@@ -3,7 +3,7 @@
 spark-submit jobs/score_all.py --data data/prepared --run runs/wide_deep --output data/recommendations --top-n 10
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -71,7 +71,7 @@ def placed_by_user(users: DataFrame, per_file: int) -> tuple[DataFrame, int]:
 
 def make_scorer(
     model_file: str, top_n: int, cold_users: str
-) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
     """The function that an executor runs over its users.
 
     Args:
@@ -84,7 +84,7 @@ def make_scorer(
 
     """
 
-    def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         # Imported here: an executor that has no users to score need not load torch.
         import torch
 

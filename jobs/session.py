@@ -42,7 +42,7 @@ def build_session(name: str, extra: Mapping[str, str] | None = None) -> SparkSes
         conf.setIfMissing(key, value)
     conf.setIfMissing("spark.app.name", name)
     spark = SparkSession.builder.config(conf=conf).getOrCreate()
-    if not spark.sparkContext.master.startswith("local"):
+    if not str(spark.sparkContext.master).startswith("local"):
         spark.sparkContext.addPyFile(zip_package())
     return spark
 

@@ -2,7 +2,6 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -68,45 +67,37 @@ def name_plainly(files: Files, directory: str) -> list[str]:
 
 
 def describe(spark: SparkSession, root: str, directory: str, one_group: bool = True) -> tuple[DataFile, ...]:
-    """Rows (from the footers), bytes and digests of the Parquet files of `root/directory`.
-
-    The digests are worked out by the executors, each over whole files.
+    """Rows, bytes and digests of the Parquet files of `root/directory`; the executors read them.
 
     Args:
         spark: the session.
         root: what the files' paths are relative to.
         directory: below it; empty for `root` itself.
         one_group: whether each file must be a single row group.
-
     """
-    binary = spark.read.format("binaryFile").option("pathGlobFilter", "*.parquet").load(f"{root}/{directory}")
-    rows = binary.select(F.col("path"), "length", F.sha2("content", 256).alias("sha256")).collect()
-    found = []
-    for row in sorted(rows, key=lambda row: row["path"]):
-        name = row["path"].rsplit("/", 1)[1]
-        groups, count = _footer(spark, row["path"])
+    path = f"{root}/{directory}" if directory else root
+    binary = spark.read.format("binaryFile").option("pathGlobFilter", "*.parquet").load(path)
+    digests = {r["path"]: r for r in binary.select("path", "length", F.sha2("content", 256).alias("sha256")).collect()}
+    frame = spark.read.parquet(path)
+    row_hash = F.xxhash64(*(F.col(f"`{name}`") for name in frame.columns))
+    by_file = frame.groupBy(F.col("_metadata.file_name").alias("name"))
+    contents = by_file.agg(F.bit_xor(row_hash).alias("hash"), F.count("*").alias("rows")).collect()
+    content = {r["name"]: (r["rows"], f"{r['hash'] & (1 << 64) - 1:016x}") for r in contents}
+    files, found = Files(spark), []
+    for location, row in sorted(digests.items()):
+        name = location.rsplit("/", 1)[1]
+        groups, rows = files.parquet_footer(location)
         assert groups == 1 or not one_group, f"{directory}/{name} has {groups} row groups, not one"
-        path = f"{directory}/{name}" if directory else name
-        found.append(DataFile(path=path, rows=count, bytes=row["length"], sha256=row["sha256"]))
+        counted, digest = content.get(name, (0, "0" * 16))
+        assert counted == rows, f"{directory}/{name}: {counted} rows were read, its footer says {rows}"
+        place = f"{directory}/{name}" if directory else name
+        found.append(DataFile(path=place, rows=rows, bytes=row["length"], sha256=row["sha256"], content=digest))
     return tuple(found)
-
-
-def _footer(spark: SparkSession, path: str) -> tuple[int, int]:
-    """(row groups, rows) of a Parquet file."""
-    jvm: Any = spark.sparkContext._jvm
-    conf = spark.sparkContext._jsc.hadoopConfiguration()  # pyright: ignore[reportOptionalMemberAccess]
-    hadoop = jvm.org.apache.parquet.hadoop
-    source = hadoop.util.HadoopInputFile.fromPath(jvm.org.apache.hadoop.fs.Path(path), conf)
-    reader = hadoop.ParquetFileReader.open(source)
-    try:
-        return reader.getRowGroups().size(), reader.getRecordCount()
-    finally:
-        reader.close()
 
 
 def digest_of(*groups: tuple[DataFile, ...]) -> str:
     """One digest that stands for the content of all files."""
-    lines = sorted(f"{file.sha256} {file.path}" for group in groups for file in group)
+    lines = sorted(f"{file.content} {file.rows} {file.path}" for group in groups for file in group)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

@@ -21,7 +21,7 @@ from widedeep.errors import InputError
 if sys.version_info >= (3, 11):
     import tomllib
 else:
-    import tomli as tomllib
+    import tomli as tomllib  # pyright: ignore[reportMissingImports]
 
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
@@ -79,7 +79,8 @@ def load_config(cls: type[C], argv: Sequence[str], prog: str, default_file: Path
     bound = type(cls.__name__, (cls,), {"__doc__": f"{cls.__doc__}\n\n{extra}", "__module__": cls.__module__})
     bound.model_config = {**cls.model_config, "cli_prog_name": prog}
     try:
-        return cls.model_validate(bound(_cli_parse_args=list(rest), **values).model_dump())
+        merged = bound(_cli_parse_args=list(rest), **values)  # pyright: ignore[reportCallIssue]
+        return cls.model_validate(merged.model_dump())
     except ValidationError as error:
         raise InputError(_explain(error, values, file)) from None
 

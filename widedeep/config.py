@@ -59,7 +59,7 @@ class SynthesizeConfig(CommandConfig):
         default=None, gt=0, description="all users, raters or not; default: the dump's proportion"
     )
     anime: MaybeCount = Field(default=None, gt=1, description="all anime; default: grows with the root of --ratings")
-    noise: float = Field(default=0.75, gt=0, description="sd of the noise beside a taste signal of sd 1")
+    noise: float = Field(default=1.0, gt=0, description="sd of the noise beside a taste signal of sd 1")
     bad_rows: Share = Field(
         default=0.0, description="share of further, broken rows in the ratings file, to try quarantine"
     )
@@ -203,7 +203,8 @@ class TrainConfig(CommandConfig):
     resume: str = Field(
         default="auto", description="auto: go on from the newest checkpoint; never: start anew; or a checkpoint's path"
     )
-    seed: int = Field(default=0, ge=0, description="of initial weights, order of samples and dropout")
+    # NumPy and petastorm take 32 bits, and petastorm is given the seed plus the epoch.
+    seed: int = Field(default=0, ge=0, lt=2**31, description="of initial weights, order of samples and dropout")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: CUDA where there is one")
     epochs: Count = Field(default=20, ge=1, description="the most passes over the training split")
     batch_size: Count = Field(default=1024, ge=1, description="ratings a step, over all ranks together")

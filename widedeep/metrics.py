@@ -60,7 +60,7 @@ def ranking_quality(lists: dict[int, list[int]], relevant: dict[int, set[int]], 
     """Means over users of NDCG@10 and Recall@20, and the share of all items in some top 10.
 
     Args:
-        lists: user -> recommended items, best first, at least 20 of them.
+        lists: user -> recommended items, best first, 20 of them if there are as many.
         relevant: user -> held-out items the user liked, never empty.
         items: number of all items.
 

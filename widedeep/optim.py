@@ -33,7 +33,7 @@ def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
     """The rate at a step (from 0) of all steps: a linear rise, then the schedule down to 0."""
     rise = config.warmup * steps
     if step < rise:
-        return config.lr * (step + 1) / rise
+        return config.lr * min(1.0, (step + 1) / rise)
     done = (step - rise) / max(1.0, steps - rise)
     if config.schedule == "linear":
         return config.lr * (1.0 - done)

@@ -74,7 +74,8 @@ def measure_ranking(
     by_count = _most_rated(popularity, masks)
     result = {}
     for name, tops in {"model": by_model, "popularity": by_count}.items():
-        lists = dict(zip(mine.tolist(), tops.tolist(), strict=True))
+        # -1 stands where a user has no item left
+        lists = {u: [i for i in top if i >= 0] for u, top in zip(mine.tolist(), tops.tolist(), strict=True)}
         merged = {user: items for part in world.gather(lists) for user, items in part.items()}
         result[name] = ranking_quality(merged, {u: set(i) for u, i in relevant.items()}, len(popularity))
     return result

@@ -147,17 +147,17 @@ class ResidentLoader:
     def __init__(self, data: Path, manifest: Manifest, world: World, batch_size: int, seed: int, verify: bool):
         self._data, self._manifest, self._world, self._seed = data, manifest, world, seed
         self._splits: dict[str, Batch] = {}
-        self._verify = verify
         self.batch = batch_size // world.size
         self._count = manifest.ratings.rows("train") // world.size  # a rank's rows of an epoch
         self.steps = -(-self._count // self.batch)
         self.dropped = manifest.ratings.rows("train") % world.size
+        for shards in manifest.ratings.shards.values():  # now: a damaged test shard is no news for the end of a run
+            check_shards(data, shards, verify)
         self._split("train")  # read now, so that no step waits for it
 
     def _split(self, name: str) -> Batch:
         if name not in self._splits:
             shards = self._manifest.ratings.shards[name]
-            check_shards(self._data, shards, self._verify)
             groups = list(read_row_groups(self._data, shards, seed=None))
             self._splits[name] = (joined(groups) if groups else empty()).to(self._world.device)
         return self._splits[name]
@@ -248,9 +248,12 @@ def make_loader(
     """The loader that `mode` names; `auto` keeps up to `resident_limit` ratings in memory and streams more.
 
     Raises:
-        ValueError: the global batch or the shards cannot be dealt equally to the ranks.
+        ValueError: the global batch or the shards cannot be dealt equally to the ranks, or petastorm
+            cannot read from a directory of that name.
 
     """
+    if set("#?") & set(str(data.resolve())):
+        raise ValueError(f"{data.resolve()}: petastorm reads no path with # or ? in it: rename the directory")
     if batch_size % world.size:
         raise ValueError(f"batch_size {batch_size} is not a multiple of the {world.size} ranks: choose one that is")
     rows = manifest.ratings.rows("train")

@@ -32,7 +32,8 @@ class DataFile(_Record):
     path: str  # relative to the prepared directory, "/" between its parts
     rows: int
     bytes: int
-    sha256: str
+    sha256: str  # of the bytes: tells damage; a JVM orders parts of a footer by chance, so it differs between runs
+    content: str  # of the rows, in hex: the same for the same rows
 
 
 class Column(_Record):
@@ -100,7 +101,7 @@ class Manifest(_Record):
     rank_regression: dict[str, float]  # rank = slope * popularity + intercept
     quarantined: dict[str, dict[str, int]]  # file -> reason -> rows, of the users and the anime
     leaks: dict[str, dict[str, Any]]  # column of the dump -> why it leaks and whether it was used
-    digest: str  # sha256 over the digests of all files: names this very data
+    digest: str  # sha256 over the content of all files: names this very data
 
 
 def read_manifest(directory: Path) -> Manifest:

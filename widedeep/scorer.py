@@ -72,7 +72,12 @@ def top_unseen(scores: Tensor, seen: Sequence[np.ndarray], n: int) -> tuple[Tens
     if len(rows):
         columns = np.concatenate(seen)
         scores[torch.from_numpy(rows), torch.from_numpy(columns.astype(np.int64))] = -torch.inf
-    best, where = torch.topk(scores, n, dim=1)
+    best, where = torch.topk(scores, min(n + 1, scores.shape[1]), dim=1)
+    # Where the next place has the last one's score, topk may have kept either: sorting the whole row tells.
+    torn = (best[:, n - 1] == best[:, -1]) & (best[:, -1] > -torch.inf)
+    best, where = best[:, :n], where[:, :n]
+    if torn.any():
+        best[torn], where[torn] = (part[:, :n] for part in scores[torn].sort(dim=1, descending=True, stable=True))
     # topk leaves ties in any order: put them in the order of items, for the same answer everywhere.
     order = torch.argsort(where, dim=1, stable=True)
     best, where = best.gather(1, order), where.gather(1, order)

@@ -19,7 +19,8 @@ class Tracker:
         self._board = SummaryWriter(str(run / "tensorboard"), purge_step=first_epoch)
 
     def _lines(self) -> list[str]:
-        return self._file.read_text().splitlines() if self._file.exists() else []
+        text = self._file.read_text() if self._file.exists() else ""
+        return text[: text.rfind("\n") + 1].splitlines()  # a crash may have cut the last line short
 
     def record(self, epoch: int, metrics: dict[str, Any]) -> None:
         """Keep the metrics of an epoch (counted from 0)."""

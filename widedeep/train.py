@@ -4,6 +4,7 @@ torchrun widedeep/train.py --data data/prepared --run runs/wide_deep
 """
 
 import json
+import math
 import random
 import shutil
 import time
@@ -125,6 +126,11 @@ class Run:
                 train_epoch(self.state, self.loader, lambda bar=bar: self._after_step(bar))
             measured = {"rmse": self.state.train_rmse()}
             valid = evaluate(self.model, self.loader, "valid", self.world, config.eval_batch_size)
+            if valid["ratings"] and math.isnan(valid["rmse"]):
+                raise InputError(
+                    f"the training diverged in epoch {progress.epoch + 1}, its predictions are no numbers: "
+                    "lower optim.lr, or tame it with optim.warmup and optim.clip_norm"
+                )
             # Without a valid split there is nothing to choose by: the newest epoch is kept.
             if not valid["rmse"] >= progress.best_rmse:
                 progress.best_rmse, progress.best_epoch, progress.valid = valid["rmse"], progress.epoch, valid

@@ -86,6 +86,7 @@ class TrainState:
             "progress": vars(self.progress) | {"valid": dict(self.progress.valid)},
             "loss_sums": self.loss_sums,
             "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(self.world.device) if self.world.device.type == "cuda" else None,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -95,6 +96,8 @@ class TrainState:
         self.progress = Progress(**state["progress"])
         self.loss_sums.copy_(state["loss_sums"])
         torch.set_rng_state(state["random"])
+        if self.world.device.type == "cuda" and state["random_cuda"] is not None:
+            torch.cuda.set_rng_state(state["random_cuda"], self.world.device)
 
 
 def train_epoch(state: TrainState, loader: Loader, on_step: Callable[[], None]) -> None:

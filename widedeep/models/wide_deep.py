@@ -16,6 +16,18 @@ TILE_PAIRS = 8192
 TILE_ITEMS = 1024
 
 
+class BatchNorm(nn.BatchNorm1d):
+    """Batch norm that a batch of one row passes too: it has no spread, so the running statistics serve."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[B, H] -> [B, H]."""
+        if self.training and len(input) == 1:
+            return nn.functional.batch_norm(
+                input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
+        return super().forward(input)
+
+
 class WideDeep(Recommender):
     """rating = wide(item features) + MLP([user embedding; item embedding]).
 
@@ -55,7 +67,7 @@ class WideDeep(Recommender):
             if index:
                 layers.append(nn.Linear(widths[index - 1], width))
             if config.batch_norm:
-                layers.append(nn.BatchNorm1d(width))
+                layers.append(BatchNorm(width))
             layers.append(nn.ReLU())
             if config.dropout:
                 layers.append(nn.Dropout(config.dropout))

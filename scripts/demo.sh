@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# The whole way on one machine: a dump, prepared data, a trained model, a list for every user.
+set -euo pipefail
+
+usage() {
+  cat <<'END'
+Usage: scripts/demo.sh [--ratings N] [--input DIR] [--work DIR] [--fresh]
+
+Makes the environment if need be, writes a dump with a known answer planted in it, prepares it,
+trains, scores every user, and shows how good that is. Run again, it keeps what is done already.
+
+  --ratings N    ratings in the dump (1000000, or the environment's DEMO_RATINGS)
+  --input DIR    take this dump instead of writing one
+  --work DIR     where all data goes (data/demo, with --input data/demo-input);
+                 the run goes to runs/, under the last part of that name
+  --fresh        do everything anew
+END
+}
+
+say() { echo "demo: $*" >&2; }
+
+fail_usage() {
+  say "$*"
+  usage >&2
+  exit 2
+}
+
+absolute() { case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac }
+
+ratings=${DEMO_RATINGS:-1000000}
+input="" work="" fresh=""
+while [ $# -gt 0 ]; do
+  case $1 in
+    --fresh) fresh=yes; shift; continue ;;
+    -h | --help) usage; exit 0 ;;
+    --ratings | --input | --work) [ -n "${2:-}" ] || fail_usage "$1 needs a value" ;;
+    *) fail_usage "unknown argument: $1" ;;
+  esac
+  case $1 in
+    --ratings) ratings=$2 ;;
+    --input) input=$(absolute "$2") ;;
+    --work) work=$(absolute "$2") ;;
+  esac
+  shift 2
+done
+[ -z "$input" ] || [ -d "$input" ] || fail_usage "--input $input is no directory"
+
+# shellcheck source=scripts/enter.sh
+source "$(dirname "${BASH_SOURCE[0]}")/enter.sh"
+work=${work:-data/demo${input:+-input}}
+work=${work%/}
+run=runs/${work##*/}
+mkdir -p "$work"
+
+# --- steps ---------------------------------------------------------------------------------------
+
+# Names what is there: of a dump its files, sizes and times, of a file that commits an output its content.
+identity() { if [ -d "$1" ]; then ls -lnLR "$1"; else cat "$1"; fi 2>/dev/null | cksum; }
+
+# step NAME INPUT OUTPUT COMMITTED COMMAND...: runs COMMAND, which makes the directory OUTPUT from
+# INPUT and writes the file COMMITTED last; keeps OUTPUT if the same was done with the same before.
+step() {
+  local name=$1 output=$3 committed=$4 record=$work/.$1.step key began=$SECONDS code=0
+  key=$({ identity "$2"; printf '%s\n' "${@:5}"; } | cksum)
+  shift 4
+  say "$name: $*"
+  [ -z "$fresh" ] || rm -rf "$record" "$output"
+  if [ -e "$committed" ] && [ "$(cat "$record" 2>/dev/null)" = "$key $(identity "$committed")" ]; then
+    say "$name: done before, kept"
+    return
+  fi
+  # What was begun with other settings or inputs is not to be resumed.
+  case $(cat "$record" 2>/dev/null) in "" | "$key"*) ;; *) rm -rf "$output" ;; esac
+  echo "$key" >"$record"
+  "$@" || code=$?
+  if [ $code != 0 ]; then
+    say "$name: failed with exit code $code"
+    exit $code
+  fi
+  echo "$key $(identity "$committed")" >"$record"
+  say "$name: done in $((SECONDS - began)) s"
+}
+
+if [ -z "$input" ]; then
+  input=$work/raw
+  step synthesize /dev/null "$input" "$input/planted.json" \
+    spark-submit jobs/synthesize.py --ratings "$ratings" --seed 2023 --output "$input"
+fi
+step prepare "$input" "$work/prepared" "$work/prepared/manifest.json" \
+  spark-submit jobs/prepare.py --input "$input" --output "$work/prepared"
+step train "$work/prepared/manifest.json" "$run" "$run/metrics.json" \
+  torchrun widedeep/train.py --data "$work/prepared" --run "$run"
+step score_all "$run/metrics.json" "$work/recommendations" "$work/recommendations/manifest.json" \
+  spark-submit jobs/score_all.py --data "$work/prepared" --run "$run" --output "$work/recommendations" --top-n 10
+
+say "all done in $SECONDS s"
+python scripts/demo_summary.py --raw "$input" --data "$work/prepared" --run "$run" --recommendations "$work/recommendations"

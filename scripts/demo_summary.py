@@ -1,0 +1,64 @@
+"""The end of scripts/demo.sh: how good the model is, and one user's list."""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.table import Table
+
+from widedeep.schema import read_manifest
+
+console = Console()
+
+
+def main() -> None:
+    """Print the table of errors, then a user's recommendations."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    for name in ("raw", "data", "run", "recommendations"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    args = parser.parse_args()
+    metrics = json.loads((args.run / "metrics.json").read_text())
+    planted = args.raw / "planted.json"
+    show_errors(metrics, json.loads(planted.read_text())["rmse_floor"] if planted.exists() else None)
+    command = ["-m", "widedeep.recommendations", "--user", str(first_user(args.data))]
+    command += ["--recommendations", str(args.recommendations)]
+    console.print(f"\n$ python {' '.join(command)}", style="dim", soft_wrap=True, highlight=False)
+    subprocess.run([sys.executable, *command], check=True)
+
+
+def show_errors(metrics: dict[str, Any], planted: float | None) -> None:
+    """Print the errors on the test split between what is trivial and what is possible."""
+    test, bias = metrics["test"], metrics["floors"]["bias"]["rmse"]
+    table = Table(title="Test split: error of the predicted rating", title_justify="left")
+    table.add_column("predicted by")
+    for name in ("RMSE", "MAE", "R²"):
+        table.add_column(name, justify="right")
+    table.add_row("the mean of all ratings", f"{metrics['floors']['global_mean']['rmse']:.4f}")
+    table.add_row("mean + user's and anime's bias", f"{bias:.4f}")
+    table.add_row("this model", *(f"{test[name]:.4f}" for name in ("rmse", "mae", "r2")), style="bold")
+    if planted is not None:
+        table.add_row("the planted truth (only noise left)", f"{planted:.4f}")
+    console.print(table)
+    if planted is not None:
+        closed = (bias - test["rmse"]) / (bias - planted)
+        console.print(f"The model goes {closed:.0%} of the way from the biases to the planted truth.")
+    speed, seconds = metrics["train"]["samples_per_second"], metrics["train"]["seconds"]
+    console.print(f"Trained at {speed:,.0f} ratings a second, in {seconds:,.0f} s.", highlight=False)
+
+
+def first_user(data: Path) -> int:
+    """The id of the user of the first training rating: one who certainly has ratings."""
+    manifest = read_manifest(data)
+    shard = pq.ParquetFile(data / manifest.ratings.shards["train"][0].path)
+    user = next(shard.iter_batches(1, columns=["user"])).column("user")[0].as_py()
+    files = [data / file.path for file in manifest.users.files]
+    return pq.ParquetDataset(files, filters=[("user", "=", user)]).read(columns=["user_id"])["user_id"][0].as_py()
+
+
+if __name__ == "__main__":
+    main()

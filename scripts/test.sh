@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Lints, type-checks and tests the checkout; arguments go to pytest.
+set -euo pipefail
+
+case ${1:-} in
+  -h | --help)
+    echo "Usage: scripts/test.sh [PYTEST ARGUMENT...]"
+    echo "Makes the environment if need be, then runs ruff, pyright and pytest; fails if one of them does."
+    exit 0
+    ;;
+esac
+
+# shellcheck source=scripts/enter.sh
+source "$(dirname "${BASH_SOURCE[0]}")/enter.sh" --dev
+
+failed=""
+check() {
+  echo "== $*" >&2
+  "$@" >&2 || failed="$failed${failed:+, }$*"
+}
+
+check ruff check .
+check ruff format --check .
+check pyright
+[ -z "$failed" ] || echo "FAILED, whatever the tests say: $failed" >&2
+
+# Last, so that its closing line is the last one of all.
+echo "== pytest $*" >&2
+pytest "$@" || exit
+[ -z "$failed" ]

@@ -1,0 +1,149 @@
+"""A small prepared directory, made without Spark: ratings of a planted low-rank model, valid in every respect."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from widedeep.schema import MANIFEST, SPLITS, Column, DataFile, Manifest, Ratings, Table
+
+GENRES = ("Action", "Comedy", "Drama")
+COLD = 3  # the last users and the last items have test ratings only
+# Split -> files; a tuple gives the files' shares of the rows.
+SHARDS = {"train": 4, "valid": 2, "test": 2}
+
+
+def write_prepared(
+    directory: Path,
+    users: int = 150,
+    items: int = 61,
+    ratings: int = 4000,
+    shards: Mapping[str, int | Sequence[int]] = SHARDS,
+    seed: int = 0,
+) -> Manifest:
+    """Write a prepared directory; splits that `shards` does not name are empty."""
+    random = np.random.default_rng(seed)
+    genres = random.random((items, len(GENRES))) < 0.4  # [I, G]
+    rows = planted_ratings(random, users, genres, ratings)
+    parts = dict(zip(SPLITS, split(random, rows, users, items), strict=True))
+    files = {name: write_shards(directory, name, parts[name], shards.get(name, 0)) for name in SPLITS}
+    train = parts["train"]
+    counts = {name: np.bincount(train[name], minlength=n) for name, n in (("user", users), ("item", items))}
+    item_table = write_table(directory, "items", item_columns(random, genres, counts["item"]), {"genres": GENRES})
+    user_table = write_table(directory, "users", entity_columns("user", "user_id", 1000, counts["user"]), {})
+    written = [file for group in (*files.values(), item_table.files, user_table.files) for file in group]
+    manifest = Manifest(
+        config={},
+        inputs={},
+        ratings=Ratings(
+            read=ratings,
+            quarantined={},
+            not_sampled=0,
+            train_mean=float(train["rating"].mean(dtype=np.float64)),
+            shards=files,
+        ),
+        users=user_table,
+        items=item_table,
+        rank_regression={"slope": 1.0, "intercept": 0.0},
+        quarantined={},
+        leaks={},
+        digest=hashlib.sha256("".join(file.content for file in written).encode()).hexdigest(),
+    )
+    save_manifest(directory, manifest)
+    return manifest
+
+
+def planted_ratings(random: np.random.Generator, users: int, genres: np.ndarray, count: int) -> np.ndarray:
+    """Distinct pairs, rated by 7 + user + item + genres + a taste of rank 2 + noise, as a site would show it."""
+    items = len(genres)
+    item_bias = genres @ np.array([0.9, -0.6, 0.3]) + random.normal(0, 0.4, items)
+    taste = random.normal(0, 0.8, (users, 2)) @ random.normal(0, 0.8, (2, items))
+    user, item = np.divmod(random.choice(users * items, count, replace=False), items)
+    mean = 7 + random.normal(0, 0.7, users)[user] + item_bias[item] + taste[user, item]
+    rows = np.empty(count, [("user", np.int32), ("item", np.int32), ("rating", np.float32)])
+    rows["user"], rows["item"] = user, item
+    rows["rating"] = np.clip(np.round(mean + random.normal(0, 0.5, count)), 1, 10)
+    return rows
+
+
+def split(random: np.random.Generator, rows: np.ndarray, users: int, items: int) -> list[np.ndarray]:
+    """80 / 10 / 10 at random; rows of the cold users and items are all in the last."""
+    part = random.choice(3, len(rows), p=[0.8, 0.1, 0.1])
+    part[(rows["user"] >= users - COLD) | (rows["item"] >= items - COLD)] = 2
+    return [rows[part == p] for p in range(3)]
+
+
+def write_shards(directory: Path, name: str, rows: np.ndarray, shares: int | Sequence[int]) -> tuple[DataFile, ...]:
+    shares = (1,) * shares if isinstance(shares, int) else tuple(shares)
+    cuts = np.cumsum((0, *shares)) * len(rows) // max(1, sum(shares))
+    return tuple(
+        write_parquet(
+            directory,
+            f"ratings/split={name}/part-{number:05d}.parquet",
+            {column: rows[low:high][column] for column in rows.dtype.names or ()},
+        )
+        for number, (low, high) in enumerate(zip(cuts[:-1], cuts[1:], strict=True))
+    )
+
+
+def entity_columns(key: str, identifier: str, first_id: int, train_ratings: np.ndarray) -> dict:
+    rows = len(train_ratings)
+    return {
+        key: np.arange(rows, dtype=np.int32),
+        identifier: np.arange(first_id, first_id + rows, dtype=np.int64),
+        "train_ratings": train_ratings.astype(np.int32),
+    }
+
+
+def item_columns(random: np.random.Generator, genres: np.ndarray, train_ratings: np.ndarray) -> dict:
+    numbers = {name: random.random(len(genres)).astype(np.float32) for name in ("score", "popularity", "rank")}
+    lists = pa.array([np.flatnonzero(row).astype(np.int32) for row in genres], pa.list_(pa.int32()))
+    return entity_columns("item", "anime_id", 5000, train_ratings) | numbers | {"genres": lists}
+
+
+def write_table(directory: Path, name: str, columns: dict, vocabularies: dict[str, tuple[str, ...]]) -> Table:
+    kinds = {"train_ratings": "statistic", "score": "numeric", "popularity": "numeric", "rank": "numeric"}
+    kinds |= dict.fromkeys(vocabularies, "multi_hot")
+    file = write_parquet(directory, f"{name}/part-00000.parquet", columns)
+    return Table(
+        files=(file,),
+        rows=file.rows,
+        columns=tuple(Column(name=column, kind=kinds.get(column, "key")) for column in columns),
+        numeric={},
+        vocabularies=vocabularies,
+    )
+
+
+def write_parquet(directory: Path, path: str, columns: dict) -> DataFile:
+    """One row group, as prepare writes it."""
+    file = directory / path
+    file.parent.mkdir(parents=True, exist_ok=True)
+    table = pa.table(columns)
+    pq.write_table(table, file, compression="zstd", row_group_size=max(1, len(table)))
+    return describe(directory, path)
+
+
+def describe(directory: Path, path: str) -> DataFile:
+    """A file as it is now, for the manifest."""
+    content, table = (directory / path).read_bytes(), pq.ParquetFile(directory / path).read()
+    return DataFile(
+        path=path,
+        rows=len(table),
+        bytes=len(content),
+        sha256=hashlib.sha256(content).hexdigest(),
+        content=hashlib.sha256(json.dumps(table.to_pydict()).encode()).hexdigest(),
+    )
+
+
+def save_manifest(directory: Path, manifest: Manifest) -> None:
+    (directory / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+
+
+def read_split(directory: Path, manifest: Manifest, name: str) -> np.ndarray:
+    """[n, 3] user, item, rating, read by pyarrow alone: what every loader is measured against."""
+    parts = [pq.ParquetFile(directory / shard.path).read() for shard in manifest.ratings.shards[name]]
+    return np.concatenate([np.stack([part[c] for c in ("user", "item", "rating")], axis=1) for part in parts])

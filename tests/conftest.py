@@ -1,0 +1,54 @@
+"""Fixtures that many tests share: a Spark session, the real sample, a small prepared dump."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def spark():
+    from jobs.session import build_session
+
+    defaults = {
+        "spark.master": "local[2]",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.shuffle.partitions": "8",
+    }
+    session = build_session("tests", defaults)
+    yield session
+    session.stop()
+
+
+@pytest.fixture(scope="session")
+def real_dump() -> Path:
+    """Directory of the real sample; tests that need it are skipped where it is not."""
+    path = Path(os.environ.get("WIDEDEEP_REAL_DUMP", ROOT.parent / "shared" / "data" / "mal-real"))
+    if not (path / "users-score-2023.csv").exists():
+        pytest.skip(f"no real dump in {path}; name its directory in WIDEDEEP_REAL_DUMP")
+    return path
+
+
+@pytest.fixture(scope="session")
+def dump(spark, tmp_path_factory) -> Path:
+    """A generated dump of 40,000 good ratings and some bad ones."""
+    from jobs.synthesize import synthesize
+    from widedeep.config import SynthesizeConfig
+
+    path = tmp_path_factory.mktemp("dump") / "raw"
+    synthesize(spark, SynthesizeConfig(output=str(path), ratings=40_000, seed=5, bad_rows=0.005))
+    return path
+
+
+@pytest.fixture(scope="session")
+def prepared(spark, dump, tmp_path_factory) -> Path:
+    """`dump`, prepared with the defaults."""
+    from jobs.prepare import Prepare
+    from widedeep.config import PrepareConfig
+
+    path = tmp_path_factory.mktemp("prepared") / "prepared"
+    Prepare(spark, PrepareConfig(input=str(dump), output=str(path))).run()
+    return path

@@ -1,0 +1,64 @@
+import pytest
+from dumps import BAD, GOOD, RATINGS_HEADER, write_dump
+
+from jobs.files import Files
+from jobs.ingest import RATING_COLUMNS, duplicates, read_csv, typed_ratings
+from widedeep.errors import InputError
+
+
+def ratings_of(spark, path, anime_ids=(1, 5, 6)):
+    anime = spark.createDataFrame([(a, n) for n, a in enumerate(anime_ids)], "anime_id bigint, item int")
+    return typed_ratings(read_csv(spark, Files(spark), str(path), RATING_COLUMNS), anime)
+
+
+def test_every_bad_row_has_its_reason_and_content(spark, tmp_path):
+    rows = ratings_of(spark, write_dump(tmp_path) / "users-score-2023.csv").where("reason IS NOT NULL").collect()
+    assert {r["row"].replace('""', ""): r["reason"] for r in rows} == BAD
+    assert {r["file"] for r in rows} == {"users-score-2023.csv"}
+
+
+def test_good_rows_are_typed(spark, tmp_path):
+    path = write_dump(tmp_path, ratings=GOOD) / "users-score-2023.csv"
+    rows = ratings_of(spark, path).orderBy("line").collect()
+    found = [(r["user_id"], r["anime_id"], r["item"], r["rating"]) for r in rows]
+    assert found == [(1, 1, 0, 9.0), (1, 5, 1, 7.0), (2, 1, 0, 10.0), (2, 6, 2, 3.0), (3, 5, 1, 8.0), (3, 1, 0, 8.0)]
+    assert {r["row"] for r in rows} == {None}
+
+
+def test_the_first_of_duplicates_in_file_order_is_copy_one(spark, tmp_path):
+    folder = tmp_path / "ratings.csv"
+    folder.mkdir()
+    for part, rating in (("a.csv", 3), ("b.csv", 9)):
+        filler = "\n".join(f"{user},n,5,t,5" for user in range(100, 100 + 50 * rating))
+        (folder / part).write_text(f"{RATINGS_HEADER}\n{filler}\n1,n,1,t,{rating}\n1,n,1,t,{rating + 1}\n")
+    rows = duplicates(ratings_of(spark, folder)).where("user_id = 1").orderBy("copy").collect()
+    assert [(r["copy"], r["rating"]) for r in rows] == [(1, 3.0), (2, 4.0), (3, 9.0), (4, 10.0)]
+
+
+def test_columns_may_come_in_another_order_and_with_others(spark, tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_text("rating,note,anime_id,user_id\n8,hello,5,12\n")
+    row = ratings_of(spark, path).first()
+    assert (row["user_id"], row["anime_id"], row["rating"], row["reason"]) == (12, 5, 8.0, None)
+
+
+def test_a_byte_order_mark_and_windows_line_ends_are_no_fault(spark, tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_bytes("\ufeffuser_id,anime_id,rating\r\n12,5,8\r\n".encode())
+    row = ratings_of(spark, path).first()
+    assert (row["user_id"], row["rating"], row["reason"]) == (12, 8.0, None)
+
+
+def test_a_missing_column_names_file_and_column(spark, tmp_path):
+    path = tmp_path / "r.csv"
+    path.write_text("user_id,anime_id\n1,1\n")
+    with pytest.raises(InputError, match=r"r\.csv.*\['rating'\]"):
+        ratings_of(spark, path)
+
+
+def test_a_missing_or_empty_file_is_named(spark, tmp_path):
+    with pytest.raises(InputError, match=r"nothing\.csv does not exist"):
+        ratings_of(spark, tmp_path / "nothing.csv")
+    (tmp_path / "empty.csv").write_text("")
+    with pytest.raises(InputError, match=r"empty\.csv is empty"):
+        ratings_of(spark, tmp_path / "empty.csv")

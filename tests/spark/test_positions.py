@@ -1,0 +1,54 @@
+import itertools
+
+import numpy as np
+import pytest
+from pyspark.sql import functions as F
+
+from jobs.positions import bucket_counts, hash_key, order_statistics, partition_exactly, with_position, with_shard
+
+
+def test_positions_follow_the_order_of_keys_however_the_rows_are_cut(spark):
+    keys = np.random.default_rng(0).choice(10**9, 5000, replace=False)
+    expected = {int(key): place for place, key in enumerate(sorted(keys))}
+    for parts in (1, 7):
+        frame = spark.createDataFrame([(int(k),) for k in keys], "key bigint").repartition(parts)
+        rows = with_position(frame, "key", "place").collect()
+        assert {r["key"]: r["place"] for r in rows} == expected
+
+
+def test_positions_of_no_rows(spark):
+    assert with_position(spark.createDataFrame([], "key bigint"), "key", "place").collect() == []
+
+
+@pytest.fixture(scope="module")
+def hashed(spark):
+    """Two groups of different size with 64-bit keys, some of them negative."""
+    frame = spark.range(30_000).withColumn("g", F.when(F.col("id") % 10 == 0, "small").otherwise("large"))
+    return frame.withColumn("key", hash_key(F.col("id"), 1)).cache()
+
+
+def test_order_statistics_are_those_of_a_sorted_array(hashed):
+    keys = {g: np.sort([r["key"] for r in hashed.where(F.col("g") == g).collect()]) for g in ("small", "large")}
+    assert keys["large"][0] < 0 < keys["large"][-1]
+    ranks = {"small": [0, 1, 1500, 2999], "large": [13, 26_999]}
+    found = order_statistics(hashed, "g", "key", bucket_counts(hashed, "g", "key"), ranks)
+    assert found == {g: [int(keys[g][r]) for r in ranks[g]] for g in ranks}
+
+
+def test_shards_differ_by_one_row_and_follow_the_keys(hashed):
+    placed = with_shard(hashed, "g", "key", {"large": 7, "small": 3}, "shard")
+    rows = placed.groupBy("shard").agg(F.count("*").alias("n"), F.min("key"), F.max("key"), F.min("g"), F.max("g"))
+    rows = rows.orderBy("shard").collect()
+    assert [r["shard"] for r in rows] == list(range(10))
+    assert {r["n"] for r in rows[:7]} <= {27_000 // 7, 27_000 // 7 + 1}
+    assert {r["n"] for r in rows[7:]} == {1000}
+    assert all(r["min(g)"] == r["max(g)"] for r in rows)
+    assert all(a["max(key)"] < b["min(key)"] for a, b in itertools.pairwise(rows[:7]))
+
+
+@pytest.mark.parametrize("count", [1, 5, 37])
+def test_each_partition_holds_its_own_rows(spark, count):
+    frame = spark.range(2000).withColumn("by", (F.col("id") % count).cast("int"))
+    placed = partition_exactly(frame, "by", count)
+    pairs = placed.select(F.spark_partition_id().alias("p"), "by").distinct().collect()
+    assert sorted((r["p"], r["by"]) for r in pairs) == [(i, i) for i in range(count)]

@@ -1,0 +1,133 @@
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from jobs.score_all import score_all
+from widedeep.artifact import FILE, load_artifact
+from widedeep.config import ScoreConfig, TrainConfig
+from widedeep.errors import InputError
+from widedeep.recommendations import COLUMNS, recommendations_of
+from widedeep.train import Run
+from widedeep.world import join_world
+
+
+@pytest.fixture(scope="module")
+def run(prepared, tmp_path_factory) -> Path:
+    """A model trained for an epoch."""
+    path = tmp_path_factory.mktemp("runs") / "run"
+    with join_world("cpu") as world:
+        run = Run(TrainConfig(data=prepared, run=path, epochs=1, ranking_users=0, device="cpu"), world)
+        run.train()
+        run.finish()
+    return path
+
+
+def recommend(spark, prepared, run, output, **settings):
+    config = ScoreConfig(data=str(prepared), run=str(run), output=str(output), users_per_file=200, **settings)
+    manifest = score_all(spark, config)
+    parts = [pq.read_table(output / file.path) for file in manifest.files]
+    return manifest, [part.to_pandas() for part in parts]
+
+
+@pytest.fixture(scope="module")
+def recommended(spark, prepared, run, tmp_path_factory):
+    output = tmp_path_factory.mktemp("out") / "recommendations"
+    manifest, parts = recommend(spark, prepared, run, output, top_n=7)
+    return output, manifest, parts
+
+
+def seen_by_user(prepared, splits=("train", "valid", "test")) -> dict[int, set[int]]:
+    seen: dict[int, set[int]] = {}
+    for split in splits:
+        for file in (prepared / "ratings" / f"split={split}").glob("*.parquet"):
+            table = pq.ParquetFile(file).read(["user", "item"])
+            for user, item in zip(*(column.to_pylist() for column in table.columns), strict=True):
+                seen.setdefault(user, set()).add(item)
+    return seen
+
+
+def test_every_user_gets_n_unrated_anime_in_order(prepared, recommended):
+    _, manifest, parts = recommended
+    users = pq.read_table(prepared / "users", columns=["user", "user_id"]).to_pandas()
+    anime = pq.read_table(prepared / "items", columns=["item", "anime_id"]).to_pandas()
+    assert [tuple(part.columns) for part in parts] == [COLUMNS] * len(parts)
+    rows = np.concatenate([part["user_id"] for part in parts])
+    assert rows.tolist() == np.repeat(users["user_id"], 7).tolist()  # files, users and ranks in order
+    assert all(part["rank"].tolist() == list(range(1, 8)) * (len(part) // 7) for part in parts)
+    assert (manifest.users, manifest.rows) == (len(users), 7 * len(users))
+    seen = seen_by_user(prepared)
+    position = users.set_index("user_id")["user"].to_dict()
+    item = anime.set_index("anime_id")["item"].to_dict()
+    for part in parts:
+        for user_id, group in part.groupby("user_id"):
+            assert group["anime_id"].is_unique
+            assert not seen.get(position[user_id], set()) & {item[a] for a in group["anime_id"]}
+
+
+def test_lists_are_those_of_scoring_pair_by_pair(prepared, run, recommended):
+    output, _, _ = recommended
+    artifact = load_artifact(run / FILE)
+    seen = seen_by_user(prepared)
+    everything = torch.arange(len(artifact.anime_id), dtype=torch.int32)
+    for user in np.flatnonzero(artifact.user_ratings > 0)[:40]:
+        with torch.inference_mode():
+            scores = artifact.model(torch.full_like(everything, int(user)), everything).numpy().copy()
+        scores[list(seen[int(user)])] = -np.inf
+        best = np.argsort(-scores, kind="stable")[:7]
+        rows = recommendations_of(output, int(artifact.user_id[user]))
+        assert [row["score"] for row in rows] == pytest.approx(scores[best].tolist(), abs=1e-5)
+        assert [row["predicted_rating"] for row in rows] == pytest.approx(np.clip(scores[best], 1, 10), abs=1e-5)
+        close = np.isclose(scores[best][1:], scores[best][:-1], atol=1e-5).any()
+        assert close or [row["anime_id"] for row in rows] == artifact.anime_id[best].tolist()
+
+
+def test_users_without_training_ratings_get_the_most_rated(run, recommended):
+    output, _, _ = recommended
+    artifact = load_artifact(run / FILE)
+    rows = recommendations_of(output, int(artifact.user_id[np.flatnonzero(artifact.user_ratings == 0)[-1]]))
+    best = np.argsort(-artifact.item_ratings, kind="stable")[:7]
+    assert [row["anime_id"] for row in rows] == artifact.anime_id[best].tolist()
+    raters = (artifact.user_ratings > 0).sum()
+    assert [row["score"] for row in rows] == pytest.approx(artifact.item_ratings[best] / raters)
+    assert all(1 <= row["predicted_rating"] <= 10 for row in rows)
+
+
+def test_excluding_train_and_valid_lets_test_anime_through(spark, prepared, run, tmp_path):
+    settings = {"top_n": 3000, "sample_users": 60, "exclude": ("train", "valid")}
+    _, parts = recommend(spark, prepared, run, tmp_path / "out", **settings)
+    users = pq.read_table(prepared / "users", columns=["user", "user_id"]).to_pandas().set_index("user_id")["user"]
+    items = pq.read_table(prepared / "items", columns=["item", "anime_id"]).to_pandas()
+    kept, test = seen_by_user(prepared, ("train", "valid")), seen_by_user(prepared, ("test",))
+    groups = [group for part in parts for group in part.groupby("user_id")]
+    assert len(groups) == 60
+    for user_id, group in groups:  # top_n is above the number of anime: the rest of the catalogue comes back
+        user = users[user_id]
+        found = set(items.set_index("anime_id")["item"][group["anime_id"]])
+        assert found == set(items["item"]) - kept.get(user, set())
+        assert test.get(user, set()) <= found
+
+
+def test_a_look_up_reads_little_of_the_files(recommended):
+    output, manifest, _ = recommended
+    metadata = pq.ParquetFile(output / manifest.files[0].path).metadata
+    statistics = metadata.row_group(0).column(0).statistics
+    assert statistics.has_min_max
+    with pytest.raises(InputError, match="user 123456789 is not in"):
+        recommendations_of(output, 123456789)
+
+
+def test_a_model_of_other_data_is_refused(spark, prepared, run, tmp_path):
+    import json
+    import shutil
+
+    other = tmp_path / "other"
+    shutil.copytree(prepared, other)
+    manifest = json.loads((other / "manifest.json").read_text())
+    (other / "manifest.json").write_text(json.dumps(manifest | {"digest": "0" * 64}))
+    with pytest.raises(InputError, match="trained on other data"):
+        recommend(spark, other, run, tmp_path / "out")
+    with pytest.raises(InputError, match=r"holds no model\.safetensors"):
+        recommend(spark, prepared, tmp_path, tmp_path / "out")

@@ -1,0 +1,109 @@
+import json
+import pickle
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.builders import write_prepared
+from widedeep.artifact import load_artifact, save_artifact
+from widedeep.config import ModelConfig
+from widedeep.errors import InputError
+from widedeep.models import WideDeep
+from widedeep.tables import Tables
+
+
+class Bomb:
+    """Creates a file when a pickle of it is loaded."""
+
+    def __init__(self, file: Path):
+        self.file = file
+
+    def __reduce__(self):
+        return Path.touch, (self.file,)
+
+
+@pytest.fixture
+def saved(tmp_path):
+    """A trained-looking model, and the artifact of it; the data is gone."""
+    data = tmp_path / "prepared"
+    manifest = write_prepared(data, users=30, items=20, ratings=300)
+    tables = Tables(data, manifest)
+    config = ModelConfig(embedding_dim=3, hidden=(8, 4), batch_norm=True, dropout=0.2)
+    torch.manual_seed(0)
+    model, shape = WideDeep.from_tables(config, tables)
+    model.train()(torch.arange(20, dtype=torch.int32), torch.arange(20, dtype=torch.int32))  # batch norm's statistics
+    save_artifact(tmp_path / "model.safetensors", model, config, shape, manifest, tables)
+    counts = {name: getattr(tables, name).values("train_ratings") for name in ("users", "items")}
+    shutil.rmtree(data)
+    return tmp_path / "model.safetensors", model.eval(), manifest, counts
+
+
+@torch.no_grad()
+def test_a_loaded_model_predicts_the_same_bits(saved):
+    file, model, _, _ = saved
+    loaded = load_artifact(file).model
+    user, item = torch.arange(30, dtype=torch.int32).repeat(20), torch.arange(20, dtype=torch.int32).repeat(30)
+    predicted = loaded(user, item)
+    assert torch.equal(predicted, model(user, item))
+    assert predicted.std() > 0
+
+
+def test_ids_counts_vocabularies_and_the_datas_digest_come_along(saved):
+    file, _, manifest, counts = saved
+    artifact = load_artifact(file)
+    assert artifact.user_id.tolist() == list(range(1000, 1030))
+    assert artifact.anime_id.tolist() == list(range(5000, 5020))
+    assert np.array_equal(artifact.user_ratings, counts["users"])
+    assert np.array_equal(artifact.item_ratings, counts["items"])
+    assert artifact.vocabularies == {"users": {}, "items": {"genres": ["Action", "Comedy", "Drama"]}}
+    assert artifact.manifest_digest == manifest.digest
+    assert artifact.config.dropout == 0.2
+
+
+def test_the_file_is_json_and_plain_numbers(saved):
+    """The layout of safetensors, read by hand: nothing in it could be code."""
+    content = saved[0].read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    header.pop("__metadata__")
+    assert max(tensor["data_offsets"][1] for tensor in header.values()) == len(content) - 8 - length
+
+
+@pytest.mark.parametrize("share", [0.0, 0.001, 0.5, 0.999])
+def test_a_truncated_file_is_refused_by_name(saved, share):
+    file = saved[0]
+    content = file.read_bytes()
+    file.write_bytes(content[: int(len(content) * share)])
+    with pytest.raises(InputError, match=r"model\.safetensors cannot be read"):
+        load_artifact(file)
+
+
+def test_other_files_are_refused_and_no_code_of_theirs_runs(tmp_path):
+    file, trace = tmp_path / "model.safetensors", tmp_path / "exploded"
+    pickle.loads(pickle.dumps(Bomb(trace)))
+    assert trace.exists()  # the bomb works
+    trace.unlink()
+    for content in (b"garbage", pickle.dumps(Bomb(trace)), b"\xff" * 1000):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match=r"model\.safetensors cannot be read"):
+            load_artifact(file)
+    torch.save(Bomb(trace), file)
+    with pytest.raises(InputError):
+        load_artifact(file)
+    assert not trace.exists()
+
+
+def test_safetensors_of_others_are_refused(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"x": torch.zeros(3)}, tmp_path / "other.safetensors")
+    with pytest.raises(InputError, match="has format None"):
+        load_artifact(tmp_path / "other.safetensors")
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match=r"none\.safetensors does not exist: train one"):
+        load_artifact(tmp_path / "none.safetensors")

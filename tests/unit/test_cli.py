@@ -1,0 +1,183 @@
+"""Settings from TOML and flags, and what every command does at the command line."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from widedeep import config
+from widedeep.cli import load_config
+from widedeep.config import PrepareConfig, SynthesizeConfig, TrainConfig
+from widedeep.errors import InputError
+
+ROOT = Path(__file__).resolve().parents[2]
+COMMANDS = sorted(
+    path
+    for folder in ("jobs", "widedeep")
+    for path in (ROOT / folder).glob("*.py")
+    if "run_command(main)" in path.read_text()
+)
+
+
+@pytest.fixture
+def toml(tmp_path):
+    """Write a TOML file; returns its path as text."""
+
+    def write(text: str) -> str:
+        file = tmp_path / "settings.toml"
+        file.write_text(text)
+        return str(file)
+
+    return write
+
+
+def load(*argv: str, cls=TrainConfig):
+    return load_config(cls, argv, "test")
+
+
+def mistakes(*argv: str, cls=TrainConfig) -> list[str]:
+    """The lines of the error message, one for each mistake."""
+    with pytest.raises(InputError) as caught:
+        load(*argv, cls=cls)
+    head, *lines = str(caught.value).splitlines()
+    assert head.startswith(f"{len(lines)} mistake(s)")
+    return [line.strip() for line in lines]
+
+
+def test_flags_override_toml_which_overrides_the_defaults(toml):
+    file = toml("epochs = 3\nseed = 4\n[model]\nembedding_dim = 5\nhidden = [7]")
+    loaded = load("--config", file, "--seed", "9", "--model.hidden", "6,2")
+    assert (loaded.epochs, loaded.model.embedding_dim) == (3, 5)  # TOML
+    assert (loaded.seed, loaded.model.hidden) == (9, (6, 2))  # flags
+    assert (loaded.batch_size, loaded.optim.name) == (1024, "adam")  # defaults
+
+
+def test_the_default_file_is_read_unless_another_is_given(toml, tmp_path):
+    default = tmp_path / "default.toml"
+    default.write_text("epochs = 3")
+    assert load_config(TrainConfig, [], "test", default).epochs == 3
+    assert load_config(TrainConfig, ["--config", toml("seed = 1")], "test", default).epochs == 20
+    assert load_config(TrainConfig, [], "test", tmp_path / "absent.toml").epochs == 20
+
+
+def test_every_mistake_is_reported_with_its_place_field_and_value(toml):
+    file = toml('epochs = "many"\ncolour = 1\n[model]\nwidht = 3\n[optim]\nlr = -1.0')
+    found = mistakes("--config", file, "--batch-size", "0")
+    assert len(found) == 5
+    for place, field, value in [
+        (file, "epochs", "'many'"),
+        (file, "colour: unknown key", "1"),
+        (file, "model.widht: unknown key", "3"),
+        (file, "optim.lr", "-1.0"),
+        ("flags", "batch_size", "0"),
+    ]:
+        assert any(line.startswith(f"{place}: {field}") and line.endswith(f"(got {value})") for line in found), field
+
+
+def test_a_flag_that_replaces_a_value_of_the_file_is_blamed_itself(toml):
+    (found,) = mistakes("--config", toml("epochs = 3"), "--epochs", "0")
+    assert found.startswith("flags: epochs:")
+
+
+def test_a_bad_value_of_the_file_that_a_flag_replaces_is_no_mistake(toml):
+    assert load("--config", toml("epochs = 0"), "--epochs", "2").epochs == 2
+
+
+@pytest.mark.parametrize(
+    ("cls", "text", "said"),
+    [
+        (TrainConfig, "model.hidden = []", "hidden must name at least one width"),
+        (TrainConfig, "model.hidden = [8, 0]", "hidden must name at least one width"),
+        (TrainConfig, "model.dropout = 1.0", "less than 1"),
+        (TrainConfig, "epochs = 2.5", "valid integer"),
+        (TrainConfig, "seed = -1", "greater than or equal to 0"),
+        (TrainConfig, f"seed = {2**31}", "less than"),
+        (PrepareConfig, "split.train = 0.9", "train + valid + test must be 1, not 1.1"),
+        (PrepareConfig, "split = { train = 0.0, valid = 0.5, test = 0.5 }", "nothing could be learnt"),
+        (PrepareConfig, "ranks = 2\nshards = 3", "shards (3) must be a multiple of ranks (2)"),
+        (PrepareConfig, 'features.leaky_columns = ["Mood"]', "['Mood'] not among"),
+        (PrepareConfig, "max_bad_share = 1.5", "less than or equal to 1"),
+    ],
+)
+def test_impossible_values_are_refused(toml, cls, text, said):
+    file = toml(text)
+    (found,) = mistakes("--config", file, cls=cls)
+    assert found.startswith(f"{file}: ")
+    assert said in found
+
+
+def test_counts_may_be_written_as_people_write_large_numbers(toml):
+    assert load("--ratings", "24.3e6", cls=SynthesizeConfig).ratings == 24_300_000
+    assert load("--config", toml("ratings = 1e6"), cls=SynthesizeConfig).ratings == 1_000_000
+
+
+def test_none_takes_a_limit_away(toml):
+    assert load().patience == 2
+    assert load("--patience", "none").patience is None
+    assert load("--config", toml('patience = "none"\noptim.clip_norm = "none"')).patience is None
+
+
+def test_the_environment_changes_nothing(monkeypatch):
+    for name in ("SEED", "EPOCHS", "WIDEDEEP_SEED", "MODEL", "model"):
+        monkeypatch.setenv(name, "77")
+    assert load() == TrainConfig()
+
+
+def test_a_missing_or_malformed_file_is_named(toml):
+    with pytest.raises(InputError, match=r"no\.toml does not exist"):
+        load("--config", "no.toml")
+    with pytest.raises(InputError, match=r"settings\.toml cannot be read as TOML: .*line 2"):
+        load("--config", toml("epochs = 3\nseed = = 4\n"))
+
+
+def test_settings_are_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        load().epochs = 5
+    with pytest.raises(ValueError, match="frozen"):
+        load().model.dropout = 0.5
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "conf").rglob("*.toml")), ids=lambda file: file.stem)
+def test_every_file_of_conf_is_valid(file):
+    """conf/train/….toml and conf/train.toml are for TrainConfig, and so on."""
+    command = file.relative_to(ROOT / "conf").parts[0].removesuffix(".toml")
+    cls = getattr(config, f"{command.title().replace('_', '')}Config")
+    load("--config", str(file), cls=cls)
+
+
+def python(*argv: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, *argv], cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda path: path.stem)
+def test_help_of_every_command(command):
+    done = python(str(command), "--help")
+    assert done.returncode == 0, done.stderr
+    assert "--config" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "said"),
+    [
+        ("print('answer')", 0, ""),
+        ("raise InputError('users.csv: no such file')", 2, "error: users.csv: no such file\n"),
+        ("raise OSError('disk full')", 1, "OSError: disk full"),
+        ("raise KeyboardInterrupt", 1, "interrupted"),
+    ],
+)
+def test_exit_codes_and_messages(body, code, said):
+    imports = "from widedeep.cli import run_command; from widedeep.errors import InputError"
+    done = python("-c", f"{imports}\ndef main(argv): {body}\nrun_command(main)")
+    assert done.returncode == code
+    assert done.stdout == ("answer\n" if code == 0 else "")
+    assert said in done.stderr
+    assert ("Traceback" in done.stderr) == (code == 1 and "interrupted" not in said)
+
+
+def test_an_unknown_flag_ends_with_2_and_names_it(capsys):
+    with pytest.raises(SystemExit) as caught:
+        load("--epoch-count", "3")
+    assert caught.value.code == 2
+    assert "--epoch-count" in capsys.readouterr().err

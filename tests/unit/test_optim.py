@@ -1,0 +1,103 @@
+import math
+
+import pytest
+import torch
+
+from widedeep.config import OptimConfig, TrainConfig
+from widedeep.models import WideDeep
+from widedeep.optim import learning_rate
+from widedeep.reader import Batch
+from widedeep.trainer import TrainState
+from widedeep.world import World
+
+LR = 0.5
+USERS = torch.tensor([0, 1, 1, 4], dtype=torch.int32)
+ITEMS = torch.tensor([2, 2, 0, 3], dtype=torch.int32)
+BATCH = Batch(USERS, ITEMS, torch.tensor([3.0, 9.0, 7.0, 6.0]))
+
+
+@pytest.mark.parametrize(
+    ("schedule", "warmup", "expected"),
+    [
+        ("constant", 0.0, {0: 1.0, 5: 1.0, 9: 1.0}),
+        ("linear", 0.0, {0: 1.0, 5: 0.5, 9: 0.1}),
+        ("cosine", 0.0, {0: 1.0, 5: 0.5, 9: (1 + math.cos(0.9 * math.pi)) / 2}),
+        ("constant", 0.2, {0: 0.5, 1: 1.0, 2: 1.0, 9: 1.0}),
+        ("linear", 0.2, {0: 0.5, 1: 1.0, 2: 1.0, 6: 0.5, 9: 1 / 8}),
+        ("cosine", 0.2, {0: 0.5, 1: 1.0, 2: 1.0, 6: 0.5, 9: (1 + math.cos(7 / 8 * math.pi)) / 2}),
+        ("linear", 1.0, {0: 0.1, 4: 0.5, 9: 1.0}),
+    ],
+)
+def test_schedules_by_hand(schedule, warmup, expected):
+    """Ten steps with a peak of 2."""
+    config = OptimConfig(lr=2.0, schedule=schedule, warmup=warmup)
+    assert {s: learning_rate(config, s, 10) for s in expected} == pytest.approx({s: 2 * v for s, v in expected.items()})
+
+
+@pytest.mark.parametrize("warmup", [0.01, 0.05, 0.25, 0.33, 0.99])
+def test_the_rate_never_exceeds_its_peak(warmup):
+    config = OptimConfig(lr=1.0, warmup=warmup)
+    assert max(learning_rate(config, step, 10) for step in range(10)) <= 1.0
+
+
+def after_one_step(epochs: int = 1, **optim) -> tuple[WideDeep, WideDeep]:
+    """A model before and after a step on BATCH."""
+    torch.manual_seed(0)
+    config = TrainConfig.model_validate(
+        {"epochs": epochs, "model": {"embedding_dim": 3, "hidden": [4]}, "optim": {"lr": LR, **optim}}
+    )
+    shape = {"users": 6, "items": 5, "user_rows": 6, "item_rows": 5, "wide": 2}
+    models = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        model = WideDeep(config.model, shape)
+        model.user_row.copy_(torch.arange(6))
+        model.item_row.copy_(torch.arange(5))
+        model.item_wide.fill_(0.5)
+        models.append(model)
+    TrainState(models[1], config, World(0, 1, 0, 1, torch.device("cpu")), steps=1).train_step(BATCH)
+    return models[0], models[1]
+
+
+def moved(before: WideDeep, after: WideDeep) -> dict[str, torch.Tensor]:
+    old = dict(before.named_parameters())
+    return {name: (new - old[name]).detach() for name, new in after.named_parameters()}
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw", "adagrad"])
+def test_embeddings_outside_the_batch_stay_where_they_are(name):
+    moves = moved(*after_one_step(name=name, embedding_decay=0.1, weight_decay=0.1))
+    for table, present in (("user_embedding.weight", USERS), ("item_embedding.weight", ITEMS)):
+        rows = moves[table].abs().sum(1) > 0
+        assert rows.nonzero().flatten().tolist() == sorted(set(present.tolist()))
+
+
+def test_embedding_decay_pulls_each_row_by_how_often_it_is_in_the_batch():
+    before, with_decay = after_one_step(name="sgd", embedding_decay=0.1)
+    _, without = after_one_step(name="sgd")
+    pull = (with_decay.user_embedding.weight - without.user_embedding.weight).detach()
+    share = torch.tensor([1, 2, 0, 0, 1, 0, 0])[:, None] / 4
+    # d/de of 0.1 * mean over the pairs of |e|^2
+    expected = -LR * 0.1 * 2 * before.user_embedding.weight.detach() * share
+    torch.testing.assert_close(pull, expected, rtol=1e-5, atol=1e-7)
+
+
+def test_weight_decay_shrinks_the_dense_layers_only():
+    before, with_decay = after_one_step(name="sgd", weight_decay=0.1)
+    _, without = after_one_step(name="sgd")
+    difference = moved(without, with_decay)
+    for name, old in before.named_parameters():
+        expected = torch.zeros_like(old) if "embedding" in name else -LR * 0.1 * old
+        torch.testing.assert_close(difference[name], expected.detach(), rtol=1e-4, atol=1e-6)
+
+
+def test_clipping_bounds_the_step_of_the_dense_layers():
+    moves = moved(*after_one_step(name="sgd", clip_norm=0.01))
+    dense = torch.cat([move.flatten() for name, move in moves.items() if "embedding" not in name])
+    assert dense.norm().item() == pytest.approx(LR * 0.01, rel=1e-3)
+
+
+def test_a_step_is_taken_at_the_scheduled_rate():
+    full = moved(*after_one_step(epochs=4, name="sgd"))
+    quarter = moved(*after_one_step(epochs=4, name="sgd", warmup=1.0))  # the first of four steps up
+    torch.testing.assert_close(quarter, {name: move / 4 for name, move in full.items()}, rtol=1e-4, atol=1e-6)

@@ -1,0 +1,247 @@
+"""Both loaders against the rows that pyarrow alone reads. Ranks are simulated: loaders need no collective."""
+
+import shutil
+from collections.abc import Iterable
+
+import numpy as np
+import pytest
+import torch
+
+from tests.builders import read_split, save_manifest, write_prepared
+from widedeep.reader import Batch, ResidentLoader, ShardError, StreamLoader, make_loader
+from widedeep.schema import Manifest
+from widedeep.world import World
+
+BATCH = 96  # deals equally to 1, 2, 3 and 4 ranks
+SHARDS = {"train": 12, "valid": 2, "test": 2}
+BUFFER = 700
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    path = tmp_path_factory.mktemp("reader") / "a path, with spaces"
+    return path, write_prepared(path, shards=SHARDS)
+
+
+def loader(data, mode: str, rank: int = 0, size: int = 1, **settings) -> ResidentLoader | StreamLoader:
+    path, manifest = data
+    world = World(rank, size, rank, size, torch.device("cpu"))
+    defaults = {"resident_limit": 10**9, "batch_size": BATCH, "shuffle_buffer": BUFFER, "seed": 0, "verify": True}
+    return make_loader(path, manifest, world, mode=mode, **{**defaults, **settings})
+
+
+def ranks(data, mode: str, size: int, **settings) -> list:
+    return [loader(data, mode, rank, size, **settings) for rank in range(size)]
+
+
+def rows(batches: Iterable[Batch]) -> np.ndarray:
+    """[n, 3], in the order they came."""
+    parts = [torch.stack([column.float() for column in batch], dim=1).numpy() for batch in batches]
+    return np.concatenate(parts) if parts else np.empty((0, 3))
+
+
+def as_set(table: np.ndarray) -> set[tuple]:
+    found = {tuple(row) for row in table.tolist()}
+    assert len(found) == len(table), "a row came more than once"
+    return found
+
+
+def train_rows(data) -> np.ndarray:
+    return read_split(*data, "train")
+
+
+@pytest.mark.parametrize("mode", ["resident", "stream"])
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_an_epoch_holds_each_rating_once_over_all_ranks(data, mode, size):
+    loaders = ranks(data, mode, size)
+    seen = as_set(np.concatenate([rows(one.epoch(0)) for one in loaders]))
+    expected = as_set(train_rows(data))
+    assert seen <= expected
+    assert {one.dropped for one in loaders} == {len(expected) - len(seen)}
+    assert loaders[0].dropped < size * len(SHARDS)
+
+
+@pytest.mark.parametrize("mode", ["resident", "stream"])
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+def test_all_ranks_have_the_same_number_of_steps_of_the_same_size(data, mode, size):
+    loaders = ranks(data, mode, size)
+    sizes = [[len(batch) for batch in one.epoch(0)] for one in loaders]
+    assert all(other == sizes[0] for other in sizes)
+    assert len(sizes[0]) == loaders[0].steps
+    assert set(sizes[0][:-1]) == {loaders[0].batch} == {BATCH // size}
+    assert 0 < sizes[0][-1] <= loaders[0].batch
+
+
+@pytest.mark.parametrize("shares", [(1, 1, 1, 5), (5, 1, 1, 1)])
+def test_ranks_with_unequal_shards_stop_together(tmp_path, shares):
+    uneven = tmp_path, write_prepared(tmp_path, shards={**SHARDS, "train": shares})
+    counts = [shard.rows for shard in uneven[1].ratings.shards["train"]]
+    smaller = min(counts[0] + counts[2], counts[1] + counts[3])
+    loaders = ranks(uneven, "stream", 2)
+    seen = [rows(one.epoch(0)) for one in loaders]
+    assert [len(part) for part in seen] == [smaller, smaller]
+    assert loaders[0].dropped == sum(counts) - 2 * smaller > 0
+    as_set(np.concatenate(seen))
+
+
+@pytest.mark.parametrize("size", [2, 3])
+def test_resident_global_batches_are_the_same_for_any_number_of_ranks(data, size):
+    alone = list(loader(data, "resident").epoch(3))
+    together = list(zip(*(one.epoch(3) for one in ranks(data, "resident", size)), strict=True))
+    for batch, parts in zip(alone[:-1], together, strict=False):
+        assert np.array_equal(rows([batch]), rows(parts))
+    assert as_set(rows(together[-1])) <= as_set(rows(alone[-1:]))
+    assert len(together) == len(alone)
+
+
+@pytest.mark.parametrize("mode", ["resident", "stream"])
+def test_the_order_depends_on_seed_and_epoch_alone(data, mode):
+    once = rows(loader(data, mode).epoch(0))
+    assert np.array_equal(once, rows(loader(data, mode).epoch(0)))
+    for other in (loader(data, mode).epoch(1), loader(data, mode, seed=1).epoch(0)):
+        table = rows(other)
+        assert as_set(table) == as_set(once)
+        assert (table == once).all(axis=1).mean() < 0.05
+
+
+@pytest.mark.parametrize("mode", ["resident", "stream"])
+@pytest.mark.parametrize("size", [1, 2])
+def test_resuming_at_a_step_gives_the_exact_tail(data, mode, size):
+    last = loader(data, mode, size - 1, size)
+    whole = list(last.epoch(2))
+    for first in (1, 7, 20, last.steps - 1, last.steps):
+        tail = list(loader(data, mode, size - 1, size).epoch(2, first))
+        assert len(tail) == last.steps - first
+        assert np.array_equal(rows(tail), rows(whole[first:]))
+
+
+def shard_of(data) -> dict[tuple, int]:
+    """Row -> the shard it is in, by pyarrow."""
+    path, manifest = data
+    found = {}
+    for number, shard in enumerate(manifest.ratings.shards["train"]):
+        ratings = manifest.ratings.model_copy(update={"shards": {"train": (shard,)}})
+        one = manifest.model_copy(update={"ratings": ratings})
+        found |= dict.fromkeys(as_set(read_split(path, one, "train")), number)
+    return found
+
+
+def test_a_stream_holds_no_more_than_its_buffer_and_a_shard(data):
+    """What has come out by any step is from no more shards than the buffer and what came out can have filled."""
+    home, shard_rows = shard_of(data), len(train_rows(data)) // SHARDS["train"]
+    touched, out = set(), 0
+    for batch in loader(data, "stream", shuffle_buffer=shard_rows).epoch(0):
+        out += len(batch)
+        touched |= {home[row] for row in as_set(rows([batch]))}
+        assert len(touched) <= out / shard_rows + 3
+    assert len(touched) == SHARDS["train"]
+
+
+def test_a_stream_is_shuffled_over_its_buffer(data):
+    """A batch is no run of rows of one shard, and shards do not come in the order of the files."""
+    home = shard_of(data)
+    batches = [[home[row] for row in map(tuple, rows([batch]).tolist())] for batch in loader(data, "stream").epoch(0)]
+    assert all(len(set(batch)) > 1 for batch in batches[:-3])
+    firsts = list(dict.fromkeys(shard for batch in batches for shard in batch))
+    assert firsts != sorted(firsts)
+    path, manifest = data
+    one = Batch(*torch.from_numpy(train_rows(data)).T)
+    order = rows(loader(data, "stream", shuffle_buffer=1).epoch(0))
+    assert not np.array_equal(order[:50], rows([one])[:50])
+
+
+@pytest.mark.parametrize("mode", ["resident", "stream"])
+@pytest.mark.parametrize("size", [1, 2, 3, 4])
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_evaluation_sees_each_rating_once_also_with_more_ranks_than_shards(data, mode, size, split):
+    seen = as_set(np.concatenate([rows(one.rows(split)) for one in ranks(data, mode, size)]))
+    assert seen == as_set(read_split(*data, split))
+
+
+@pytest.mark.parametrize("mode", ["resident", "stream"])
+def test_a_split_without_ratings_is_empty(tmp_path, mode):
+    no_valid = tmp_path, write_prepared(tmp_path, ratings=500, shards={"train": 2, "test": 1})
+    assert len(rows(loader(no_valid, mode).rows("valid"))) == 0
+
+
+@pytest.mark.parametrize("mode", ["resident", "stream"])
+def test_columns_have_the_agreed_types(data, mode):
+    batch = next(iter(loader(data, mode).epoch(0)))
+    assert [column.dtype for column in batch] == [torch.int32, torch.int32, torch.float32]
+
+
+@pytest.mark.parametrize("folder", ["100%25", "ü & co", "a+b=c;d"])
+def test_odd_names_of_directories_work(tmp_path, folder):
+    odd = tmp_path / folder, write_prepared(tmp_path / folder, ratings=500)
+    assert as_set(rows(loader(odd, "resident").rows("test"))) == as_set(read_split(*odd, "test"))
+
+
+@pytest.mark.parametrize("folder", ["a#b", "a?b"])
+def test_names_that_petastorm_takes_for_urls_are_refused_at_once(tmp_path, folder):
+    with pytest.raises(ValueError, match="no path with # or [?] in it: rename"):
+        loader((tmp_path / folder, write_prepared(tmp_path / folder, ratings=500)), "stream")
+
+
+@pytest.fixture
+def copied(data, tmp_path):
+    """A copy to damage."""
+    shutil.copytree(data[0], tmp_path / "copy")
+    return tmp_path / "copy", data[1]
+
+
+def damage(path, manifest: Manifest, split: str, how: str) -> str:
+    """Damage the last shard of a split; returns its name."""
+    file = path / manifest.ratings.shards[split][-1].path
+    content = bytearray(file.read_bytes())
+    content[len(content) // 3] ^= 0x10
+    if how == "missing":
+        file.unlink()
+    else:
+        file.write_bytes({"truncated": content[:-7], "empty": b"", "flipped": content}[how])
+    return str(file)
+
+
+@pytest.mark.parametrize("mode", ["resident", "stream"])
+@pytest.mark.parametrize("how", ["missing", "truncated", "empty", "flipped"])
+@pytest.mark.parametrize("split", ["train", "valid", "test"])
+def test_a_damaged_shard_of_any_split_is_named_before_the_first_step(copied, mode, how, split):
+    name = damage(*copied, split, how)
+    with pytest.raises(ShardError) as caught:
+        loader(copied, mode)
+    assert name in str(caught.value)
+    assert ("missing" if how == "missing" else "the manifest says") in str(caught.value)
+
+
+def test_sizes_are_compared_even_without_verification(copied):
+    name = damage(*copied, "train", "truncated")
+    with pytest.raises(ShardError, match="bytes, the manifest says") as caught:
+        loader(copied, "stream", verify=False)
+    assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", ["resident", "stream"])
+@pytest.mark.parametrize("difference", [-40, 40])
+def test_a_manifest_that_lies_about_rows_is_found_out(copied, mode, difference):
+    path, manifest = copied
+    plain = manifest.model_dump()
+    plain["ratings"]["shards"]["train"][3]["rows"] += difference
+    lying = path, Manifest.model_validate(plain)
+    save_manifest(*lying)
+    told, true = lying[1].ratings.rows("train"), manifest.ratings.rows("train")
+    with pytest.raises(ShardError, match=f"{true} rows arrived.*the manifest says {told}"):
+        list(loader(lying, mode).epoch(0))
+
+
+def test_what_cannot_be_dealt_equally_is_refused(data):
+    with pytest.raises(ValueError, match="batch_size 96 is not a multiple of the 5 ranks"):
+        loader(data, "resident", 0, 5)
+    with pytest.raises(ValueError, match="12 training shards cannot be dealt equally to 5 ranks"):
+        loader(data, "stream", 0, 5, batch_size=100)
+    with pytest.raises(ValueError, match="start fewer ranks"):
+        loader(data, "resident", 0, 10_000, batch_size=10_000)
+
+
+def test_auto_streams_what_is_above_the_limit(data):
+    count = len(train_rows(data))
+    assert isinstance(loader(data, "auto", resident_limit=count), ResidentLoader)
+    assert isinstance(loader(data, "auto", resident_limit=count - 1), StreamLoader)
