@@ -36,6 +36,7 @@ FAULTS = (
     "rating_out_of_range",  # 11
 )
 SYLLABLES = tuple(c + v for c in "kstnhmyrwdbvlj" for v in "aeiou")
+ENDINGS = ("", *(str(year) for year in range(1985, 2008)), *(f"{i:02}" for i in range(100)), "-san", "-kun")
 ODD_NAMES = ("null", "NA")  # accounts of raters, which a careless reader takes for missing
 MISSING = {"gender": 0.693, "birthday": 0.770, "location": 0.791}
 COUNTERS_MISSING = 8 / OFFICIAL["users"]
@@ -52,25 +53,17 @@ def anime_labels(model: Planted) -> pa.Array:
 
 def usernames(model: Planted, users: Users, block: int) -> pa.Array:
     """(U,) different names; the first block has one that is empty and those of ODD_NAMES."""
-    rng = np.random.default_rng([model.seed, NAME_STREAM, block])
-    # Syllables spell the id times a number prime to 70**4, so that different ids have different names.
-    code = users.user_id * 76_543_211 % len(SYLLABLES) ** 4
-    syllables = pa.array(SYLLABLES)
-    first = pa.array([*SYLLABLES, *(s.title() for s in SYLLABLES)])
-    digits = [code // len(SYLLABLES) ** k % len(SYLLABLES) for k in range(4)]
-    capital = len(SYLLABLES) * (rng.random(len(code)) < 0.6)
-    ending = pa.array(
-        ["", *(str(year) for year in range(1985, 2008)), *(f"{i:02}" for i in range(100)), "-san", "-kun"]
-    )
-    suffix = np.where(rng.random(len(code)) < 0.5, 0, rng.integers(0, len(ending), len(code)))
-    beyond = users.user_id // len(SYLLABLES) ** 4
+    rng, base = np.random.default_rng([model.seed, NAME_STREAM, block]), len(SYLLABLES)
+    # Four syllables spell the id times a number prime to 70**4, so that different ids have different names.
+    code = users.user_id * 76_543_211 % base**4
+    capital = base * (rng.random(len(code)) < 0.6)
+    first, *others = (code // base**k % base for k in range(4))  # (U,) each
+    ending = np.where(rng.random(len(code)) < 0.5, 0, rng.integers(0, len(ENDINGS), len(code)))
     names = joined(
-        first.take(pa.array(digits[0] + capital)),
-        *(syllables.take(pa.array(digit)) for digit in digits[1:]),
-        pc.if_else(
-            pa.array(beyond > 0), joined(pa.array(["_"] * len(code)), pc.cast(pa.array(beyond), pa.string())), ""
-        ),
-        ending.take(pa.array(suffix)),
+        pa.array([*SYLLABLES, *(s.title() for s in SYLLABLES)]).take(pa.array(first + capital)),
+        *(pa.array(SYLLABLES).take(pa.array(digit)) for digit in others),
+        pa.array(["" if times == 0 else f"_{times}_" for times in (users.user_id // base**4).tolist()]),
+        pa.array(ENDINGS).take(pa.array(ending)),
     )
     return _with_odd_names(names, users) if block == 0 else names
 

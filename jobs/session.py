@@ -17,7 +17,8 @@ SHIPPED = ("jobs", "widedeep")
 # Only defaults: what spark-submit was told (--master, --conf, spark-defaults.conf) always wins.
 DEFAULTS = {
     "spark.log.level": "WARN",
-    "spark.ui.showConsoleProgress": "true",
+    # A bar belongs on a terminal; in a log file it would run into our own lines.
+    "spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower(),
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.parquet.compression.codec": "zstd",

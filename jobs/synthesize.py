@@ -151,11 +151,10 @@ def user_batch(model: Planted, block: int, header: str | None) -> pa.RecordBatch
 
 
 def _text_batch(text: str, header: str | None = None, counts: dict[str, int] | None = None) -> pa.RecordBatch:
-    """A row that Spark's text writer turns into many lines; it adds the last newline itself."""
-    text = text.removesuffix("\n")
-    whole = f"{header}\n{text}" if header else text
-    columns = {"text": pa.array([whole]), **{k: pa.array([int(v)], pa.int64()) for k, v in (counts or {}).items()}}
-    return pa.RecordBatch.from_pydict(columns)
+    """A row that Spark's text writer turns into many lines; it adds the last newline itself. No lines, no row."""
+    lines = [part for part in (header, text.removesuffix("\n")) if part]
+    columns = {"text": pa.array(["\n".join(lines)]), **{k: pa.array([int(v)]) for k, v in (counts or {}).items()}}
+    return pa.RecordBatch.from_pydict(columns).slice(0, 1 if lines else 0)
 
 
 def _write(files: Files, frame: DataFrame, target: str, one_file: bool) -> None:
@@ -177,7 +176,7 @@ def planted_facts(model: Planted, counts: dict[str, int]) -> dict[str, Any]:
         # No predictor can do better than this: it knows all but the noise.
         "rmse_floor": round(math.sqrt(counts["squared_error"] * ERROR_UNIT / rows), 6),
         # What to beat: damped means by user and anime, on held-out ratings of a sample of the users.
-        "rmse_bias": round(model.bias_rmse, 4),
+        "rmse_bias": None if math.isnan(model.bias_rmse) else round(model.bias_rmse, 4),
         "noise_sd": model.noise,
         "ratings": rows,
         "mean": round(mean, 6),

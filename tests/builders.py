@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +87,7 @@ def write_shards(directory: Path, name: str, rows: np.ndarray, shares: int | Seq
             f"ratings/split={name}/part-{number:05d}.parquet",
             {column: rows[low:high][column] for column in rows.dtype.names or ()},
         )
-        for number, (low, high) in enumerate(zip(cuts[:-1], cuts[1:], strict=True))
+        for number, (low, high) in enumerate(pairwise(cuts))
     )
 
 

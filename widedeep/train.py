@@ -110,7 +110,10 @@ class Run:
         if found is None:
             return
         file, state = found
-        self.state.load_state_dict(state)
+        try:
+            self.state.load_state_dict(state)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"checkpoint {file} does not fit this run's model or release: {error}") from None
         progress = self.state.progress
         if self.world.is_main:
             log.info("resumed from %s: epoch %d, step %d", file, progress.epoch + 1, progress.step)

@@ -12,12 +12,8 @@ from widedeep.config import PrepareConfig, SynthesizeConfig, TrainConfig
 from widedeep.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
-COMMANDS = sorted(
-    path
-    for folder in ("jobs", "widedeep")
-    for path in (ROOT / folder).glob("*.py")
-    if "run_command(main)" in path.read_text()
-)
+SOURCES = sorted([*(ROOT / "jobs").glob("*.py"), *(ROOT / "widedeep").glob("*.py")])
+COMMANDS = [path for path in SOURCES if "run_command(main)" in path.read_text()]
 
 
 @pytest.fixture

@@ -48,10 +48,8 @@ def test_a_few_sweeps_are_close_to_it(data):
     loader, mean, rows = data
     for fit, strength in zip(fit_biases(loader, ALONE, USERS, ITEMS, mean), STRENGTHS, strict=True):
         found = torch.cat([fit.user, fit.item]).numpy()
-        assert (
-            abs(rmse(rows["test"], mean, found) - rmse(rows["test"], mean, ridge(rows["train"], mean, *strength)))
-            < 2e-3
-        )
+        expected = rmse(rows["test"], mean, ridge(rows["train"], mean, *strength))
+        assert rmse(rows["test"], mean, found) == pytest.approx(expected, rel=2e-3)
 
 
 def test_the_strength_is_chosen_on_valid_and_measured_on_test(data, monkeypatch):

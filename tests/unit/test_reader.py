@@ -144,10 +144,6 @@ def test_a_stream_is_shuffled_over_its_buffer(data):
     assert all(len(set(batch)) > 1 for batch in batches[:-3])
     firsts = list(dict.fromkeys(shard for batch in batches for shard in batch))
     assert firsts != sorted(firsts)
-    path, manifest = data
-    one = Batch(*torch.from_numpy(train_rows(data)).T)
-    order = rows(loader(data, "stream", shuffle_buffer=1).epoch(0))
-    assert not np.array_equal(order[:50], rows([one])[:50])
 
 
 @pytest.mark.parametrize("mode", ["resident", "stream"])
@@ -178,7 +174,7 @@ def test_odd_names_of_directories_work(tmp_path, folder):
 
 @pytest.mark.parametrize("folder", ["a#b", "a?b"])
 def test_names_that_petastorm_takes_for_urls_are_refused_at_once(tmp_path, folder):
-    with pytest.raises(ValueError, match="no path with # or [?] in it: rename"):
+    with pytest.raises(ValueError, match=r"no path with # or [?] in it: rename"):
         loader((tmp_path / folder, write_prepared(tmp_path / folder, ratings=500)), "stream")
 
 

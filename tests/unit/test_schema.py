@@ -27,7 +27,7 @@ def test_a_directory_without_one_was_never_committed(tmp_path):
 )
 def test_a_manifest_of_another_shape_is_refused_by_field(small, tmp_path, change, said):
     (tmp_path / MANIFEST).write_text(json.dumps(small.manifest.model_dump(mode="json") | change))
-    with pytest.raises(InputError, match="run jobs/prepare.py again") as caught:
+    with pytest.raises(InputError, match=r"run jobs/prepare\.py again") as caught:
         read_manifest(tmp_path)
     assert f"{tmp_path}/{MANIFEST}: {said}" in str(caught.value)
 

@@ -1,0 +1,106 @@
+"""Real ranks: `torchrun widedeep/train.py` with one process and with two."""
+
+import math
+
+import pytest
+
+from tests.builders import read_split, write_prepared
+from tests.training import command, curve, metrics, torchrun
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    path = tmp_path_factory.mktemp("ranks") / "prepared"
+    manifest = write_prepared(path, ratings=8001)
+    assert manifest.ratings.rows("train") % 2 == 0  # two ranks drop none, so that their last batch is the same
+    return path, manifest
+
+
+@pytest.fixture(scope="module")
+def runs(data, tmp_path_factory):
+    """The same training by 1 and by 2 ranks: number -> its run's directory, and the finished process."""
+    folder = tmp_path_factory.mktemp("runs")
+    flags = {"loader__mode": "resident", "optim__embedding_decay": 1e-3, "optim__clip_norm": 1.0}
+    done = {ranks: torchrun(ranks, command(data[0], folder / str(ranks), **flags)) for ranks in (1, 2)}
+    assert {ranks: process.returncode for ranks, process in done.items()} == {1: 0, 2: 0}, done[2].stderr
+    return {ranks: (folder / str(ranks), process) for ranks, process in done.items()}
+
+
+def test_any_number_of_ranks_gives_the_same_curve(runs):
+    one, two = ([epoch["valid"]["rmse"] for epoch in curve(runs[ranks][0])] for ranks in (1, 2))
+    assert two == pytest.approx(one, rel=1e-5)
+    assert one[0] != pytest.approx(one[1], rel=1e-3)  # it is no constant
+
+
+def test_any_number_of_ranks_measures_the_same(runs):
+    one, two = (metrics(runs[ranks][0]) for ranks in (1, 2))
+    assert (one["train"]["ranks"], two["train"]["ranks"]) == (1, 2)
+    assert two["test"] == pytest.approx(one["test"], rel=1e-5)
+    for floor in ("global_mean", "bias"):
+        assert two["floors"][floor] == pytest.approx(one["floors"][floor], rel=1e-9)
+    assert two["ranking"]["popularity"] == pytest.approx(one["ranking"]["popularity"], rel=1e-9)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_metrics_json_has_what_the_contract_names(runs, ranks):
+    found = metrics(runs[ranks][0])
+    for errors in (found["valid"], found["test"], found["floors"]["global_mean"], found["floors"]["bias"]):
+        assert all(math.isfinite(errors[name]) for name in ("rmse", "mae", "r2"))
+        assert errors["mae"] < errors["rmse"]
+    assert found["valid"]["rmse"] == min(epoch["valid"]["rmse"] for epoch in curve(runs[ranks][0]))
+    assert found["train"]["samples_per_second"] > 0
+    assert found["train"]["seconds"] > 0
+    assert 0 <= found["train"]["data_wait_share"] <= 1
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_every_rating_is_trained_on_and_measured_once(runs, data, ranks):
+    path, manifest = data
+    found, rows = (
+        metrics(runs[ranks][0]),
+        {split: len(read_split(path, manifest, split)) for split in ("train", "test")},
+    )
+    for errors in (found["test"], found["floors"]["global_mean"], found["floors"]["bias"]):
+        assert errors["ratings"] == rows["test"]
+    assert found["valid"]["ratings"] == manifest.ratings.rows("valid")
+    assert found["train"]["samples"] == 3 * (rows["train"] - found["train"]["dropped_per_epoch"])
+    assert found["train"]["dropped_per_epoch"] == rows["train"] % ranks
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_results_go_to_stdout_once_and_the_log_to_stderr(runs, ranks):
+    run, process = runs[ranks]
+    assert process.stdout.startswith("test ratings never seen")
+    assert process.stdout.count(f"{metrics(run)['test']['rmse']:.4f}") == 1
+    assert "epoch" not in process.stdout.splitlines()[0]
+    assert process.stderr.count("epoch 3/3  train RMSE") == 1
+    assert "epoch 3/3" not in process.stdout
+
+
+def test_two_streaming_ranks_learn(data, tmp_path):
+    path, manifest = data
+    done = torchrun(2, command(path, tmp_path / "run", loader__mode="stream", loader__shuffle_buffer=1000))
+    assert done.returncode == 0, done.stderr
+    found = metrics(tmp_path / "run")
+    assert found["test"]["rmse"] < 0.9 * found["floors"]["global_mean"]["rmse"]
+    assert found["test"]["rmse"] < found["floors"]["bias"]["rmse"]
+    assert found["test"]["ratings"] == manifest.ratings.rows("test")
+    # Two of the four shards each, of which the smaller pair sets the steps.
+    shards = [shard.rows for shard in manifest.ratings.shards["train"]]
+    smaller = min(shards[0] + shards[2], shards[1] + shards[3])
+    assert found["train"]["samples"] == 3 * 2 * smaller
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"optim__lr": -1, "epochs": "many"}, ["optim.lr: Input should be greater than 0", "epochs: ", "2 mistake(s)"]),
+        ({"batch_size": 63}, ["batch_size 63 is not a multiple of the 2 ranks"]),
+    ],
+)
+def test_wrong_settings_end_with_2_and_say_what_is_wrong(data, tmp_path, flags, said):
+    done = torchrun(2, command(data[0], tmp_path / "run", **flags))
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert all(text in done.stderr for text in said)
+    assert "Traceback" not in done.stderr

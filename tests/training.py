@@ -1,0 +1,65 @@
+"""Training as a user starts it: the command line, on a small prepared directory."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+TORCHRUN = Path(sys.executable).with_name("torchrun")
+SETTINGS = """
+device = "cpu"
+epochs = 3
+patience = "none"
+batch_size = 64
+ranking_users = 20
+[model]
+embedding_dim = 8
+hidden = [16, 8]
+[optim]
+lr = 0.01
+"""
+
+
+def command(data: Path, run: Path, **flags: Any) -> list[str]:
+    """`--data … --run …` and further flags; `optim__lr=1` stands for `--optim.lr 1`."""
+    settings = run.with_suffix(".toml")
+    settings.write_text(SETTINGS)
+    named = {name.replace("__", ".").replace("_", "-"): str(value) for name, value in flags.items()}
+    pairs = {"config": str(settings), "data": str(data), "run": str(run), **named}
+    return ["widedeep/train.py", *(part for name, value in pairs.items() for part in (f"--{name}", value))]
+
+
+def torchrun(ranks: int, argv: list[str]) -> subprocess.CompletedProcess:
+    """One free port for each call, so that tests can run side by side."""
+    launch = [str(TORCHRUN), "--standalone", "--nproc-per-node", str(ranks)]
+    return subprocess.run([*launch, *argv], cwd=ROOT, capture_output=True, text=True)
+
+
+def python(argv: list[str]) -> subprocess.CompletedProcess:
+    """A single process, without torchrun."""
+    return subprocess.run([sys.executable, *argv], cwd=ROOT, capture_output=True, text=True)
+
+
+def train(argv: list[str]) -> dict[str, Any]:
+    """In this process; the metrics of the run."""
+    from widedeep.train import main
+
+    main(argv[1:])
+    return metrics(Path(argv[argv.index("--run") + 1]))
+
+
+def metrics(run: Path) -> dict[str, Any]:
+    return json.loads((run / "metrics.json").read_text())
+
+
+def curve(run: Path) -> list[dict[str, Any]]:
+    """The lines of metrics.jsonl, one for each epoch."""
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def learnt(found: dict[str, Any]) -> dict[str, Any]:
+    """What of metrics.json does not depend on the clock."""
+    timed = {"samples_per_second", "seconds", "data_wait_share"}
+    return {**found, "train": {name: value for name, value in found["train"].items() if name not in timed}}
