@@ -129,7 +129,9 @@ def duplicates(good: DataFrame) -> DataFrame:
     Only keys are shuffled to find the pairs; there are few, so the rows themselves then come by a join.
     """
     keys = ["user_id", "anime_id"]
-    repeated = good.groupBy(*keys).agg(F.count("*").alias("n")).where("n > 1").select(*keys)
+    # Dealt by user first: counting before the shuffle would merge next to nothing and fill the memory.
+    dealt = good.select(*keys).repartition("user_id")
+    repeated = dealt.groupBy(*keys).agg(F.count("*").alias("n")).where("n > 1").select(*keys)
     order = Window.partitionBy(*keys).orderBy("file", "block", "line")
     return good.join(repeated, on=keys, how="left_semi").withColumn("copy", F.row_number().over(order))
 

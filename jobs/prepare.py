@@ -247,7 +247,7 @@ class Prepare:
     ) -> tuple[Table, dict[str, float]]:
         options = self.config.features
         fields = features.anime_fields()
-        typed = raw.join(items, on=raw["id"] == items["anime_id"], how="inner").select(
+        typed = raw.join(F.broadcast(items), on=raw["id"] == items["anime_id"], how="inner").select(
             "item",
             "anime_id",
             F.coalesce(F.col("Name"), F.concat(F.lit("anime "), "anime_id")).alias("title"),

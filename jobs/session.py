@@ -22,8 +22,6 @@ DEFAULTS = {
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.parquet.compression.codec": "zstd",
-    # 64 MB of plan-size estimate lets the vocabularies (a few MB each) travel by broadcast.
-    "spark.sql.autoBroadcastJoinThreshold": "64m",
     "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
 }
 

@@ -51,8 +51,8 @@ work=${work:-data/demo${input:+-input}}
 work=${work%/}
 run=runs/${work##*/}
 mkdir -p "$work"
-# Torch's threads wait for one another by spinning. On cores shared with other programs that made
-# training 10 to 40 times slower here; sleeping instead costs half the speed of an idle machine.
+# Torch's threads wait for one another by spinning. With other programs on the same cores that made
+# training ten times slower and worse; sleeping instead costs about half the speed of an idle machine.
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
 
 # --- steps ---------------------------------------------------------------------------------------
@@ -60,11 +60,13 @@ export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
 # Names what is there: of a dump its files, sizes and times, of a file that commits an output its content.
 identity() { if [ -d "$1" ]; then ls -lnLR "$1"; else cat "$1"; fi 2>/dev/null | cksum; }
 
+code=$(cat jobs/*.py widedeep/*.py widedeep/*/*.py | cksum)
+
 # step NAME INPUT OUTPUT COMMITTED COMMAND...: runs COMMAND, which makes the directory OUTPUT from
-# INPUT and writes the file COMMITTED last; keeps OUTPUT if the same was done with the same before.
+# INPUT and writes the file COMMITTED last; keeps OUTPUT if the same code did the same with the same before.
 step() {
-  local name=$1 output=$3 committed=$4 record=$work/.$1.step key began=$SECONDS code=0
-  key=$({ identity "$2"; printf '%s\n' "${@:5}"; } | cksum)
+  local name=$1 output=$3 committed=$4 record=$work/.$1.step key began=$SECONDS failure=0
+  key=$({ identity "$2"; printf '%s\n' "$code" "${@:5}"; } | cksum)
   shift 4
   say "$name:$(printf ' %q' "$@")"
   [ -z "$fresh" ] || rm -rf "$record" "$output"
@@ -72,13 +74,13 @@ step() {
     say "$name: done before, kept"
     return
   fi
-  # What was begun with other settings or inputs is not to be resumed.
+  # What was begun with other code, settings or inputs is not to be resumed.
   case $(cat "$record" 2>/dev/null) in "" | "$key"*) ;; *) rm -rf "$output" ;; esac
   echo "$key" >"$record"
-  "$@" || code=$?
-  if [ $code != 0 ]; then
-    say "$name: failed with exit code $code"
-    exit $code
+  "$@" || failure=$?
+  if [ $failure != 0 ]; then
+    say "$name: failed with exit code $failure"
+    exit $failure
   fi
   echo "$key $(identity "$committed")" >"$record"
   say "$name: done in $((SECONDS - began)) s"

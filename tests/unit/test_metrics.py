@@ -87,6 +87,12 @@ def test_ranking_quality_by_hand():
     }
 
 
+def test_only_the_first_ten_are_shown_but_twenty_are_recalled():
+    found = ranking_quality({0: list(range(30))}, {0: {5, 15, 25}}, items=100)
+    assert found["coverage_at_10"] == pytest.approx(10 / 100)
+    assert found["recall_at_20"] == pytest.approx(2 / 3)
+
+
 def test_quality_of_no_lists():
     found = ranking_quality({0: [1]}, {}, items=10)
     assert found["users"] == 0

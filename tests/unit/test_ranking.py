@@ -5,7 +5,7 @@ import torch
 from tests.builders import read_split, write_prepared
 from widedeep.config import ModelConfig
 from widedeep.models import WideDeep
-from widedeep.ranking import LIKED, measure_ranking, sample_users
+from widedeep.ranking import measure_ranking, sample_users
 from widedeep.reader import ResidentLoader
 from widedeep.tables import Tables
 from widedeep.world import World
@@ -26,7 +26,7 @@ def data(tmp_path_factory):
 
 
 def liked_in_test(rows) -> dict[int, set[int]]:
-    test = rows["test"][rows["test"][:, 2] >= LIKED].astype(int)
+    test = rows["test"][rows["test"][:, 2] >= 8].astype(int)
     return {user: set(test[test[:, 0] == user, 1]) for user in set(test[:, 0].tolist())}
 
 

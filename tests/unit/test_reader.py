@@ -137,13 +137,17 @@ def test_a_stream_holds_no_more_than_its_buffer_and_a_shard(data):
     assert len(touched) == SHARDS["train"]
 
 
-def test_a_stream_is_shuffled_over_its_buffer(data):
-    """A batch is no run of rows of one shard, and shards do not come in the order of the files."""
+def test_a_stream_mixes_the_shards_that_its_buffer_holds(data):
     home = shard_of(data)
-    batches = [[home[row] for row in map(tuple, rows([batch]).tolist())] for batch in loader(data, "stream").epoch(0)]
-    assert all(len(set(batch)) > 1 for batch in batches[:-3])
-    firsts = list(dict.fromkeys(shard for batch in batches for shard in batch))
-    assert firsts != sorted(firsts)
+    batches = [{home[row] for row in as_set(rows([batch]))} for batch in loader(data, "stream").epoch(0)]
+    assert all(len(shards) > 1 for shards in batches[:-3])
+
+
+def test_a_stream_takes_the_shards_in_another_order_each_epoch(data):
+    home, one = shard_of(data), loader(data, "stream", shuffle_buffer=1)
+    orders = [list(dict.fromkeys(home[tuple(row)] for row in rows(one.epoch(e)).tolist())) for e in (0, 1)]
+    assert sorted(orders[0]) == sorted(orders[1]) == list(range(SHARDS["train"]))
+    assert sorted(orders[0]) != orders[0] != orders[1]
 
 
 @pytest.mark.parametrize("mode", ["resident", "stream"])

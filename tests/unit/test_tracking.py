@@ -40,6 +40,15 @@ def test_flat_by_hand():
     assert flat(nested) == {"valid/rmse": 1.25, "valid/deep/n": 3.0, "speed": 7.0}
 
 
+def test_whoever_reads_a_file_while_it_is_replaced_reads_the_old_content(tmp_path):
+    file = tmp_path / "metrics.json"
+    write_atomically(file, b"old")
+    with file.open("rb", buffering=0) as reader:
+        write_atomically(file, b"new")
+        assert reader.read() == b"old"
+    assert file.read_bytes() == b"new"
+
+
 def test_a_write_that_fails_leaves_the_old_content(tmp_path):
     file = tmp_path / "metrics.json"
     write_atomically(file, b"old")

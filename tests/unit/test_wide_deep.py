@@ -57,6 +57,7 @@ def test_it_starts_as_one_linear_layer_would():
     model = WideDeep(ModelConfig(embedding_dim=50, hidden=(200,)), SHAPE)
     for part in (model.user_part, model.item_part):
         assert part.weight.abs().max().item() == pytest.approx(1 / 10, rel=1e-2)
+    assert not torch.equal(model.user_part.weight, model.item_part.weight)
 
 
 @pytest.mark.parametrize("hidden", [(16,), (16, 8), (16, 8, 5)], ids=len)
