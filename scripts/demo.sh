@@ -51,7 +51,6 @@ work=${work:-data/demo${input:+-input}}
 work=${work%/}
 run=runs/${work##*/}
 mkdir -p "$work"
-# Torch's threads wait for one another by spinning. With other programs on the same cores that made
 # training ten times slower and worse; sleeping instead costs about half the speed of an idle machine.
 export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
 

@@ -174,7 +174,7 @@ class OptimConfig(Section):
     """How weights move."""
 
     name: Literal["adam", "adamw", "sgd", "adagrad"] = Field(default="adam", description="the update rule")
-    lr: float = Field(default=1e-3, gt=0, description="peak learning rate")
+    lr: float = Field(default=5e-3, gt=0, description="peak learning rate")
     weight_decay: float = Field(default=0.0, ge=0, description="of the dense layers")
     embedding_decay: float = Field(default=0.0, ge=0, description="of the embeddings of the users and items in a batch")
     schedule: Literal["constant", "cosine", "linear"] = Field(default="constant", description="of the learning rate")
@@ -207,7 +207,7 @@ class TrainConfig(CommandConfig):
     seed: int = Field(default=0, ge=0, lt=2**31, description="of initial weights, order of samples and dropout")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: CUDA where there is one")
     epochs: Count = Field(default=20, ge=1, description="the most passes over the training split")
-    batch_size: Count = Field(default=1024, ge=1, description="ratings a step, over all ranks together")
+    batch_size: Count = Field(default=8192, ge=1, description="ratings a step, over all ranks together")
     eval_batch_size: Count = Field(default=65_536, ge=1, description="ratings a step in evaluation, on each rank")
     patience: MaybeCount = Field(
         default=2, ge=1, description="stop after this many epochs without a better valid RMSE; none: never"

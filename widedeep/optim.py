@@ -1,32 +1,58 @@
 """Optimizers and learning-rate schedules."""
 
 import math
+from typing import Any
 
 import torch
+from torch import nn
 
 from widedeep.config import OptimConfig
 from widedeep.models import Recommender
+from widedeep.rows import RowEmbedding, RowOptimizer
+from widedeep.world import World
 
 
-def make_optimizer(model: Recommender, config: OptimConfig) -> torch.optim.Optimizer:
-    """The optimizer of a model: weight decay for the dense layers only.
+class Optimizer:
+    """A model's dense layers through torch's optimizers, its embedding tables row by row.
 
-    Embeddings of users and items outside a batch must stay as they are, so their decay is a penalty
-    on the pairs of the batch (`embedding_decay`), not a shrinkage of the whole table.
+    Weight decay is for the dense layers; embeddings decay by `embedding_decay`, those of a batch alone.
     """
-    tables = {id(parameter) for parameter in model.embedding_parameters()}
-    dense = [p for p in model.parameters() if id(p) not in tables]
-    groups = [
-        {"params": dense, "weight_decay": config.weight_decay},
-        {"params": model.embedding_parameters(), "weight_decay": 0.0},
-    ]
+
+    def __init__(self, model: Recommender, config: OptimConfig, world: World):
+        self.config = config
+        self.dense_parameters = [p for p in model.parameters() if p.requires_grad]
+        self._dense = _dense_optimizer(self.dense_parameters, config)
+        self._rows = RowOptimizer([m for m in model.modules() if isinstance(m, RowEmbedding)], config, world)
+
+    def step(self, rate: float) -> None:
+        """Apply the gradients of the last backward pass at a learning rate, and forget them."""
+        for group in self._dense.param_groups:
+            group["lr"] = rate
+        if self.config.clip_norm:
+            nn.utils.clip_grad_norm_(self.dense_parameters, self.config.clip_norm)
+        self._dense.step()
+        self._dense.zero_grad(set_to_none=True)
+        self._rows.step(rate)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What resuming needs."""
+        return {"dense": self._dense.state_dict(), "rows": self._rows.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self._dense.load_state_dict(state["dense"])
+        self._rows.load_state_dict(state["rows"])
+
+
+def _dense_optimizer(parameters: list[nn.Parameter], config: OptimConfig) -> torch.optim.Optimizer:
+    rate, decay = config.lr, config.weight_decay
     if config.name == "adam":
-        return torch.optim.Adam(groups, lr=config.lr, fused=True)
+        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=True)
     if config.name == "adamw":
-        return torch.optim.AdamW(groups, lr=config.lr, fused=True)
+        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=True)
     if config.name == "adagrad":
-        return torch.optim.Adagrad(groups, lr=config.lr)
-    return torch.optim.SGD(groups, lr=config.lr, momentum=0.9)
+        return torch.optim.Adagrad(parameters, lr=rate, weight_decay=decay)
+    return torch.optim.SGD(parameters, lr=rate, weight_decay=decay, momentum=0.9)
 
 
 def learning_rate(config: OptimConfig, step: int, steps: int) -> float:

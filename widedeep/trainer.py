@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 from widedeep.config import TrainConfig
 from widedeep.metrics import RatingErrors
 from widedeep.models import Recommender
-from widedeep.optim import learning_rate, make_optimizer
+from widedeep.optim import Optimizer, learning_rate
 from widedeep.reader import Batch, Loader
 from widedeep.world import World
 
@@ -41,7 +41,7 @@ class TrainState:
     def __init__(self, model: Recommender, config: TrainConfig, world: World, steps: int):
         self.model, self.config, self.world = model, config, world
         self.steps = steps  # of an epoch
-        self.optimizer = make_optimizer(model, config.optim)
+        self.optimizer = Optimizer(model, config.optim, world)
         self.progress = Progress()
         # Sum of squared errors and count of this epoch's batches; read only when shown.
         self.loss_sums = torch.zeros(2, dtype=torch.float64, device=world.device)
@@ -55,18 +55,10 @@ class TrainState:
         self._wrapped.train()
         progress, optim = self.progress, self.config.optim
         rate = learning_rate(optim, progress.epoch * self.steps + progress.step, self.config.epochs * self.steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self.optimizer.zero_grad(set_to_none=True)
         predicted = self._wrapped(batch.user, batch.item)  # [b]
         squared = (predicted - batch.rating).square()
-        loss = squared.mean()
-        if optim.embedding_decay:
-            loss = loss + optim.embedding_decay * self.model.embedding_penalty(batch.user, batch.item)
-        loss.backward()
-        if optim.clip_norm:
-            nn.utils.clip_grad_norm_(self.optimizer.param_groups[0]["params"], optim.clip_norm)
-        self.optimizer.step()
+        squared.mean().backward()
+        self.optimizer.step(rate)
         with torch.no_grad():
             self.loss_sums[0] += squared.sum()
             self.loss_sums[1] += len(squared)

@@ -38,14 +38,6 @@ class Recommender(nn.Module, ABC):
         """[B], [B] int32 -> [B] float32 ratings, not clipped."""
         return self.score_pairs(self.encode_users(user), self.encode_items(item))
 
-    @abstractmethod
-    def embedding_parameters(self) -> list[Tensor]:
-        """The tables with a row for each user or item."""
-
-    @abstractmethod
-    def embedding_penalty(self, user: Tensor, item: Tensor) -> Tensor:
-        """Mean over the pairs of the squared norms of their embeddings; a scalar."""
-
     @torch.no_grad()
     def settle(self) -> None:
         """Called before evaluation and export: give what was never trained its value."""

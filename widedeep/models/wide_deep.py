@@ -1,5 +1,6 @@
-"""Wide & deep (Cheng et al., 2016, arXiv:1606.07792): a linear model over item features beside an MLP
-over user and item embeddings; the two are summed.
+"""Wide & deep (Cheng et al., 2016, arXiv:1606.07792).
+
+A linear model over item features beside an MLP over user and item embeddings; the two are summed.
 
 Legend: B pairs, U users, I items, D embedding width, H first hidden width, F wide features.
 """
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from widedeep.config import ModelConfig
 from widedeep.models.base import Recommender
+from widedeep.rows import RowEmbedding
 from widedeep.tables import Tables, embedding_rows
 
 # Pairs scored at once: their [pairs, H] activations then stay in a core's cache (4 MB at H = 128).
@@ -50,10 +52,8 @@ class WideDeep(Recommender):
         super().__init__()
         d, widths = config.embedding_dim, config.hidden
         # One row more than trained: shared by everybody without training ratings.
-        self.user_embedding = nn.Embedding(shape["user_rows"] + 1, d)
-        self.item_embedding = nn.Embedding(shape["item_rows"] + 1, d)
-        nn.init.normal_(self.user_embedding.weight, std=config.embedding_sd)
-        nn.init.normal_(self.item_embedding.weight, std=config.embedding_sd)
+        self.user_embedding = RowEmbedding(shape["user_rows"] + 1, d, config.embedding_sd)
+        self.item_embedding = RowEmbedding(shape["item_rows"] + 1, d, config.embedding_sd)
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)
         first = nn.Linear(2 * d, widths[0])
         self.user_part = nn.Linear(d, widths[0])  # carries the bias of the whole layer
@@ -165,19 +165,9 @@ class WideDeep(Recommender):
                     scale, shift = a, b
         return (scale, shift), layers
 
-    def embedding_parameters(self) -> list[Tensor]:
-        """The two tables."""
-        return [self.user_embedding.weight, self.item_embedding.weight]
-
-    def embedding_penalty(self, user: Tensor, item: Tensor) -> Tensor:
-        """Mean squared norm of the pairs' embeddings."""
-        users = self.user_embedding(self.user_row[user])
-        items = self.item_embedding(self.item_row[item])
-        return (users.square().sum(-1) + items.square().sum(-1)).mean()
-
     @torch.no_grad()
     def settle(self) -> None:
         """The shared rows become the mean of the trained ones: the most typical user, the most typical item."""
-        for table in self.embedding_parameters():
+        for table in (self.user_embedding.weight, self.item_embedding.weight):
             if len(table) > 1:
                 table[-1] = table[:-1].mean(0)

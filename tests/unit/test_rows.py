@@ -1,0 +1,57 @@
+"""Tables updated row by row, against torch's own optimizers on a sparse embedding."""
+
+import pytest
+import torch
+from torch import nn
+
+from widedeep.config import OptimConfig
+from widedeep.rows import RowEmbedding, RowOptimizer, distinct
+from widedeep.world import World
+
+ROWS, WIDTH, LR = 9, 3, 0.05
+# Rows with repeats; row 8 never comes, row 5 rests after the first step.
+BATCHES = [torch.tensor(rows, dtype=torch.int32) for rows in ([5, 1, 1, 0], [2, 1, 2, 7], [0, 3, 3, 3], [4, 6, 1, 0])]
+REFERENCES = {
+    "adam": torch.optim.SparseAdam,
+    "adamw": torch.optim.SparseAdam,
+    "adagrad": torch.optim.Adagrad,
+    "sgd": torch.optim.SGD,
+}
+
+
+def loss_of(embeddings: torch.Tensor, step: int) -> torch.Tensor:
+    targets = torch.randn(embeddings.shape, generator=torch.Generator().manual_seed(step))
+    return (embeddings - targets).square().mean()
+
+
+@pytest.mark.filterwarnings("ignore:Sparse invariant checks")
+@pytest.mark.parametrize("name", REFERENCES)
+def test_rows_move_as_under_torchs_sparse_optimizers(name):
+    torch.manual_seed(0)
+    table = RowEmbedding(ROWS, WIDTH, 1.0).train()
+    reference = nn.Embedding(ROWS, WIDTH, sparse=True)
+    reference.weight.data.copy_(table.weight)
+    world = World(0, 1, 0, 1, torch.device("cpu"))
+    rows, theirs = RowOptimizer([table], OptimConfig(name=name), world), REFERENCES[name](reference.parameters(), lr=LR)
+    for step, batch in enumerate(BATCHES):
+        loss_of(table(batch), step).backward()
+        rows.step(LR)
+        theirs.zero_grad()
+        loss_of(reference(batch), step).backward()
+        theirs.step()
+        torch.testing.assert_close(table.weight.detach(), reference.weight.detach())
+
+
+def test_evaluation_collects_nothing():
+    table = RowEmbedding(ROWS, WIDTH, 1.0)
+    table.eval()(BATCHES[0])
+    with torch.no_grad():
+        table.train()(BATCHES[0])
+    assert table.gathered == []
+
+
+def test_distinct_rows_by_hand():
+    rows = torch.tensor([4, 2, 4, 0, 2, 4])
+    unique, places = distinct(rows, 5)
+    assert sorted(unique.tolist()) == [0, 2, 4]
+    assert torch.equal(unique[places], rows)

@@ -1,0 +1,66 @@
+"""What a training leaves behind, in this process."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from tests.builders import read_split, write_prepared
+from tests.training import command, curve, metrics, train
+from widedeep.artifact import load_artifact
+
+OVERFIT = {"epochs": 6, "optim__lr": 0.03, "ranking_users": 0}
+
+
+@pytest.fixture(scope="module")
+def overfitted(tmp_path_factory):
+    """Data, manifest and a run whose best epoch is not its last."""
+    folder = tmp_path_factory.mktemp("train")
+    manifest = write_prepared(folder / "prepared")
+    found = train(command(folder / "prepared", folder / "run", **OVERFIT))
+    assert 1 <= found["train"]["best_epoch"] < found["train"]["epochs"] == 6
+    return folder / "prepared", manifest, folder / "run"
+
+
+def rmse_of_artifact(data, manifest, run, split: str) -> float:
+    rows = torch.from_numpy(read_split(data, manifest, split))
+    with torch.no_grad():
+        predicted = load_artifact(run / "model.safetensors").model(rows[:, 0].int(), rows[:, 1].int())
+    return float(np.sqrt(np.mean((np.clip(predicted.numpy(), 1, 10) - rows[:, 2].numpy()) ** 2)))
+
+
+def test_the_model_of_the_best_epoch_is_kept_and_measured(overfitted):
+    found, losses = metrics(overfitted[2]), [line["valid"]["rmse"] for line in curve(overfitted[2])]
+    assert losses.index(min(losses)) + 1 == found["train"]["best_epoch"]
+    assert found["valid"]["rmse"] == min(losses)
+    for split in ("valid", "test"):
+        assert rmse_of_artifact(*overfitted, split) == pytest.approx(found[split]["rmse"], rel=1e-5)
+
+
+@pytest.mark.parametrize("patience", [1, 2])
+def test_patience_counts_the_epochs_since_the_best(overfitted, tmp_path, patience):
+    losses = [line["valid"]["rmse"] for line in curve(overfitted[2])]
+    stops = (n for n in range(1, 7) if n - 1 - int(np.argmin(losses[:n])) == patience)
+    train(command(overfitted[0], tmp_path / "run", patience=patience, **OVERFIT))
+    assert [line["valid"]["rmse"] for line in curve(tmp_path / "run")] == losses[: next(stops)]
+
+
+def test_without_a_valid_split_the_last_epoch_is_kept(tmp_path):
+    manifest = write_prepared(tmp_path / "prepared", shards={"train": 2, "test": 1})
+    found = train(command(tmp_path / "prepared", tmp_path / "run", **OVERFIT, patience=1))
+    assert found["train"]["best_epoch"] == found["train"]["epochs"] == 6
+    kept = rmse_of_artifact(tmp_path / "prepared", manifest, tmp_path / "run", "test")
+    assert kept == pytest.approx(found["test"]["rmse"], rel=1e-5)
+
+
+def test_a_finished_run_shows_what_it_had_measured(overfitted, capsys):
+    data, _, run = overfitted
+    kept = (run / "metrics.json").read_text()
+    marked = json.loads(kept)
+    marked["test"]["rmse"] = 0.4321
+    (run / "metrics.json").write_text(json.dumps(marked))
+    train(command(data, run, **OVERFIT))
+    assert "0.4321" in capsys.readouterr().out
+    assert metrics(run) == marked
+    (run / "metrics.json").write_text(kept)

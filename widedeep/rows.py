@@ -1,0 +1,152 @@
+"""Embedding tables that are updated row by row: a step touches the rows of its batch and no others.
+
+A dense optimizer reads and writes every weight and both moments of every row at every step; with 9 M
+embedding weights and 8 K ratings a batch that is most of a step. Here the gathered rows are the leaves
+of the graph, their gradients are summed for each distinct row, summed over ranks, and applied to these
+rows alone ("lazy" updates, as torch.optim.SparseAdam's: a row that is not in the batch rests).
+
+Legend: T rows of a table, D width, b rows gathered in a step (with repeats), n distinct ones.
+"""
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from widedeep.config import OptimConfig
+from widedeep.world import World
+
+
+class RowEmbedding(nn.Module):
+    """A table of embeddings. In training each call's gathered rows collect their own gradient."""
+
+    def __init__(self, rows: int, width: int, sd: float):
+        super().__init__()
+        # Not for autograd (nor for DDP's all-reduce of whole tensors): `RowOptimizer` moves it.
+        self.weight = nn.Parameter(torch.empty(rows, width), requires_grad=False)
+        nn.init.normal_(self.weight, std=sd)
+        self.gathered: list[tuple[Tensor, Tensor]] = []  # (rows [b], their embeddings [b, D] with a gradient)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """[b] int -> [b, D] float32."""
+        values = nn.functional.embedding(rows, self.weight)
+        if self.training and torch.is_grad_enabled():
+            values.requires_grad_()
+            self.gathered.append((rows, values))
+        return values
+
+
+def distinct(rows: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """The distinct rows and, for each given row, its place among them.
+
+    Without a sort: each row number's last writer stands for all its repeats. Which repeat that is may be
+    left to chance on parallel hardware; what is summed for a row, and in which order, is not.
+
+    Args:
+        rows: [b] int64, each below `size`.
+        size: T.
+
+    Returns:
+        [n] int64 distinct rows in the order of their writers; [b] int64 places, 0 to n - 1.
+    """
+    order = torch.arange(len(rows), device=rows.device)
+    writer = torch.empty(size, dtype=torch.int64, device=rows.device)
+    writer[rows] = order
+    writers = writer[rows]  # [b]
+    first = writers == order
+    places = (first.cumsum(0) - 1)[writers]
+    return rows[first], places
+
+
+class RowOptimizer:
+    """Moves the touched rows of embedding tables.
+
+    adam, adamw: moments of each row's own weights; bias correction by the number of steps, not of touches.
+    adagrad: one sum of squared gradients a row. sgd: no momentum (a resting row would keep drifting).
+    """
+
+    def __init__(self, tables: list[RowEmbedding], config: OptimConfig, world: World):
+        self._tables, self._config, self._world = tables, config, world
+        self._steps = 0
+        kinds = {"adam": 2, "adamw": 2, "adagrad": 1, "sgd": 0}[config.name]
+        self._moments = [[torch.zeros_like(t.weight) for _ in range(kinds)] for t in tables]
+
+    @torch.no_grad()
+    def step(self, rate: float) -> None:
+        """Apply the gradients that the last backward pass left in the tables, and forget them.
+
+        Args:
+            rate: the learning rate of this step.
+        """
+        self._steps += 1
+        for table, moments in zip(self._tables, self._moments, strict=True):
+            rows = torch.cat([r for r, _ in table.gathered]).long()
+            grads = torch.cat([self._gradient(values) for _, values in table.gathered])
+            table.gathered.clear()
+            rows, grads = self._summed(rows, grads, len(table.weight))
+            rows, grads = self._over_ranks(rows, grads, len(table.weight))
+            self._update(table.weight, moments, rows, grads, rate)
+
+    def _gradient(self, values: Tensor) -> Tensor:
+        """[b, D]: of the loss and of `embedding_decay` x the mean squared norm of the batch's embeddings."""
+        assert values.grad is not None
+        if self._config.embedding_decay:
+            return values.grad.add_(values.detach(), alpha=2.0 * self._config.embedding_decay / len(values))
+        return values.grad
+
+    @staticmethod
+    def _summed(rows: Tensor, grads: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        """One gradient for each distinct row: [n], [n, D]."""
+        unique, places = distinct(rows, size)
+        return unique, grads.new_zeros(len(unique), grads.shape[1]).index_add_(0, places, grads)
+
+    def _over_ranks(self, rows: Tensor, grads: Tensor, size: int) -> tuple[Tensor, Tensor]:
+        """The mean gradient over ranks of every row that any rank touched, the same on all.
+
+        Only distinct rows travel, so the traffic is that of the batch and not of the table.
+        """
+        world = self._world
+        if world.size == 1:
+            return rows, grads
+        counts = torch.zeros(world.size, dtype=torch.int64, device=rows.device)
+        counts[world.rank] = len(rows)
+        longest = int(world.sum(counts).max())
+        all_rows = rows.new_zeros(world.size, longest)
+        all_grads = grads.new_zeros(world.size, longest, grads.shape[1])
+        padded_rows, padded_grads = rows.new_zeros(longest), grads.new_zeros(longest, grads.shape[1])
+        padded_rows[: len(rows)], padded_grads[: len(rows)] = rows, grads
+        dist.all_gather_into_tensor(all_rows.view(-1), padded_rows)
+        dist.all_gather_into_tensor(all_grads.view(-1, grads.shape[1]), padded_grads)
+        sizes = counts.tolist()
+        merged = torch.cat([all_rows[r, :n] for r, n in enumerate(sizes)])
+        values = torch.cat([all_grads[r, :n] for r, n in enumerate(sizes)])
+        rows, grads = self._summed(merged, values, size)
+        return rows, grads.div_(world.size)
+
+    def _update(self, weight: Tensor, moments: list[Tensor], rows: Tensor, grads: Tensor, rate: float) -> None:
+        """Weight [T, D], moments of the same shape; rows [n], grads [n, D]."""
+        if self._config.name == "sgd":
+            weight.index_add_(0, rows, grads, alpha=-rate)
+        elif self._config.name == "adagrad":
+            total = moments[0][rows].addcmul_(grads, grads)
+            moments[0].index_copy_(0, rows, total)
+            weight.index_add_(0, rows, grads.div_(total.sqrt_().add_(1e-10)), alpha=-rate)
+        else:  # Kingma & Ba, 2015, algorithm 1
+            beta1, beta2 = 0.9, 0.999
+            first = moments[0][rows].lerp_(grads, 1 - beta1)
+            second = moments[1][rows].mul_(beta2).addcmul_(grads, grads, value=1 - beta2)
+            moments[0].index_copy_(0, rows, first)
+            moments[1].index_copy_(0, rows, second)
+            scale = rate / (1 - beta1**self._steps)
+            spread = second.sqrt_().div_((1 - beta2**self._steps) ** 0.5).add_(1e-8)
+            weight.index_add_(0, rows, first.div_(spread), alpha=-scale)
+
+    def state_dict(self) -> dict:
+        """Steps and moments."""
+        return {"steps": self._steps, "moments": self._moments}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Go on where `state_dict` was taken."""
+        self._steps = state["steps"]
+        for mine, theirs in zip(self._moments, state["moments"], strict=True):
+            for moment, value in zip(mine, theirs, strict=True):
+                moment.copy_(value)
