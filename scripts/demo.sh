@@ -51,8 +51,6 @@ work=${work:-data/demo${input:+-input}}
 work=${work%/}
 run=runs/${work##*/}
 mkdir -p "$work"
-# training ten times slower and worse; sleeping instead costs about half the speed of an idle machine.
-export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-PASSIVE}
 
 # --- steps ---------------------------------------------------------------------------------------
 
