@@ -210,7 +210,7 @@ class TrainConfig(CommandConfig):
     batch_size: Count = Field(default=8192, ge=1, description="ratings a step, over all ranks together")
     eval_batch_size: Count = Field(default=65_536, ge=1, description="ratings a step in evaluation, on each rank")
     patience: MaybeCount = Field(
-        default=2, ge=1, description="stop after this many epochs without a better valid RMSE; none: never"
+        default=3, ge=1, description="stop after this many epochs without a better valid RMSE; none: never"
     )
     checkpoint_seconds: float = Field(default=300.0, gt=0, description="between checkpoints within an epoch")
     keep_checkpoints: Count = Field(default=2, ge=1, description="newest checkpoints kept")

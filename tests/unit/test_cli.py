@@ -46,7 +46,7 @@ def test_flags_override_toml_which_overrides_the_defaults(toml):
     loaded = load("--config", file, "--seed", "9", "--model.hidden", "6,2")
     assert (loaded.epochs, loaded.model.embedding_dim) == (3, 5)  # TOML
     assert (loaded.seed, loaded.model.hidden) == (9, (6, 2))  # flags
-    assert (loaded.patience, loaded.optim.name) == (2, "adam")  # defaults
+    assert (loaded.patience, loaded.optim.name) == (3, "adam")  # defaults
 
 
 def test_the_default_file_is_read_unless_another_is_given(toml, tmp_path):
