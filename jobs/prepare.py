@@ -12,6 +12,7 @@ from pyspark.sql import functions as F
 from rich.table import Table as View
 
 from jobs import features, ingest, shards
+from jobs.encode import Encoded, encode_items, encode_users
 from jobs.files import Files, check_replaceable, commit, staging_of
 from jobs.positions import hash_key, with_position, with_shard
 from jobs.session import ROOT, build_session
@@ -19,7 +20,7 @@ from jobs.splits import ORDER_SALT, assign_split
 from widedeep.cli import load_config, log, run_command, stdout
 from widedeep.config import PrepareConfig
 from widedeep.errors import InputError
-from widedeep.schema import LEAKS, SPLITS, Column, DataFile, Manifest, Ratings, Table
+from widedeep.schema import LEAKS, SPLITS, DataFile, Manifest, Ratings, Table
 
 QUARANTINE = "file STRING, reason STRING, row STRING"
 
@@ -56,8 +57,10 @@ class Prepare:
         mean = per_split["train"]["total"] / rows["train"]
         described = self._write_shards(ratings, rows)
         train = ratings.where("split = 'train'")
-        items_table, regression = self._write_items(items, anime_raw, train, mean)
-        users_table = self._write_users(users, users_raw, train, mean)
+        encoded_items, regression = encode_items(anime_raw, items, train, mean, self.config.features)
+        items_table = self._write_table("items", "item", encoded_items)
+        encoded_users = encode_users(users_raw, users, train, mean, self.config.features)
+        users_table = self._write_table("users", "user", encoded_users)
         self._write_quarantine()
         manifest = Manifest(
             config=self.config.model_dump(mode="json", exclude={"input", "output"}),
@@ -242,104 +245,18 @@ class Prepare:
             assert sum(file.rows for file in found[split]) == rows[split]
         return found
 
-    def _write_items(
-        self, items: DataFrame, raw: DataFrame, train: DataFrame, mean: float
-    ) -> tuple[Table, dict[str, float]]:
-        options = self.config.features
-        fields = features.anime_fields()
-        typed = raw.join(F.broadcast(items), on=raw["id"] == items["anime_id"], how="inner").select(
-            "item",
-            "anime_id",
-            F.coalesce(F.col("Name"), F.concat(F.lit("anime "), "anime_id")).alias("title"),
-            *_parsed(fields),
-            *_sources(fields),
-        )
-        statistics = features.rating_statistics(train, "item", mean, options.prior_ratings)
-        table = features.with_statistics(typed, statistics, "item", mean)
-        table = features.with_ranks(table, options.rank_min_ratings).localCheckpoint()
-        regression = features.fit_rank_regression(table)
-        guess = F.greatest(F.lit(1.0), F.col("popularity") * regression["slope"] + regression["intercept"])
-        table = table.withColumn("score", F.col("damped_mean")).withColumn("rank_missing", F.col("rank").isNull())
-        table = table.withColumn("rank", F.coalesce("rank", F.round(guess, 3)))
-        computed = ("score", "popularity", "rank")
-        written = self._write_features("items", table, fields, computed, ["item", "anime_id", "title"])
-        return written, regression
-
-    def _write_users(self, users: DataFrame, raw: DataFrame, train: DataFrame, mean: float) -> Table:
-        options = self.config.features
-        fields = features.user_fields()
-        typed = users.join(raw, on=users["user_id"] == raw["id"], how="left").select(
-            "user",
-            "user_id",
-            F.coalesce(F.col("Username"), F.lit("")).alias("username"),
-            *_parsed(fields),
-            *_sources(fields),
-        )
-        statistics = features.rating_statistics(train, "user", mean, options.prior_ratings)
-        table = features.with_statistics(typed, statistics, "user", mean)
-        table = table.withColumn("mean_score", F.col("damped_mean")).localCheckpoint()
-        return self._write_features("users", table, fields, ("mean_score",), ["user", "user_id", "username"])
-
-    def _write_features(
-        self,
-        name: str,
-        table: DataFrame,
-        fields: dict[str, list[features.Field]],
-        computed: Sequence[str],
-        keys: list[str],
-    ) -> Table:
-        """Fit and write one feature table; `computed` are its numeric columns that are in no field."""
+    def _write_table(self, name: str, key: str, encoded: Encoded) -> Table:
+        """Write a feature table in files of consecutive positions."""
         log.info("writing %s", name)
-        options = self.config.features
-        allowed = [f for f in fields["numeric"] if not _leaks(f.source) or f.source in options.leaky_columns]
-        sources = {**dict.fromkeys(computed), **{field.name: field.source for field in allowed}}
-        numeric = features.fit_numeric(
-            table, list(sources), options, {n: s for n, s in sources.items() if s is not None}
-        )
-        vocabularies = {
-            field.name: features.fit_vocabulary(
-                table, field.name, options.locations if field.name == "location" else None
-            )
-            for field in fields["category"]
-        } | {
-            field.name: features.fit_multi_vocabulary(table, field.name, options.min_count)
-            for field in fields["multi_hot"]
-        }
-        indicators = {
-            column: (F.col("rank_missing") if column == "rank" else F.col(column).isNull())
-            for column in sources
-            if column not in computed or column == "rank"
-        }
-        columns = (
-            [(Column(name=key, kind="key"), F.col(key)) for key in keys]
-            + [(Column(name=s, kind="statistic"), F.col(s)) for s in ("train_ratings", "train_mean")]
-            + [(Column(name=c, kind="numeric", source=s), features.scaled(c, numeric[c])) for c, s in sources.items()]
-            + [
-                (Column(name=f"{c}_missing", kind="indicator", source=sources[c]), e.cast("float"))
-                for c, e in indicators.items()
-            ]
-            + [
-                (Column(name=f.name, kind="category", source=f.source), features.coded(f.name, vocabularies[f.name]))
-                for f in fields["category"]
-            ]
-            + [
-                (
-                    Column(name=f.name, kind="multi_hot", source=f.source),
-                    features.multi_coded(f.name, vocabularies[f.name]),
-                )
-                for f in fields["multi_hot"]
-            ]
-        )
-        rows = table.count()
-        encoded = table.select(*(expression.alias(column.name) for column, expression in columns))
-        shards.write_table(encoded, f"{self.staging}/{name}", keys[0], rows)
+        rows = encoded.frame.count()
+        shards.write_table(encoded.frame, f"{self.staging}/{name}", key, rows)
         shards.name_plainly(self.files, f"{self.staging}/{name}")
         return Table(
             files=shards.describe(self.spark, self.staging, name),
             rows=rows,
-            columns=tuple(column for column, _ in columns),
-            numeric=numeric,
-            vocabularies=vocabularies,
+            columns=encoded.columns,
+            numeric=encoded.numeric,
+            vocabularies=encoded.vocabularies,
         )
 
     def _write_quarantine(self) -> None:
@@ -356,20 +273,6 @@ class Prepare:
         frame = parts[0].unionByName(parts[1]).unionByName(parts[2]).unionByName(again)
         frame.coalesce(1).write.mode("overwrite").parquet(f"{self.staging}/quarantine")
         shards.name_plainly(self.files, f"{self.staging}/quarantine")
-
-
-def _leaks(source: str) -> bool:
-    return any(source in columns for columns in LEAKS.values())
-
-
-def _parsed(fields: dict[str, list[features.Field]]) -> list:
-    return [field.parse.alias(field.name) for group in fields.values() for field in group]
-
-
-def _sources(fields: dict[str, list[features.Field]]) -> list:
-    """The raw texts of the numeric columns, under names that parsed columns cannot have."""
-    names = dict.fromkeys(field.source for field in fields["numeric"])
-    return [F.col(f"`{name}`").alias(features.raw_name(name)) for name in names]
 
 
 def _with_strata(ratings: DataFrame, strata: Sequence[str], anime_raw: DataFrame, users_raw: DataFrame) -> DataFrame:

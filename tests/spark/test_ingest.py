@@ -1,8 +1,8 @@
 import pytest
-from dumps import BAD, GOOD, RATINGS_HEADER, write_dump
 
 from jobs.files import Files
 from jobs.ingest import RATING_COLUMNS, duplicates, read_csv, typed_ratings
+from tests.spark.dumps import BAD, GOOD, RATINGS_HEADER, write_dump
 from widedeep.errors import InputError
 
 

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
-from dumps import ANIME, BAD, GOOD, write_dump
 
 from jobs.prepare import Prepare
 from jobs.session import ROOT
+from tests.spark.dumps import ANIME, BAD, GOOD, write_dump
 from widedeep.config import PrepareConfig
 from widedeep.errors import InputError
 from widedeep.schema import SPLITS, read_manifest

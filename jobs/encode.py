@@ -1,0 +1,121 @@
+"""The feature tables of anime and users: typed, joined with what the training split says, encoded.
+
+Pure DataFrame -> DataFrame, with the values that were fitted on the way; `features` has the single steps.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pyspark.sql import Column as Expression
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from jobs import features
+from widedeep.config import FeatureConfig
+from widedeep.schema import LEAKY_COLUMNS, Column, Numeric
+
+Fields = dict[str, list[features.Field]]
+
+
+class Encoded(NamedTuple):
+    """A feature table that is all numbers but for its keys, and what was fitted for it."""
+
+    frame: DataFrame
+    columns: tuple[Column, ...]
+    numeric: dict[str, Numeric]
+    vocabularies: dict[str, tuple[str, ...]]
+
+
+def encode_items(
+    raw: DataFrame, items: DataFrame, train: DataFrame, mean: float, options: FeatureConfig
+) -> tuple[Encoded, dict[str, float]]:
+    """The items' table, and the regression that imputed missing ranks.
+
+    Args:
+        raw: the anime file's good rows as text, with their `id`.
+        items: anime_id, item.
+        train: item, rating of the training split.
+        mean: its mean rating.
+        options: how to impute, scale and code.
+    """
+    fields = features.anime_fields()
+    title = F.coalesce(F.col("Name"), F.concat(F.lit("anime "), "anime_id")).alias("title")
+    typed = raw.join(F.broadcast(items), on=raw["id"] == items["anime_id"], how="inner").select(
+        "item", "anime_id", title, *_parsed(fields)
+    )
+    statistics = features.rating_statistics(train, "item", mean, options.prior_ratings)
+    table = features.with_statistics(typed, statistics, "item", mean)
+    table = features.with_ranks(table, options.rank_min_ratings).localCheckpoint()
+    regression = features.fit_rank_regression(table)
+    guess = F.greatest(F.lit(1.0), F.col("popularity") * regression["slope"] + regression["intercept"])
+    table = table.withColumn("score", F.col("damped_mean")).withColumn("rank_missing", F.col("rank").isNull())
+    table = table.withColumn("rank", F.coalesce("rank", F.round(guess, 3)))
+    computed = {"score": None, "popularity": None, "rank": F.col("rank_missing")}
+    return _encode(table, fields, computed, ("item", "anime_id", "title"), options), regression
+
+
+def encode_users(raw: DataFrame, users: DataFrame, train: DataFrame, mean: float, options: FeatureConfig) -> Encoded:
+    """The users' table; the arguments are as those of `encode_items`. Users may be missing in `raw`."""
+    fields = features.user_fields()
+    name = F.coalesce(F.col("Username"), F.lit("")).alias("username")
+    typed = users.join(raw, on=users["user_id"] == raw["id"], how="left").select(
+        "user", "user_id", name, *_parsed(fields)
+    )
+    statistics = features.rating_statistics(train, "user", mean, options.prior_ratings)
+    table = features.with_statistics(typed, statistics, "user", mean)
+    table = table.withColumn("mean_score", F.col("damped_mean")).localCheckpoint()
+    return _encode(table, fields, {"mean_score": None}, ("user", "user_id", "username"), options)
+
+
+def _parsed(fields: Fields) -> list[Expression]:
+    """The parsed features; and the raw texts of the numbers, to count those that were not understood."""
+    parsed = [field.parse.alias(field.name) for group in fields.values() for field in group]
+    names = dict.fromkeys(field.source for field in fields["numeric"])
+    return parsed + [F.col(f"`{name}`").alias(features.raw_name(name)) for name in names]
+
+
+def _encode(
+    table: DataFrame,
+    fields: Fields,
+    computed: dict[str, Expression | None],
+    keys: Sequence[str],
+    options: FeatureConfig,
+) -> Encoded:
+    """Fit on the trained entities of a table and encode all of them.
+
+    Args:
+        table: keys, statistics, parsed features and raw texts.
+        fields: where the features come from.
+        computed: numeric columns that are in no field; where a value was imputed, if it may have been.
+        keys: identifiers to take over as they are.
+        options: how to impute, scale and code.
+    """
+    used = [f for f in fields["numeric"] if f.source not in LEAKY_COLUMNS or f.source in options.leaky_columns]
+    sources = {field.name: field.source for field in used}
+    numeric = features.fit_numeric(table, [*computed, *sources], options, sources)
+    vocabularies = {
+        f.name: features.fit_vocabulary(table, f.name, options.locations if f.name == "location" else None)
+        for f in fields["category"]
+    } | {f.name: features.fit_multi_vocabulary(table, f.name, options.min_count) for f in fields["multi_hot"]}
+    missing = {name: where for name, where in computed.items() if where is not None}
+    missing |= {name: F.col(name).isNull() for name in sources}
+    columns = [(Column(name=key, kind="key"), F.col(key)) for key in keys]
+    columns += [(Column(name=s, kind="statistic"), F.col(s)) for s in ("train_ratings", "train_mean")]
+    columns += [
+        (Column(name=name, kind="numeric", source=sources.get(name)), features.scaled(name, fitted))
+        for name, fitted in numeric.items()
+    ]
+    columns += [
+        (Column(name=f"{name}_missing", kind="indicator", source=sources.get(name)), where.cast("float"))
+        for name, where in missing.items()
+    ]
+    columns += [
+        (Column(name=f.name, kind="category", source=f.source), features.coded(f.name, vocabularies[f.name]))
+        for f in fields["category"]
+    ]
+    columns += [
+        (Column(name=f.name, kind="multi_hot", source=f.source), features.multi_coded(f.name, vocabularies[f.name]))
+        for f in fields["multi_hot"]
+    ]
+    frame = table.select(*(expression.alias(column.name) for column, expression in columns))
+    return Encoded(frame, tuple(column for column, _ in columns), numeric, vocabularies)
