@@ -109,7 +109,7 @@ def test_counts_may_be_written_as_people_write_large_numbers(toml):
 
 
 def test_none_takes_a_limit_away(toml):
-    assert load().patience == 2
+    assert load().patience == 3
     assert load("--patience", "none").patience is None
     assert load("--config", toml('patience = "none"\noptim.clip_norm = "none"')).patience is None
 

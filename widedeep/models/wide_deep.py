@@ -104,13 +104,13 @@ class WideDeep(Recommender):
 
     def encode_users(self, user: Tensor) -> Tensor:
         """[B] -> [B, H + 1]; users add nothing to the wide sum."""
-        embedding = self.embedding_dropout(self.user_embedding(self.user_row[user]))  # [B, D]
+        embedding = self.embedding_dropout(self.user_embedding(self.user_row.index_select(0, user)))  # [B, D]
         return nn.functional.pad(self.user_part(embedding), (0, 1))
 
     def encode_items(self, item: Tensor) -> Tensor:
         """[B] -> [B, H + 1]."""
-        embedding = self.embedding_dropout(self.item_embedding(self.item_row[item]))  # [B, D]
-        return torch.cat([self.item_part(embedding), self.wide(self.item_wide[item])], dim=-1)
+        embedding = self.embedding_dropout(self.item_embedding(self.item_row.index_select(0, item)))  # [B, D]
+        return torch.cat([self.item_part(embedding), self.wide(self.item_wide.index_select(0, item))], dim=-1)
 
     def score_pairs(self, users: Tensor, items: Tensor) -> Tensor:
         """[..., H + 1] and [..., H + 1] -> [...]."""
