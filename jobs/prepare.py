@@ -15,9 +15,9 @@ from jobs import features, ingest, shards
 from jobs.encode import Encoded, encode_items, encode_users
 from jobs.files import Files, check_replaceable, commit, staging_of
 from jobs.positions import hash_key, with_position, with_shard
-from jobs.session import ROOT, build_session
+from jobs.session import ROOT, build_session, run_job
 from jobs.splits import ORDER_SALT, assign_split
-from widedeep.cli import load_config, log, run_command, stdout
+from widedeep.cli import load_config, log, stdout
 from widedeep.config import PrepareConfig
 from widedeep.errors import InputError
 from widedeep.schema import LEAKS, SPLITS, DataFile, Manifest, Ratings, Table
@@ -332,4 +332,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_job(main)

@@ -15,10 +15,10 @@ from rich.table import Table as View
 
 from jobs.files import Files, check_replaceable, commit, staging_of
 from jobs.positions import hash_key, partition_exactly
-from jobs.session import ROOT, build_session
+from jobs.session import ROOT, build_session, run_job
 from jobs.shards import describe, name_plainly
 from widedeep.artifact import FILE, Artifact, load_artifact
-from widedeep.cli import load_config, log, run_command, stdout
+from widedeep.cli import load_config, log, stdout
 from widedeep.config import ScoreConfig
 from widedeep.errors import InputError
 from widedeep.recommendations import COLUMNS, RecommendationManifest
@@ -262,4 +262,4 @@ def main(argv: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_job(main)

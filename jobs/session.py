@@ -1,15 +1,19 @@
-"""The one place a SparkSession is built."""
+"""The one place a SparkSession is built, and how a job is run under spark-submit."""
 
 import hashlib
+import io
 import os
 import sys
 import tempfile
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from pyspark import SparkConf
+from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
+
+from widedeep.cli import run_command
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ("jobs", "widedeep")
@@ -55,3 +59,36 @@ def zip_package() -> str:
         for path in sources:
             archive.write(path, path.relative_to(ROOT))
     return str(target)
+
+
+class SubmitterStderr(io.TextIOBase):
+    """The standard error of the spark-submit that started us.
+
+    spark-submit joins a Python program's stderr to its stdout and prints both to its own stdout. The JVM
+    at our side still has the true one.
+    """
+
+    def __init__(self):
+        context: Any = SparkContext
+        context._ensure_initialized()
+        self._system = context._jvm.java.lang.System
+
+    def write(self, text: str) -> int:
+        """Print; returns the number of characters."""
+        self._system.err.print(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Let what was printed be seen."""
+        self._system.err.flush()
+
+    def isatty(self) -> bool:
+        """Whether spark-submit was started from a terminal."""
+        return self._system.console() is not None
+
+
+def run_job(main: Callable[[Sequence[str]], None]) -> None:
+    """Run the `main` of a job: results to stdout, all else to stderr, under spark-submit too."""
+    if "PYSPARK_GATEWAY_PORT" in os.environ:
+        sys.stderr = SubmitterStderr()
+    run_command(main)

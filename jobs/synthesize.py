@@ -24,8 +24,8 @@ from jobs.anime_text import anime_header, anime_lines
 from jobs.dump_text import FAULTS, RATING_HEADER, USER_HEADER, anime_labels, rating_text, user_text
 from jobs.files import Files, check_replaceable, commit, staging_of
 from jobs.planted import Planted, Sizes, draw_ratings, draw_users, plan_sizes, plant
-from jobs.session import build_session
-from widedeep.cli import load_config, log, run_command, stdout
+from jobs.session import build_session, run_job
+from widedeep.cli import load_config, log, stdout
 from widedeep.config import SynthesizeConfig
 
 RATINGS, USERS, ANIME = "users-score-2023.csv", "users-details-2023.csv", "anime-dataset-2023.csv"
@@ -226,4 +226,4 @@ def summary_table(output: str, manifest: dict[str, Any]) -> Table:
 
 
 if __name__ == "__main__":
-    run_command(main)
+    run_job(main)
