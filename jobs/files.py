@@ -120,7 +120,7 @@ def staging_of(output: str) -> str:
     return _beside(output, "staging")
 
 
-def check_replaceable(files: Files, output: str) -> None:
+def check_replaceable(files: Files, output: str, note: str = MANIFEST) -> None:
     """Refuse to write over a directory that no job of ours has written.
 
     Also puts back the former output if a crash hit between the two renames of `commit`.
@@ -130,17 +130,17 @@ def check_replaceable(files: Files, output: str) -> None:
 
     """
     former = _beside(output, "former")
-    if files.exists(former) and not files.exists(f"{output}/{MANIFEST}"):
+    if files.exists(former) and not files.exists(f"{output}/{note}"):
         files.delete(output)
         files.rename(former, output)
-    if files.exists(output) and files.entries(output) and not files.exists(f"{output}/{MANIFEST}"):
+    if files.exists(output) and files.entries(output) and not files.exists(f"{output}/{note}"):
         raise InputError(
-            f"output {output} holds files but no {MANIFEST}, so it is not ours to replace: "
+            f"output {output} holds files but no {note}, so it is not ours to replace: "
             "choose another --output or empty it"
         )
 
 
-def commit(files: Files, staging: str, output: str, manifest: str) -> None:
+def commit(files: Files, staging: str, output: str, manifest: str, note: str = MANIFEST) -> None:
     """Put a finished staging directory in the place of `output`; the manifest is written last."""
     former = _beside(output, "former")
     files.delete(former)
@@ -149,5 +149,5 @@ def commit(files: Files, staging: str, output: str, manifest: str) -> None:
     elif "/" in output.rstrip("/"):
         files.make_directory(output.rstrip("/").rpartition("/")[0] or "/")
     files.rename(staging, output)
-    files.write_text(f"{output}/{MANIFEST}", manifest)
+    files.write_text(f"{output}/{note}", manifest)
     files.delete(former)

@@ -22,7 +22,7 @@ from widedeep.cli import load_config, log, stdout
 from widedeep.config import ScoreConfig
 from widedeep.errors import InputError
 from widedeep.recommendations import COLUMNS, RecommendationManifest
-from widedeep.schema import MANIFEST, MAX_RATING, MIN_RATING, Manifest, parse_manifest
+from widedeep.schema import HIDDEN_MANIFEST, MANIFEST, MAX_RATING, MIN_RATING, Manifest, parse_manifest
 
 # A look-up reads one row group: small ones make it quick.
 ROW_GROUP_BYTES = 1 << 18
@@ -171,7 +171,7 @@ def score_block(
 def score_all(spark: SparkSession, config: ScoreConfig) -> RecommendationManifest:
     """Score, write and commit."""
     files = Files(spark)
-    check_replaceable(files, config.output)
+    check_replaceable(files, config.output, HIDDEN_MANIFEST)
     prepared = read_prepared(files, config.data)
     artifact_file = local_artifact(files, config.run)
     artifact = load_artifact(artifact_file)
@@ -213,7 +213,7 @@ def score_all(spark: SparkSession, config: ScoreConfig) -> RecommendationManifes
         distinct_anime=totals["anime"],
         files=describe(spark, staging, "", one_group=False),
     )
-    commit(files, staging, config.output, manifest.model_dump_json(indent=1))
+    commit(files, staging, config.output, manifest.model_dump_json(indent=1), HIDDEN_MANIFEST)
     return manifest
 
 

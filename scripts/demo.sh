@@ -92,7 +92,7 @@ step prepare "$input" "$work/prepared" "$work/prepared/manifest.json" \
   spark-submit jobs/prepare.py --input "$input" --output "$work/prepared"
 step train "$work/prepared/manifest.json" "$run" "$run/metrics.json" \
   torchrun widedeep/train.py --data "$work/prepared" --run "$run"
-step score_all "$run/metrics.json" "$work/recommendations" "$work/recommendations/manifest.json" \
+step score_all "$run/metrics.json" "$work/recommendations" "$work/recommendations/_manifest.json" \
   spark-submit jobs/score_all.py --data "$work/prepared" --run "$run" --output "$work/recommendations" --top-n 10
 
 say "all done in $SECONDS s"

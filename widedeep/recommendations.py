@@ -14,13 +14,13 @@ from rich.table import Table as View
 
 from widedeep.cli import CommandConfig, load_config, run_command, stdout
 from widedeep.errors import InputError
-from widedeep.schema import MANIFEST, DataFile
+from widedeep.schema import HIDDEN_MANIFEST, DataFile
 
 COLUMNS = ("user_id", "rank", "anime_id", "title", "score", "predicted_rating")
 
 
 class RecommendationManifest(BaseModel):
-    """`manifest.json` of a recommendations directory; written last."""
+    """`_manifest.json` of a recommendations directory; written last."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -46,7 +46,7 @@ def recommendations_of(directory: Path, user: int) -> list[dict[str, Any]]:
         InputError: the directory was never committed, or the user is not in it.
 
     """
-    file = directory / MANIFEST
+    file = directory / HIDDEN_MANIFEST
     try:
         manifest = RecommendationManifest.model_validate_json(file.read_bytes())
     except (FileNotFoundError, ValidationError) as error:

@@ -114,8 +114,8 @@ class RowOptimizer:
         all_grads = grads.new_zeros(world.size, longest, grads.shape[1])
         padded_rows, padded_grads = rows.new_zeros(longest), grads.new_zeros(longest, grads.shape[1])
         padded_rows[: len(rows)], padded_grads[: len(rows)] = rows, grads
-        dist.all_gather_into_tensor(all_rows.view(-1), padded_rows)
-        dist.all_gather_into_tensor(all_grads.view(-1, grads.shape[1]), padded_grads)
+        dist.all_gather_single(all_rows.view(-1), padded_rows)
+        dist.all_gather_single(all_grads.view(-1, grads.shape[1]), padded_grads)
         sizes = counts.tolist()
         merged = torch.cat([all_rows[r, :n] for r, n in enumerate(sizes)])
         values = torch.cat([all_grads[r, :n] for r, n in enumerate(sizes)])

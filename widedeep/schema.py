@@ -13,6 +13,8 @@ from widedeep.errors import InputError
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
+# Where the manifest stands beside Parquet files: readers of a directory pass over names with an underscore.
+HIDDEN_MANIFEST = "_manifest.json"
 
 SPLITS = ("train", "valid", "test")
 MIN_RATING, MAX_RATING = 1, 10

@@ -48,7 +48,7 @@ class TrainState:
         self._wrapped: nn.Module = model
         if world.size > 1:
             # Buffers are feature tables, the same on every rank; `evaluate` takes care of batch norm's.
-            self._wrapped = DistributedDataParallel(model, broadcast_buffers=False)
+            self._wrapped = DistributedDataParallel(model, forward_sync_buffers=False)
 
     def train_step(self, batch: Batch) -> None:
         """One update; nothing here waits for the device."""

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -110,6 +111,12 @@ def test_excluding_train_and_valid_lets_test_anime_through(spark, prepared, run,
         assert test.get(user, set()) <= found
 
 
+def test_the_directory_reads_as_one_table(spark, recommended):
+    output, manifest, parts = recommended
+    assert pd.read_parquet(output).equals(pd.concat(parts, ignore_index=True))
+    assert spark.read.parquet(str(output)).count() == manifest.rows
+
+
 def test_a_look_up_reads_little_of_the_files(recommended):
     output, manifest, _ = recommended
     metadata = pq.ParquetFile(output / manifest.files[0].path).metadata
@@ -126,6 +133,7 @@ def test_a_model_of_other_data_is_refused(spark, prepared, run, tmp_path):
     other = tmp_path / "other"
     shutil.copytree(prepared, other)
     manifest = json.loads((other / "manifest.json").read_text())
+    (other / ".manifest.json.crc").unlink()
     (other / "manifest.json").write_text(json.dumps(manifest | {"digest": "0" * 64}))
     with pytest.raises(InputError, match="trained on other data"):
         recommend(spark, other, run, tmp_path / "out")
