@@ -30,7 +30,7 @@ from widedeep.schema import Manifest, read_manifest
 from widedeep.tables import Tables
 from widedeep.tracking import Tracker, write_atomically
 from widedeep.trainer import TrainState, evaluate, train_epoch
-from widedeep.world import World, join_world
+from widedeep.world import World, join_world, leave
 
 LOG_SECONDS = 10.0
 # Settings that may change between the tries of one run without changing what it learns.
@@ -313,22 +313,29 @@ def show_summary(metrics: dict[str, Any], run: Path) -> None:
     )
 
 
+def train(config: TrainConfig, world: World) -> dict[str, Any]:
+    """The metrics of a run that is begun, taken up, or only looked up as it is finished."""
+    run = Run(config, world)
+    metrics = run.finished()
+    if metrics is None:
+        run.resume()
+        run.train()
+        return run.finish()
+    if world.is_main:
+        log.info("%s is finished already; --resume never trains it anew", config.run)
+    return metrics
+
+
 def main(argv: Sequence[str]) -> None:
     """Parse, build, run, close."""
     default = Path(__file__).resolve().parent.parent / "conf" / "train" / "wide_deep.toml"
     config = load_config(TrainConfig, argv, "train.py", default)
     with join_world(config.device) as world:
-        run = Run(config, world)
-        metrics = run.finished()
-        if metrics is None:
-            run.resume()
-            run.train()
-            metrics = run.finish()
-        elif world.is_main:
-            log.info("%s is finished already; --resume never trains it anew", config.run)
+        metrics = train(config, world)
         if world.is_main:
             show_summary(metrics, config.run)
 
 
 if __name__ == "__main__":
     run_command(main)
+    leave()
