@@ -30,7 +30,7 @@ from widedeep.schema import Manifest, read_manifest
 from widedeep.tables import Tables
 from widedeep.tracking import Tracker, write_atomically
 from widedeep.trainer import TrainState, evaluate, train_epoch
-from widedeep.world import World, join_world, leave
+from widedeep.world import World, join_world
 
 LOG_SECONDS = 10.0
 # Settings that may change between the tries of one run without changing what it learns.
@@ -338,4 +338,3 @@ def main(argv: Sequence[str]) -> None:
 
 if __name__ == "__main__":
     run_command(main)
-    leave()

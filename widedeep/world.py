@@ -2,7 +2,6 @@
 
 import gc
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ import torch.distributed as dist
 # gloo's threads must be gone before the interpreter's end, where they abort the process now and then («terminate
 # called without an active exception»), so nothing may outlive `join_world` that holds the group. Imported later,
 # as DDP does, this module would hold it in the defaults of its functions.
-import torch.distributed.nn.functional  # noqa: F401
+import torch.distributed.nn.functional
 
 from widedeep.errors import InputError
 
@@ -99,16 +98,3 @@ def join_world(device: str) -> Iterator[World]:
         if dist.is_initialized():
             gc.collect()  # DDP's cycles hold the group: see above
             dist.destroy_process_group()
-
-
-def leave() -> None:
-    """End this process after a success. With several ranks that skips the interpreter's teardown.
-
-    DistributedDataParallel keeps a hold on its process group, so gloo's threads can outlive
-    `destroy_process_group`; the teardown then finds them running now and then, and aborts with
-    «terminate called without an active exception» a rank that had done all its work.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        os._exit(0)

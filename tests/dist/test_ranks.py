@@ -1,6 +1,7 @@
 """Real ranks: `torchrun widedeep/train.py` with one process and with two."""
 
 import math
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +76,26 @@ def test_results_go_to_stdout_once_and_the_log_to_stderr(runs, ranks):
     assert "epoch" not in process.stdout.splitlines()[0]
     assert process.stderr.count("epoch 3/3  train RMSE") == 1
     assert "epoch 3/3" not in process.stdout
+
+
+SHOW_THREADS = """
+import sys
+from pathlib import Path
+from widedeep.train import main
+main(sys.argv[1:])
+print("threads:", *(name.read_text().strip() for name in Path("/proc/self/task").glob("*/comm")))
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for threads in /proc")
+def test_no_thread_of_the_process_group_outlives_the_training(data, tmp_path):
+    """One that did aborted a rank of every sixth training at its exit, when all was done."""
+    (tmp_path / "script.py").write_text(SHOW_THREADS)
+    _, *flags = command(data[0], tmp_path / "run", epochs=1, ranking_users=0)
+    done = torchrun(2, [str(tmp_path / "script.py"), *flags])
+    threads = [line for line in done.stdout.splitlines() if line.startswith("threads:")]
+    assert len(threads) == 2, done.stderr
+    assert not any("gloo" in line for line in threads)
 
 
 def test_two_streaming_ranks_learn(data, tmp_path):
