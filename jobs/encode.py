@@ -40,12 +40,12 @@ def encode_items(
     """
     fields = features.anime_fields()
     title = F.coalesce(F.col("Name"), F.concat(F.lit("anime "), "anime_id")).alias("title")
-    typed = raw.join(F.broadcast(items), on=raw["id"] == items["anime_id"], how="inner").select(
-        "item", "anime_id", title, *_parsed(fields)
-    )
     statistics = features.rating_statistics(train, "item", mean, options.prior_ratings)
-    table = features.with_statistics(typed, statistics, "item", mean)
-    table = features.with_ranks(table, options.rank_min_ratings).localCheckpoint()
+    known = features.with_statistics(items, statistics, "item", mean)
+    typed = known.join(raw, on=known["anime_id"] == raw["id"], how="inner").select(
+        *known.columns, title, *_parsed(fields)
+    )
+    table = features.with_ranks(typed, options.rank_min_ratings).localCheckpoint()
     regression = features.fit_rank_regression(table)
     guess = F.greatest(F.lit(1.0), F.col("popularity") * regression["slope"] + regression["intercept"])
     table = table.withColumn("score", F.col("damped_mean")).withColumn("rank_missing", F.col("rank").isNull())
@@ -58,12 +58,10 @@ def encode_users(raw: DataFrame, users: DataFrame, train: DataFrame, mean: float
     """The users' table; the arguments are as those of `encode_items`. Users may be missing in `raw`."""
     fields = features.user_fields()
     name = F.coalesce(F.col("Username"), F.lit("")).alias("username")
-    typed = users.join(raw, on=users["user_id"] == raw["id"], how="left").select(
-        "user", "user_id", name, *_parsed(fields)
-    )
     statistics = features.rating_statistics(train, "user", mean, options.prior_ratings)
-    table = features.with_statistics(typed, statistics, "user", mean)
-    table = table.withColumn("mean_score", F.col("damped_mean")).localCheckpoint()
+    known = features.with_statistics(users, statistics, "user", mean)
+    typed = known.join(raw, on=known["user_id"] == raw["id"], how="left").select(*known.columns, name, *_parsed(fields))
+    table = typed.withColumn("mean_score", F.col("damped_mean")).localCheckpoint()
     return _encode(table, fields, {"mean_score": None}, ("user", "user_id", "username"), options)
 
 
@@ -93,10 +91,9 @@ def _encode(
     used = [f for f in fields["numeric"] if f.source not in LEAKY_COLUMNS or f.source in options.leaky_columns]
     sources = {field.name: field.source for field in used}
     numeric = features.fit_numeric(table, [*computed, *sources], options, sources)
-    vocabularies = {
-        f.name: features.fit_vocabulary(table, f.name, options.locations if f.name == "location" else None)
-        for f in fields["category"]
-    } | {f.name: features.fit_multi_vocabulary(table, f.name, options.min_count) for f in fields["multi_hot"]}
+    categories, multi_hot = ([f.name for f in fields[kind]] for kind in ("category", "multi_hot"))
+    limits = {name: options.locations for name in categories if name == "location"}
+    vocabularies = features.fit_vocabularies(table, categories, multi_hot, limits, options.min_count)
     missing = {name: where for name, where in computed.items() if where is not None}
     missing |= {name: F.col(name).isNull() for name in sources}
     columns = [(Column(name=key, kind="key"), F.col(key)) for key in keys]

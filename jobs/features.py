@@ -4,7 +4,9 @@ Pure DataFrame -> DataFrame, and small fitted values. Everything is fitted on th
 training split; what ratings say of an anime or a user is recomputed from the training split.
 """
 
+import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from pyspark.ml.feature import VectorAssembler
@@ -156,7 +158,9 @@ def with_statistics(table: DataFrame, statistics: DataFrame, key: str, mean: flo
 
 def with_ranks(items: DataFrame, min_ratings: int) -> DataFrame:
     """Add `popularity` (1: most training ratings) and `rank` (1: best damped mean; null under `min_ratings`)."""
-    by_count = Window.orderBy(F.desc("train_ratings"), "item")
+    # One partition, of all anime: they are few. Named, as Spark warns of one that comes unasked.
+    everything = F.col("train_ratings") < 0
+    by_count = Window.partitionBy(everything).orderBy(F.desc("train_ratings"), "item")
     by_score = Window.partitionBy(F.col("train_ratings") >= min_ratings).orderBy(F.desc("damped_mean"), "item")
     rank = F.when(F.col("train_ratings") >= min_ratings, F.row_number().over(by_score))
     popularity = F.row_number().over(by_count)
@@ -191,7 +195,7 @@ def raw_name(source: str) -> str:
 def fit_numeric(
     table: DataFrame, columns: Sequence[str], config: FeatureConfig, sources: Mapping[str, str]
 ) -> dict[str, Numeric]:
-    """Fit imputation and scaling on the entities of the training split.
+    """Fit imputation and scaling on the entities of the training split, all columns in one pass.
 
     Args:
         table: entities with `train_ratings`, the double `columns` and the dump's raw text columns.
@@ -200,41 +204,40 @@ def fit_numeric(
         sources: column -> the dump's column, to count texts that are neither missing nor understood.
 
     """
-    fitted = table.where("train_ratings > 0")
+    trained = F.col("train_ratings") > 0
     average = F.avg if config.impute == "mean" else F.median
-    fills = fitted.agg(*(average(name).alias(name) for name in columns)).first()
-    counts = table.agg(
-        *(F.count_if(F.col(name).isNull()).alias(f"{name} missing") for name in columns),
-        *(
-            F.count_if(F.col(name).isNull() & ~is_missing(F.col(raw_name(sources[name])))).alias(f"{name} unparsed")
-            for name in columns
-            if name in sources
-        ),
-    ).first()
-    assert fills is not None
-    assert counts is not None
-    fill = {name: rounded(float(fills[name] or 0.0)) for name in columns}
-    filled = fitted.select(*(F.coalesce(F.col(name), F.lit(fill[name])).alias(name) for name in columns))
-    shapes = filled.agg(
-        *(
-            f(name).alias(f"{name} {label}")
-            for name in columns
-            for label, f in {"mean": F.avg, "sd": F.stddev_pop, "min": F.min, "max": F.max}.items()
-        )
-    ).first()
-    assert shapes is not None
+    over_trained = {"fill": average, "mean": F.avg, "sd": F.stddev_pop, "min": F.min, "max": F.max, "known": F.count}
+    wanted = [
+        f(F.when(trained, F.col(name))).alias(f"{name} {label}")
+        for name in columns
+        for label, f in over_trained.items()
+    ]
+    wanted += [F.count_if(F.col(name).isNull()).alias(f"{name} missing") for name in columns]
+    wanted += [
+        F.count_if(F.col(name).isNull() & ~is_missing(F.col(raw_name(source)))).alias(f"{name} unparsed")
+        for name, source in sources.items()
+    ]
+    found = table.agg(F.count_if(trained).alias("trained"), *wanted).first()
+    assert found is not None
     result = {}
     for name in columns:
-        low, high, mean, sd = (float(shapes[f"{name} {label}"] or 0.0) for label in ("min", "max", "mean", "sd"))
+        fill, mean, sd, low, high = (float(found[f"{name} {k}"] or 0.0) for k in ("fill", "mean", "sd", "min", "max"))
+        fill = rounded(fill)
+        known, missing = found[f"{name} known"], found["trained"] - found[f"{name} known"]
+        if missing:  # the values as they are once the missing ones are filled
+            low, high = (min(low, fill), max(high, fill)) if known else (fill, fill)
+            merged = (known * mean + missing * fill) / (known + missing)
+            spread = known * (sd**2 + (mean - merged) ** 2) + missing * (fill - merged) ** 2
+            mean, sd = merged, math.sqrt(spread / (known + missing))
         center, scale = (mean, sd) if config.scale == "standard" else (low, high - low)
         result[name] = Numeric(
             impute=config.impute,
-            fill=fill[name],
+            fill=fill,
             scaler=config.scale,
             center=rounded(center),
             scale=rounded(scale) or 1.0,  # a constant column becomes zeros, not NaN
-            missing=counts[f"{name} missing"],
-            unparsed=counts[f"{name} unparsed"] if name in sources else 0,
+            missing=found[f"{name} missing"],
+            unparsed=found[f"{name} unparsed"] if name in sources else 0,
         )
     return result
 
@@ -245,34 +248,57 @@ def scaled(name: str, fitted: Numeric) -> Column:
     return ((value - fitted.center) / fitted.scale).cast("float").alias(name)
 
 
-def fit_vocabulary(table: DataFrame, name: str, limit: int | None = None) -> tuple[str, ...]:
-    """The values of a category among the trained entities: unknown, other, then by frequency."""
-    counts = table.where("train_ratings > 0").where(F.col(name).isNotNull()).groupBy(name).count()
-    ordered = counts.orderBy(F.desc("count"), name)
-    rows = (ordered if limit is None else ordered.limit(limit)).collect()
-    return (UNKNOWN, OTHER, *(row[name] for row in rows))
+def fit_vocabularies(
+    table: DataFrame,
+    categories: Sequence[str],
+    multi_hot: Sequence[str],
+    limits: Mapping[str, int],
+    min_count: int,
+) -> dict[str, tuple[str, ...]]:
+    """The values of categories and multi-valued columns among the trained entities, by frequency; one pass for all.
+
+    Args:
+        table: entities with `train_ratings`; categories are strings, multi-valued columns arrays of strings.
+        categories: their vocabularies begin with unknown and other.
+        multi_hot: their vocabularies hold nothing else.
+        limits: category -> how many values at most.
+        min_count: a value of a multi-valued column below this many entities is left out.
+
+    """
+    columns = [F.array(_named(name, F.col(name))) for name in categories]
+    columns += [F.transform(name, partial(_named, name)) for name in multi_hot]
+    if not columns:
+        return {}
+    pairs = table.where("train_ratings > 0").select(F.explode(F.concat(*columns)).alias("pair")).select("pair.*")
+    counts = pairs.where("value IS NOT NULL").groupBy("field", "value").count()
+    # Each field's best come to the driver: texts that users write themselves can be millions.
+    place = F.row_number().over(Window.partitionBy("field").orderBy(F.desc("count"), "value"))
+    limit = F.coalesce(_code(limits)[F.col("field")], F.lit(2**31 - 1))
+    kept = counts.where((F.col("count") >= min_count) | F.col("field").isin(*categories))
+    rows = kept.withColumn("place", place).where(F.col("place") <= limit).orderBy("field", "place").collect()
+    found = {name: [row["value"] for row in rows if row["field"] == name] for name in (*categories, *multi_hot)}
+    return {name: ((UNKNOWN, OTHER) if name in categories else ()) + tuple(found[name]) for name in found}
 
 
-def fit_multi_vocabulary(table: DataFrame, name: str, min_count: int) -> tuple[str, ...]:
-    """The values of a multi-valued column among the trained entities, by frequency."""
-    exploded = table.where("train_ratings > 0").select(F.explode(name).alias("value"))
-    counts = exploded.groupBy("value").count().where(F.col("count") >= min_count)
-    return tuple(row["value"] for row in counts.orderBy(F.desc("count"), "value").collect())
+def _named(name: str, value: Column) -> Column:
+    return F.struct(F.lit(name).alias("field"), value.alias("value"))
 
 
-def _code_map(vocabulary: Sequence[str], first: int) -> Column:
-    pairs = [F.lit(part) for code, value in enumerate(vocabulary) if code >= first for part in (value, code)]
+def _code(numbers: Mapping[str, int]) -> Column:
+    """A map that can be asked for a column's values; null for others."""
+    pairs = [F.lit(part) for pair in numbers.items() for part in pair]
     return F.create_map(*pairs) if pairs else F.create_map().cast("map<string,int>")
 
 
 def coded(name: str, vocabulary: Sequence[str]) -> Column:
     """A category as the position of its value: 0 if missing, 1 if the vocabulary lacks it."""
-    code = F.coalesce(_code_map(vocabulary, 2)[F.col(name)], F.lit(1))
+    known = {value: code for code, value in enumerate(vocabulary) if code >= 2}
+    code = F.coalesce(_code(known)[F.col(name)], F.lit(1))
     return F.when(F.col(name).isNull(), 0).otherwise(code).cast("int").alias(name)
 
 
 def multi_coded(name: str, vocabulary: Sequence[str]) -> Column:
     """A multi-valued column as the sorted positions of its known values: a list of int32."""
-    table = _code_map(vocabulary, 0)
+    table = _code({value: code for code, value in enumerate(vocabulary)})
     codes = F.transform(F.col(name), lambda value: table[value])
     return F.array_sort(F.filter(codes, lambda code: code.isNotNull())).cast("array<int>").alias(name)

@@ -5,6 +5,7 @@ content in `row` and its fault in `reason`, so that prepare can count it and put
 """
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 
 from pyspark.sql import Column, DataFrame, SparkSession, Window
@@ -61,14 +62,18 @@ def is_missing(text: Column) -> Column:
 
 
 def number(text: Column) -> Column:
-    """Text -> double; null where it is missing or no number (`26.0` and ` 7 ` are numbers)."""
-    return F.when(~is_missing(text), F.trim(text).try_cast("double"))
+    """Text -> double; null where it is missing or no finite number (`26.0` and ` 7 ` are numbers)."""
+    value = text.try_cast("double")
+    return F.when(F.abs(value) < math.inf, value)  # not NaN either, which `nan`, a word for missing, is read as
 
 
 def identifier(text: Column) -> Column:
     """Text -> bigint; null unless it is a whole number of at least 0."""
     value = number(text)
-    return F.when((value >= 0) & (value < 2**53) & (value == F.floor(value)), value.cast("bigint"))
+    whole = F.when(value == F.floor(value), value.cast("bigint"))
+    # Nearly all are plain digits, which cost a fifth of looking for the words of MISSING_WORDS and a double.
+    parsed = F.coalesce(text.try_cast("bigint"), whole)
+    return F.when(parsed.between(0, 2**53 - 1), parsed)
 
 
 def first_reason(faults: Mapping[str, Column]) -> Column:
@@ -95,7 +100,9 @@ def typed_ratings(raw: DataFrame, anime: DataFrame) -> DataFrame:
     """
     known = anime.select(F.col("anime_id").alias("_known_id"), "item")
     typed = raw.withColumn("_user", identifier(F.col("user_id")))
-    typed = typed.withColumn("_anime", identifier(F.col("anime_id"))).withColumn("_value", number(F.col("rating")))
+    typed = typed.withColumn("_anime", identifier(F.col("anime_id")))
+    rating = F.col("rating")
+    typed = typed.withColumn("_value", F.coalesce(rating.try_cast("int").cast("double"), number(rating)))
     # The join comes first: the reasons, and the costly text of bad rows, are then worked out above it.
     frame = typed.join(F.broadcast(known), on=F.col("_anime") == F.col("_known_id"), how="left")
     value = F.col("_value")
@@ -123,17 +130,35 @@ def typed_ratings(raw: DataFrame, anime: DataFrame) -> DataFrame:
     )
 
 
-def duplicates(good: DataFrame) -> DataFrame:
-    """All rows of the pairs rated more than once: the rows, with `copy` 1 for the first in file order.
+def repeated_pairs(good: DataFrame, partitions: int) -> DataFrame:
+    """`pair`: the hashes of the (user, anime) pairs that come more than once.
 
-    Only keys are shuffled to find the pairs; there are few, so the rows themselves then come by a join.
+    Only a hash of each pair is shuffled. Two pairs of one hash come up by chance: `copies` tells them apart.
+
+    Args:
+        good: user_id, anime_id.
+        partitions: so many that the pairs of one can be counted in memory.
+
     """
-    keys = ["user_id", "anime_id"]
-    # Dealt by user first: counting before the shuffle would merge next to nothing and fill the memory.
-    dealt = good.select(*keys).repartition("user_id")
-    repeated = dealt.groupBy(*keys).agg(F.count("*").alias("n")).where("n > 1").select(*keys)
-    order = Window.partitionBy(*keys).orderBy("file", "block", "line")
-    return good.join(repeated, on=keys, how="left_semi").withColumn("copy", F.row_number().over(order))
+    # Dealt out first: counting before the shuffle would merge next to nothing and fill the memory.
+    dealt = good.select(_pair().alias("pair")).repartition(partitions, "pair")
+    return dealt.groupBy("pair").agg(F.count("*").alias("n")).where("n > 1").select("pair")
+
+
+def copies(good: DataFrame, repeated: DataFrame) -> DataFrame:
+    """All rows of the `repeated_pairs`, with `copy` 1 for the first of a pair in file order."""
+    order = Window.partitionBy("user_id", "anime_id").orderBy("file", "block", "line")
+    rows = good.withColumn("pair", _pair()).join(repeated, on="pair", how="left_semi").drop("pair")
+    return rows.withColumn("copy", F.row_number().over(order))
+
+
+def without_pairs(good: DataFrame, repeated: DataFrame) -> DataFrame:
+    """The rows of all other pairs."""
+    return good.withColumn("pair", _pair()).join(repeated, on="pair", how="left_anti").drop("pair")
+
+
+def _pair() -> Column:
+    return F.xxhash64("user_id", "anime_id")
 
 
 def keyed_rows(raw: DataFrame, key: str) -> DataFrame:
@@ -147,4 +172,5 @@ def keyed_rows(raw: DataFrame, key: str) -> DataFrame:
             "duplicate_id": F.row_number().over(order) > 1,
         }
     )
-    return frame.withColumn("row", row_content(raw)).withColumn("reason", reason)
+    marked = frame.withColumn("reason", reason)
+    return marked.withColumn("row", F.when(F.col("reason").isNotNull(), row_content(raw)))

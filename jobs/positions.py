@@ -93,13 +93,28 @@ def order_statistics(
     return found
 
 
-def with_shard(frame: DataFrame, group: str, key: str, shards: Mapping[str, int], name: str) -> DataFrame:
+def with_shard(
+    frame: DataFrame,
+    group: str,
+    key: str,
+    counts: Mapping[str, Mapping[int, int]],
+    shards: Mapping[str, int],
+    name: str,
+) -> DataFrame:
     """Add `name`: int, the shard of each row. The shards of a group differ by one row at most.
 
     A group's rows are cut, in the order of their keys, into its number of shards; shards are numbered
-    through all groups, in the order of `shards`.
+    through all groups, in the order of `shards`. Rows of other groups are left out.
+
+    Args:
+        frame: rows with a `group` column and a `key` column from `hash_key`.
+        group: name of the group's column.
+        key: name of the key's column.
+        counts: from `bucket_counts` of the same frame.
+        shards: group -> number of its shards.
+        name: of the new column.
+
     """
-    counts = bucket_counts(frame, group, key)
     totals = {g: sum(counts[g].values()) for g in shards}
     ranks = {g: [f * totals[g] // n for f in range(1, n)] for g, n in shards.items()}
     bounds = order_statistics(frame, group, key, counts, ranks)
@@ -129,5 +144,5 @@ def partition_exactly(frame: DataFrame, by: str, count: int) -> DataFrame:
     """
     candidates = frame.sparkSession.range(count * 64).selectExpr("id", f"int(pmod(hash(id), {count})) AS p")
     salts = {r["p"]: r["id"] for r in candidates.groupBy("p").agg(F.min("id").alias("id")).collect()}
-    salt = F.array(*(F.lit(salts[p]).cast("bigint") for p in range(count)))[F.col(by)]
-    return frame.withColumn("_salt", salt).repartition(count, "_salt").drop("_salt")
+    # By an expression, not by a column: that would travel with the rows.
+    return frame.repartition(count, F.array(*(F.lit(salts[p]).cast("bigint") for p in range(count)))[F.col(by)])

@@ -12,17 +12,18 @@ from pyspark.sql import functions as F
 from rich.table import Table as View
 
 from jobs import features, ingest, shards
-from jobs.encode import Encoded, encode_items, encode_users
+from jobs.encode import Encoded, Fields, encode_items, encode_users
 from jobs.files import Files, check_replaceable, commit, staging_of
-from jobs.positions import hash_key, with_position, with_shard
-from jobs.session import ROOT, build_session, run_job
-from jobs.splits import ORDER_SALT, assign_split
+from jobs.positions import bucket_counts, hash_key, with_position, with_shard
+from jobs.session import ROOT, build_session, run_job, together
+from jobs.splits import ORDER_SALT, ROW_WISE, assign_split
 from widedeep.cli import load_config, log, stdout
 from widedeep.config import PrepareConfig
 from widedeep.errors import InputError
 from widedeep.schema import LEAKS, SPLITS, DataFile, Manifest, Ratings, Table
 
-QUARANTINE = "file STRING, reason STRING, row STRING"
+# Pairs that a task counts in memory when it looks for duplicates.
+PAIRS_PER_TASK = 1 << 20
 
 
 class Prepare:
@@ -39,43 +40,46 @@ class Prepare:
         check_replaceable(self.files, self.config.output)
         inputs = self._inputs()
         self._take_up(inputs)
-        anime_raw, users_raw, quarantined = self._entities()
+        (anime_raw, bad_anime), (users_raw, bad_users) = together(
+            lambda: self._entity("anime", "anime_id", "Name", features.anime_fields()),
+            lambda: self._entity("users", "Mal ID", "Username", features.user_fields()),
+        )
         items = with_position(anime_raw.select(F.col("id").alias("anime_id")), "anime_id", "item").cache()
         self._parse_ratings(items)
-        counts = self._check_ratings()
+        read, bad_ratings = self._check_ratings()
         users = self._user_index(users_raw)
-        ratings = self._split_ratings(users, anime_raw, users_raw)
-        per_split = {
-            row["split"]: row
-            for row in ratings.groupBy("split")
-            .agg(F.count("*").alias("n"), F.sum(F.col("rating").cast("double")).alias("total"))
-            .collect()
-        }
-        rows = {split: per_split[split]["n"] if split in per_split else 0 for split in SPLITS}
-        if not rows["train"]:
-            raise InputError(f"no rating is left to train on: {rows}; see split.train and split.sample")
-        mean = per_split["train"]["total"] / rows["train"]
-        described = self._write_shards(ratings, rows)
-        train = ratings.where("split = 'train'")
-        encoded_items, regression = encode_items(anime_raw, items, train, mean, self.config.features)
-        items_table = self._write_table("items", "item", encoded_items)
-        encoded_users = encode_users(users_raw, users, train, mean, self.config.features)
-        users_table = self._write_table("users", "user", encoded_users)
+        ratings = self._split_ratings(anime_raw, users_raw)
+        buckets = bucket_counts(ratings.where("split IS NOT NULL"), "split", "key")
+        described = self._write_shards(ratings, users, buckets)
+        train = self.spark.read.parquet(f"{self.staging}/ratings/split=train")
+        mean = train.agg(F.avg("rating")).collect()[0][0]
+        options = self.config.features
+
+        def write_items() -> tuple[Table, dict[str, float]]:
+            encoded, regression = encode_items(anime_raw, items, train, mean, options)
+            return self._write_table("items", "item", encoded), regression
+
+        (items_table, regression), users_table = together(
+            write_items,
+            lambda: self._write_table("users", "user", encode_users(users_raw, users, train, mean, options)),
+        )
         self._write_quarantine()
         manifest = Manifest(
             config=self.config.model_dump(mode="json", exclude={"input", "output"}),
             inputs=inputs,
             ratings=Ratings(
-                read=counts["read"],
-                quarantined=counts["reasons"],
-                not_sampled=per_split[None]["n"] if None in per_split else 0,
+                read=read,
+                quarantined=bad_ratings,
+                not_sampled=read
+                - sum(bad_ratings.values())
+                - sum(f.rows for files in described.values() for f in files),
                 train_mean=mean,
                 shards=described,
             ),
             users=users_table,
             items=items_table,
             rank_regression=regression,
-            quarantined=quarantined,
+            quarantined={"anime": bad_anime, "users": bad_users},
             leaks={
                 column: {
                     "file": file,
@@ -130,33 +134,20 @@ class Prepare:
             make().write.mode("overwrite").parquet(path)
         return self.spark.read.parquet(path)
 
-    def _entities(self) -> tuple[DataFrame, DataFrame, dict[str, dict[str, int]]]:
-        """Good rows of the anime and the users, raw columns with their `id`; counts of the bad ones."""
-        good, bad = {}, {}
-        for kind, key, fields in (
-            ("anime", "anime_id", features.anime_fields()),
-            ("users", "Mal ID", features.user_fields()),
-        ):
-            path = f"{self.config.input}/{getattr(self.config, f'{kind}_file')}"
-            named = "Name" if kind == "anime" else "Username"
-            needed = [key, named, *(field.source for group in fields.values() for field in group)]
+    def _entity(self, kind: str, key: str, name: str, fields: Fields) -> tuple[DataFrame, dict[str, int]]:
+        """Good rows of the anime or the users, raw columns with their `id`; counts of the bad ones by reason."""
+        path = f"{self.config.input}/{getattr(self.config, f'{kind}_file')}"
+        needed = list(dict.fromkeys([key, name, *(field.source for group in fields.values() for field in group)]))
 
-            def rows(path: str = path, key: str = key, kind: str = kind, needed: Sequence[str] = needed) -> DataFrame:
-                raw = ingest.read_csv(
-                    self.spark, self.files, path, list(dict.fromkeys(needed)), multi_line=kind == "anime"
-                )
-                kept = list(dict.fromkeys(needed))
-                return ingest.keyed_rows(raw, key).select(
-                    "id", *(F.col(f"`{c}`").alias(c) for c in kept if c != key), "reason", "row", "file"
-                )
+        def rows() -> DataFrame:
+            raw = ingest.read_csv(self.spark, self.files, path, needed, multi_line=kind == "anime")
+            kept = [F.col(f"`{column}`").alias(column) for column in needed if column != key]
+            return ingest.keyed_rows(raw, key).select("id", *kept, "reason", "row", "file")
 
-            frame = self._step(kind, rows)
-            reasons = {r["reason"]: r["count"] for r in frame.groupBy("reason").count().collect()}
-            total = sum(reasons.values())
-            bad[kind] = {reason: n for reason, n in sorted(reasons.items(), key=str) if reason is not None}
-            self._refuse_if_bad(path, total, bad[kind], frame)
-            good[kind] = frame.where("reason IS NULL")
-        return good["anime"], good["users"], bad
+        frame = self._step(kind, rows)
+        total, bad = _count_reasons(frame)
+        self._refuse_if_bad(path, total, bad, frame)
+        return frame.where("reason IS NULL"), bad
 
     def _parse_ratings(self, items: DataFrame) -> None:
         path = f"{self.config.input}/{self.config.ratings_file}"
@@ -166,18 +157,20 @@ class Prepare:
             return ingest.typed_ratings(raw, items)
 
         self.parsed = self._step("ratings", rows)
-        good = self.parsed.where("reason IS NULL")
-        self.repeated = self._step("repeated", lambda: ingest.duplicates(good))
 
-    def _check_ratings(self) -> dict:
-        reasons = {r["reason"]: r["count"] for r in self.parsed.groupBy("reason").count().collect()}
-        total = sum(reasons.values())
-        bad = {reason: n for reason, n in sorted(reasons.items(), key=str) if reason is not None}
-        extra = self.repeated.where("copy > 1").count()
-        if extra:
+    def _check_ratings(self) -> tuple[int, dict[str, int]]:
+        """Number of ratings read, and of the bad ones by reason, duplicates among them."""
+        total, bad = _count_reasons(self.parsed)
+        good = self.parsed.where("reason IS NULL")
+        tasks = -(-total // PAIRS_PER_TASK)
+        self.repeated = self._step("repeated", lambda: ingest.repeated_pairs(good, max(tasks, 1)))
+        self.copies = None
+        if not self.repeated.isEmpty():
+            self.copies = self._step("copies", lambda: ingest.copies(good, self.repeated))
+        if self.copies and (extra := self.copies.where("copy > 1").count()):
             bad["duplicate_pair"] = extra
         self._refuse_if_bad(f"{self.config.input}/{self.config.ratings_file}", total, bad, self.parsed)
-        return {"read": total, "reasons": bad}
+        return total, bad
 
     def _refuse_if_bad(self, path: str, total: int, bad: dict[str, int], frame: DataFrame) -> None:
         count = sum(bad.values())
@@ -203,46 +196,50 @@ class Prepare:
 
         return self._step("user_index", index)
 
-    def _split_ratings(self, users: DataFrame, anime_raw: DataFrame, users_raw: DataFrame) -> DataFrame:
-        """user, item, rating, split (null: not sampled) and the key that orders the shards."""
+    def _split_ratings(self, anime_raw: DataFrame, users_raw: DataFrame) -> DataFrame:
+        """user_id, item, rating, split (null: not sampled) and the key that orders the shards."""
+        columns = ["user_id", "anime_id", "item", "rating"]
+        good = self.parsed.where("reason IS NULL").select(*columns)
+        if self.copies:
+            first = self.copies.where("copy = 1").select(*columns)
+            good = ingest.without_pairs(good, self.repeated).unionByName(first)
+        rule = self.config.split
+        if rule.kind == "stratified":
+            good = _with_strata(good, rule.strata, anime_raw, users_raw)
+        key = hash_key(F.col("user_id"), F.col("anime_id"), self.config.seed, ORDER_SALT)
+        frame = assign_split(good, rule, self.config.seed).select(
+            "user_id", "item", "rating", "split", key.alias("key")
+        )
+        return frame if rule.kind in ROW_WISE else self._step("split", lambda: frame)
 
-        def split() -> DataFrame:
-            columns = ["user_id", "anime_id", "item", "rating"]
-            good = self.parsed.where("reason IS NULL").select(*columns)
-            keys = self.repeated.select("user_id", "anime_id").distinct()
-            once = good.join(F.broadcast(keys), on=["user_id", "anime_id"], how="left_anti")
-            good = once.unionByName(self.repeated.where("copy = 1").select(*columns))
-            split_config = self.config.split
-            if split_config.kind == "stratified":
-                good = _with_strata(good, split_config.strata, anime_raw, users_raw)
-            frame = assign_split(good, split_config, self.config.seed).join(users, on="user_id", how="inner")
-            key = hash_key(F.col("user_id"), F.col("anime_id"), self.config.seed, ORDER_SALT)
-            return frame.select("user", "item", "rating", "split", key.alias("key"))
+    def _write_shards(self, ratings: DataFrame, users: DataFrame, buckets: dict[str, dict[int, int]]) -> dict:
+        """Deal the ratings to the shards of their splits; split -> files.
 
-        return self._step("split", split)
+        Raises:
+            InputError: no rating is left to train on.
 
-    def _write_shards(self, ratings: DataFrame, rows: dict[str, int]) -> dict:
+        """
+        rows = {split: sum(buckets.get(split, {}).values()) for split in SPLITS}
+        if not rows["train"]:
+            raise InputError(f"no rating is left to train on: {rows}; see split.train and split.sample")
         plan = shards.plan_shards(rows, self.config.ranks, self.config.shards)
         log.info("writing shards %s", plan)
         used = {split: n for split, n in plan.items() if n}
-        kept = ratings.where("split IS NOT NULL")
-        placed = with_shard(kept, "split", "key", used, "shard").select(
-            "user", "item", "rating", "split", "key", "shard"
-        )
-        shards.write_exactly(
-            placed.withColumnRenamed("key", "_key"),
-            f"{self.staging}/ratings",
-            "shard",
-            sum(used.values()),
-            ["split", "_key", "user", "item"],
-            by="split",
-        )
+        placed = with_shard(ratings, "split", "key", buckets, used, "shard").join(users, on="user_id", how="inner")
+        placed = placed.select("user", "item", "rating", F.col("key").alias("_key"), "shard")
+        # Two pairs can share a key: user and item then decide.
+        together = f"{self.staging}/shards"
+        shards.write_exactly(placed, together, "shard", sum(used.values()), ["_key", "user", "item"])
+        names = iter(shards.name_plainly(self.files, together))
         found: dict[str, tuple[DataFile, ...]] = {split: () for split in SPLITS}
-        for split in used:
+        for split, count in used.items():
             directory = f"ratings/split={split}"
-            shards.name_plainly(self.files, f"{self.staging}/{directory}")
+            self.files.make_directory(f"{self.staging}/{directory}")
+            for number in range(count):
+                self.files.rename(f"{together}/{next(names)}", f"{self.staging}/{directory}/part-{number:05d}.parquet")
             found[split] = shards.describe(self.spark, self.staging, directory)
             assert sum(file.rows for file in found[split]) == rows[split]
+        self.files.delete(together)
         return found
 
     def _write_table(self, name: str, key: str, encoded: Encoded) -> Table:
@@ -265,14 +262,22 @@ class Prepare:
             self.spark.read.parquet(f"{self.work}/{kind}").where("reason IS NOT NULL").select("file", "reason", "row")
             for kind in ("anime", "users", "ratings")
         ]
-        again = self.repeated.where("copy > 1").select(
-            "file",
-            F.lit("duplicate_pair").alias("reason"),
-            F.to_csv(F.struct("user_id", "anime_id", "rating")).alias("row"),
-        )
-        frame = parts[0].unionByName(parts[1]).unionByName(parts[2]).unionByName(again)
+        frame = parts[0].unionByName(parts[1]).unionByName(parts[2])
+        if self.copies:
+            again = self.copies.where("copy > 1").select(
+                "file",
+                F.lit("duplicate_pair").alias("reason"),
+                F.to_csv(F.struct("user_id", "anime_id", "rating")).alias("row"),
+            )
+            frame = frame.unionByName(again)
         frame.coalesce(1).write.mode("overwrite").parquet(f"{self.staging}/quarantine")
         shards.name_plainly(self.files, f"{self.staging}/quarantine")
+
+
+def _count_reasons(frame: DataFrame) -> tuple[int, dict[str, int]]:
+    """Number of all rows, and of the bad ones by their reason."""
+    reasons = {row["reason"]: row["count"] for row in frame.groupBy("reason").count().collect()}
+    return sum(reasons.values()), {reason: n for reason, n in sorted(reasons.items(), key=str) if reason is not None}
 
 
 def _with_strata(ratings: DataFrame, strata: Sequence[str], anime_raw: DataFrame, users_raw: DataFrame) -> DataFrame:

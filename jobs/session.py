@@ -7,6 +7,7 @@ import sys
 import tempfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,15 @@ def build_session(name: str, extra: Mapping[str, str] | None = None) -> SparkSes
     if not str(spark.sparkContext.master).startswith("local"):
         spark.sparkContext.addPyFile(zip_package())
     return spark
+
+
+def together(*steps: Callable[[], Any]) -> list[Any]:
+    """The results of steps that run side by side: one's jobs fill the cores while another's are planned.
+
+    All end before this does; the first error is raised.
+    """
+    with ThreadPoolExecutor(len(steps)) as pool:
+        return [future.result() for future in [pool.submit(step) for step in steps]]
 
 
 def zip_package() -> str:

@@ -37,23 +37,21 @@ def plan_shards(rows: Mapping[str, int], ranks: int, shards: int | None) -> dict
     return plan
 
 
-def write_exactly(frame: DataFrame, path: str, shard: str, count: int, order: list[str], by: str | None = None) -> None:
+def write_exactly(frame: DataFrame, path: str, shard: str, count: int, order: list[str]) -> None:
     """Write rows to `count` Parquet files by their `shard` column, each sorted by `order`, of one row group.
 
     Args:
-        frame: the rows; `shard` itself is not written.
-        path: directory to write.
-        shard: int column, 0 … count - 1.
+        frame: the rows; `shard` itself and columns that begin with `_` are not written.
+        path: directory to write; the order of its files is that of the shards.
+        shard: int column, 0 … count - 1, each with a row at least.
         count: number of files.
-        order: columns the rows of a file are sorted by; begins with `by` if that is given.
-        by: column for Hive-style subdirectories (a shard has one value of it).
+        order: columns the rows of a file are sorted by; a single long is fastest.
 
     """
     placed = partition_exactly(frame, shard, count).sortWithinPartitions(*order)
     columns = [c for c in frame.columns if c != shard and not c.startswith("_")]
     writer = placed.select(*columns).write.mode("overwrite").option("parquet.block.size", ROW_GROUP_BYTES)
-    writer = writer.option("compression", "zstd").option("maxRecordsPerFile", 0)
-    (writer.partitionBy(by) if by else writer).parquet(path)
+    writer.option("compression", "zstd").option("maxRecordsPerFile", 0).parquet(path)
 
 
 def name_plainly(files: Files, directory: str) -> list[str]:

@@ -9,6 +9,8 @@ from pyspark.sql import functions as F
 from jobs.positions import bucket_counts, hash_key, order_statistics, uniform
 from widedeep.config import SplitConfig
 
+# Rules that look at one rating alone: working them out again is cheaper than writing them down.
+ROW_WISE = ("random", "cold_item", "cold_user")
 # Set apart from each other, so that sampling says nothing about the split, nor the split about the order.
 SPLIT_SALT, SAMPLE_SALT, ORDER_SALT = 1, 2, 3
 

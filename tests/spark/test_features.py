@@ -63,18 +63,22 @@ def test_a_constant_column_becomes_zeros(spark, table):
 
 
 def test_categories_know_missing_and_untrained_values(table):
-    vocabulary = features.fit_vocabulary(table, "kind")
+    vocabulary = features.fit_vocabularies(table, ["kind"], [], {}, 1)["kind"]
     assert vocabulary == ("", "<other>", "b", "a")  # c is of an untrained entity
     codes = [r["kind"] for r in table.orderBy("key").select(features.coded("kind", vocabulary)).collect()]
     assert codes == [3, 2, 2, 0, 1, 3]
-    assert features.fit_vocabulary(table, "kind", limit=1) == ("", "<other>", "b")
+    assert features.fit_vocabularies(table, ["kind"], [], {"kind": 1}, 1) == {"kind": ("", "<other>", "b")}
 
 
 def test_multi_hot_codes_leave_unknown_values_out(spark):
     rows = [(1, ["a", "b"]), (2, ["b"]), (0, ["b", "z"]), (3, [])]
     frame = spark.createDataFrame(rows, "train_ratings int, g array<string>")
-    assert features.fit_multi_vocabulary(frame, "g", 1) == ("b", "a")
-    assert features.fit_multi_vocabulary(frame, "g", 2) == ("b",)
+    frame = frame.withColumn("kind", F.lit("once"))
+    assert features.fit_vocabularies(frame, ["kind"], ["g"], {}, 1) == {
+        "kind": ("", "<other>", "once"),
+        "g": ("b", "a"),
+    }
+    assert features.fit_vocabularies(frame, ["kind"], ["g"], {}, 2)["g"] == ("b",)
     codes = frame.orderBy("train_ratings").select(features.multi_coded("g", ("b", "a"))).collect()
     assert [r["g"] for r in codes] == [[0], [0, 1], [0], []]
 

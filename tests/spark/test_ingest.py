@@ -1,7 +1,7 @@
 import pytest
 
 from jobs.files import Files
-from jobs.ingest import RATING_COLUMNS, duplicates, read_csv, typed_ratings
+from jobs.ingest import RATING_COLUMNS, copies, read_csv, repeated_pairs, typed_ratings, without_pairs
 from tests.spark.dumps import BAD, GOOD, RATINGS_HEADER, write_dump
 from widedeep.errors import InputError
 
@@ -31,8 +31,12 @@ def test_the_first_of_duplicates_in_file_order_is_copy_one(spark, tmp_path):
     for part, rating in (("a.csv", 3), ("b.csv", 9)):
         filler = "\n".join(f"{user},n,5,t,5" for user in range(100, 100 + 50 * rating))
         (folder / part).write_text(f"{RATINGS_HEADER}\n{filler}\n1,n,1,t,{rating}\n1,n,1,t,{rating + 1}\n")
-    rows = duplicates(ratings_of(spark, folder)).where("user_id = 1").orderBy("copy").collect()
+    ratings = ratings_of(spark, folder)
+    repeated = repeated_pairs(ratings, 3)
+    rows = copies(ratings, repeated).where("user_id = 1").orderBy("copy").collect()
     assert [(r["copy"], r["rating"]) for r in rows] == [(1, 3.0), (2, 4.0), (3, 9.0), (4, 10.0)]
+    # users 100 to 249 are in both parts, those up to 549 in the second alone
+    assert sorted(r["user_id"] for r in without_pairs(ratings, repeated).collect()) == list(range(250, 550))
 
 
 def test_columns_may_come_in_another_order_and_with_others(spark, tmp_path):

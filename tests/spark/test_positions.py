@@ -36,7 +36,8 @@ def test_order_statistics_are_those_of_a_sorted_array(hashed):
 
 
 def test_shards_differ_by_one_row_and_follow_the_keys(hashed):
-    placed = with_shard(hashed, "g", "key", {"large": 7, "small": 3}, "shard")
+    counts = bucket_counts(hashed, "g", "key")
+    placed = with_shard(hashed, "g", "key", counts, {"large": 7, "small": 3}, "shard")
     rows = placed.groupBy("shard").agg(F.count("*").alias("n"), F.min("key"), F.max("key"), F.min("g"), F.max("g"))
     rows = rows.orderBy("shard").collect()
     assert [r["shard"] for r in rows] == list(range(10))
