@@ -4,23 +4,24 @@ A safetensors file: tensors by name, and text in its header. Reading it runs no 
 """
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 
 from widedeep.config import ModelConfig
 from widedeep.errors import InputError
 from widedeep.models import REGISTRY, Recommender
 from widedeep.schema import Manifest
 from widedeep.tables import Tables
-from widedeep.tracking import write_atomically
+from widedeep.tracking import write_pieces_atomically
 
 FILE = "model.safetensors"
 FORMAT = "widedeep/1"
+KINDS = {torch.float32: "F32", torch.int32: "I32", torch.int64: "I64"}
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,14 @@ class Artifact:
 def save_artifact(
     file: Path, model: Recommender, config: ModelConfig, shape: dict[str, int], manifest: Manifest, tables: Tables
 ) -> None:
-    """Write the artifact as a whole or not at all."""
+    """Write the artifact as a whole or not at all; of sharded tables rank 0 does, while the others `send_shares`."""
     extra = {
         "ids.user_id": tables.users.values("user_id"),
         "ids.anime_id": tables.items.values("anime_id"),
         "ids.user_ratings": tables.users.values("train_ratings"),
         "ids.item_ratings": tables.items.values("train_ratings"),
     }
-    tensors = {f"model.{name}": value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {name: torch.from_numpy(np.array(value)) for name, value in extra.items()}
     header = {
         "format": FORMAT,
@@ -56,7 +57,28 @@ def save_artifact(
         "manifest_digest": manifest.digest,
         "vocabularies": json.dumps({"users": manifest.users.vocabularies, "items": manifest.items.vocabularies}),
     }
-    write_atomically(file, save(tensors, header))
+    write_pieces_atomically(file, _pieces(tensors, header))
+
+
+def _pieces(tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> Iterator[bytes | memoryview]:
+    """A safetensors file: the length of a JSON text, the text, the tensors. No table needs to be in memory as a whole.
+
+    Wide numbers come first, so that each stands at a multiple of its size; else the order is that of `tensors`.
+    """
+    from widedeep.sharding import whole  # here, as reading an artifact needs no DTensor, whose import takes its time
+
+    tensors = dict(sorted(tensors.items(), key=lambda named: -named[1].element_size()))
+    places: dict[str, object] = {"__metadata__": metadata}
+    end = 0
+    for name, tensor in tensors.items():
+        start, end = end, end + tensor.numel() * tensor.element_size()
+        places[name] = {"dtype": KINDS[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+    text = json.dumps(places).encode()
+    text += b" " * (-len(text) % 8)
+    yield len(text).to_bytes(8, "little") + text
+    for tensor in tensors.values():
+        for part in whole(tensor):
+            yield part.contiguous().numpy().data
 
 
 def load_artifact(file: Path) -> Artifact:

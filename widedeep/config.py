@@ -182,6 +182,14 @@ class OptimConfig(Section):
     clip_norm: MaybeFloat = Field(default=None, gt=0, description="largest norm of the gradient of the dense layers")
 
 
+class EmbeddingConfig(Section):
+    """Where the embedding tables are while training."""
+
+    sharding: Literal["none", "row"] = Field(
+        default="none", description="none: every rank holds all tables; row: each rank holds a share of their rows"
+    )
+
+
 class LoaderConfig(Section):
     """How ratings reach the trainer."""
 
@@ -219,6 +227,7 @@ class TrainConfig(CommandConfig):
     )
     model: ModelConfig = ModelConfig()
     optim: OptimConfig = OptimConfig()
+    embedding: EmbeddingConfig = EmbeddingConfig()
     loader: LoaderConfig = LoaderConfig()
 
 

@@ -41,6 +41,13 @@ def interactions(loader: Loader, world: World, split: str, users: torch.Tensor, 
     return found
 
 
+def share_of_sample(users: torch.Tensor, world: World) -> torch.Tensor:
+    """As many users for every rank, as scoring may take all ranks together: what is missing, others do too."""
+    each = -(-len(users) // world.size)
+    turns = torch.arange(world.rank, world.rank + each * world.size, world.size)
+    return users[turns % max(1, len(users))]
+
+
 def measure_ranking(
     model,
     loader: Loader,
@@ -67,7 +74,7 @@ def measure_ranking(
     seen = interactions(loader, world, "train", sample, 0.0)
     for user, items in interactions(loader, world, "valid", sample, 0.0).items():
         seen[user].extend(items)
-    mine = sample[world.rank :: world.size].numpy()
+    mine = share_of_sample(sample, world).numpy()
     masks = [np.array(seen[user], dtype=np.int64) for user in mine.tolist()]
     scorer = Scorer(model, len(popularity), world.device)
     by_model, _ = scorer.top(mine.astype(np.int32), masks, DEPTH)

@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from widedeep.config import OptimConfig
-from widedeep.world import World
+from widedeep.world import World, held
 
 
 class RowEmbedding(nn.Module):
@@ -22,17 +22,60 @@ class RowEmbedding(nn.Module):
     def __init__(self, rows: int, width: int, sd: float):
         super().__init__()
         # Not for autograd (nor for DDP's all-reduce of whole tensors): `RowOptimizer` moves it.
-        self.weight = nn.Parameter(torch.empty(rows, width), requires_grad=False)
-        nn.init.normal_(self.weight, std=sd)
+        self.weight = nn.Parameter(self._initial(rows, width, sd), requires_grad=False)
         self.gathered: list[tuple[Tensor, Tensor]] = []  # (rows [b], their embeddings [b, D] with a gradient)
+
+    def _initial(self, rows: int, width: int, sd: float) -> Tensor:
+        return nn.init.normal_(torch.empty(rows, width), std=sd)
 
     def forward(self, rows: Tensor) -> Tensor:
         """[b] int -> [b, D] float32."""
-        values = nn.functional.embedding(rows, self.weight)
+        values = self._look_up(rows)
         if self.training and torch.is_grad_enabled():
             values.requires_grad_()
             self.gathered.append((rows, values))
         return values
+
+    def _look_up(self, rows: Tensor) -> Tensor:
+        return nn.functional.embedding(rows, self.weight)
+
+    def over_ranks(self, rows: Tensor, grads: Tensor, world: World) -> tuple[Tensor, Tensor]:
+        """The mean gradient over ranks of every row that any rank touched, the same on all.
+
+        Only distinct rows travel, so the traffic is that of the batch and not of the table.
+
+        Args:
+            rows: [b] int64, what this rank gathered.
+            grads: [b, D] of them.
+            world: all ranks.
+
+        Returns:
+            [n] int64 distinct rows of what this rank holds of the table, and [n, D].
+
+        """
+        rows, grads = summed(rows, grads, len(self.weight))
+        if world.size == 1:
+            return rows, grads
+        counts = torch.zeros(world.size, dtype=torch.int64, device=rows.device)
+        counts[world.rank] = len(rows)
+        longest = int(world.sum(counts).max())
+        all_rows = rows.new_zeros(world.size, longest)
+        all_grads = grads.new_zeros(world.size, longest, grads.shape[1])
+        padded_rows, padded_grads = rows.new_zeros(longest), grads.new_zeros(longest, grads.shape[1])
+        padded_rows[: len(rows)], padded_grads[: len(rows)] = rows, grads
+        dist.all_gather_single(all_rows.view(-1), padded_rows)
+        dist.all_gather_single(all_grads.view(-1, grads.shape[1]), padded_grads)
+        sizes = counts.tolist()
+        merged = torch.cat([all_rows[r, :n] for r, n in enumerate(sizes)])
+        values = torch.cat([all_grads[r, :n] for r, n in enumerate(sizes)])
+        rows, grads = summed(merged, values, len(self.weight))
+        return rows, grads.div_(world.size)
+
+    @torch.no_grad()
+    def settle(self) -> None:
+        """Give the last row the mean of all others."""
+        if len(self.weight) > 1:
+            self.weight[-1] = self.weight[:-1].mean(0)
 
 
 def distinct(rows: Tensor, size: int) -> tuple[Tensor, Tensor]:
@@ -55,6 +98,12 @@ def distinct(rows: Tensor, size: int) -> tuple[Tensor, Tensor]:
     first = writers == order
     places = (first.cumsum(0) - 1)[writers]
     return rows[first], places
+
+
+def summed(rows: Tensor, grads: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """One gradient for each distinct row: [b], [b, D] -> [n], [n, D]; `size` as for `distinct`."""
+    unique, places = distinct(rows, size)
+    return unique, grads.new_zeros(len(unique), grads.shape[1]).index_add_(0, places, grads)
 
 
 class RowOptimizer:
@@ -82,9 +131,8 @@ class RowOptimizer:
             rows = torch.cat([r for r, _ in table.gathered]).long()
             grads = torch.cat([self._gradient(values) for _, values in table.gathered])
             table.gathered.clear()
-            rows, grads = self._summed(rows, grads, len(table.weight))
-            rows, grads = self._over_ranks(rows, grads, len(table.weight))
-            self._update(table.weight, moments, rows, grads, rate)
+            rows, grads = table.over_ranks(rows, grads, self._world)
+            self._update(held(table.weight), [held(moment) for moment in moments], rows, grads, rate)
 
     def _gradient(self, values: Tensor) -> Tensor:
         """[b, D]: of the loss and of `embedding_decay` x the mean squared norm of the batch's embeddings."""
@@ -93,37 +141,8 @@ class RowOptimizer:
             return values.grad.add_(values.detach(), alpha=2.0 * self._config.embedding_decay / len(values))
         return values.grad
 
-    @staticmethod
-    def _summed(rows: Tensor, grads: Tensor, size: int) -> tuple[Tensor, Tensor]:
-        """One gradient for each distinct row: [n], [n, D]."""
-        unique, places = distinct(rows, size)
-        return unique, grads.new_zeros(len(unique), grads.shape[1]).index_add_(0, places, grads)
-
-    def _over_ranks(self, rows: Tensor, grads: Tensor, size: int) -> tuple[Tensor, Tensor]:
-        """The mean gradient over ranks of every row that any rank touched, the same on all.
-
-        Only distinct rows travel, so the traffic is that of the batch and not of the table.
-        """
-        world = self._world
-        if world.size == 1:
-            return rows, grads
-        counts = torch.zeros(world.size, dtype=torch.int64, device=rows.device)
-        counts[world.rank] = len(rows)
-        longest = int(world.sum(counts).max())
-        all_rows = rows.new_zeros(world.size, longest)
-        all_grads = grads.new_zeros(world.size, longest, grads.shape[1])
-        padded_rows, padded_grads = rows.new_zeros(longest), grads.new_zeros(longest, grads.shape[1])
-        padded_rows[: len(rows)], padded_grads[: len(rows)] = rows, grads
-        dist.all_gather_single(all_rows.view(-1), padded_rows)
-        dist.all_gather_single(all_grads.view(-1, grads.shape[1]), padded_grads)
-        sizes = counts.tolist()
-        merged = torch.cat([all_rows[r, :n] for r, n in enumerate(sizes)])
-        values = torch.cat([all_grads[r, :n] for r, n in enumerate(sizes)])
-        rows, grads = self._summed(merged, values, size)
-        return rows, grads.div_(world.size)
-
     def _update(self, weight: Tensor, moments: list[Tensor], rows: Tensor, grads: Tensor, rate: float) -> None:
-        """Weight [T, D], moments of the same shape; rows [n], grads [n, D]."""
+        """Weight [T, D] as far as it is held here, moments of the same shape; rows [n] of it, grads [n, D]."""
         if self._config.name == "sgd":
             weight.index_add_(0, rows, grads, alpha=-rate)
         elif self._config.name == "adagrad":
@@ -141,12 +160,12 @@ class RowOptimizer:
             weight.index_add_(0, rows, first.div_(spread), alpha=-scale)
 
     def state_dict(self) -> dict:
-        """Steps and moments."""
-        return {"steps": self._steps, "moments": self._moments}
+        """Steps, and moments as far as they are held here."""
+        return {"steps": self._steps, "moments": [[held(m) for m in moments] for moments in self._moments]}
 
     def load_state_dict(self, state: dict) -> None:
         """Go on where `state_dict` was taken."""
         self._steps = state["steps"]
         for mine, theirs in zip(self._moments, state["moments"], strict=True):
             for moment, value in zip(mine, theirs, strict=True):
-                moment.copy_(value)
+                held(moment).copy_(value)

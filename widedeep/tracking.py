@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -47,9 +48,14 @@ def flat(metrics: dict[str, Any], prefix: str = "") -> dict[str, float]:
 
 def write_atomically(file: Path, content: bytes) -> None:
     """Write a file so that, whenever the power fails, the old or the new content is there as a whole."""
+    write_pieces_atomically(file, [content])
+
+
+def write_pieces_atomically(file: Path, pieces: Iterable[bytes | memoryview]) -> None:
+    """The same for content that comes in pieces, and is never in memory as a whole."""
     draft = file.with_name(f".{file.name}.draft")
     with draft.open("wb") as stream:
-        stream.write(content)
+        stream.writelines(pieces)
         stream.flush()
         os.fsync(stream.fileno())
     os.replace(draft, file)

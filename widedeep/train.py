@@ -27,6 +27,7 @@ from widedeep.models import REGISTRY
 from widedeep.ranking import measure_ranking
 from widedeep.reader import make_loader
 from widedeep.schema import Manifest, read_manifest
+from widedeep.sharding import embedding_kind, holders, send_shares
 from widedeep.tables import Tables
 from widedeep.tracking import Tracker, write_atomically
 from widedeep.trainer import TrainState, evaluate, train_epoch
@@ -48,12 +49,17 @@ class Run:
             "config": config.model_dump(mode="json", exclude=FREE),
             "manifest_digest": self.manifest.digest,
         }
-        if self.world.is_main:
-            self._claim_directory()
-        self.world.wait()
+        if config.embedding.sharding == "row":  # a share goes on only where it was left
+            self.identity["ranks, as each holds a share of the tables"] = world.size
+        refusal = world.share(self._claim_directory() if world.is_main else None)
+        if refusal:
+            raise InputError(refusal)
         seed_everything(config.seed)
-        self.model, self.shape = REGISTRY[config.model.name].from_tables(config.model, self.tables)
+        self.model, self.shape = REGISTRY[config.model.name].from_tables(
+            config.model, self.tables, embedding_kind(config.embedding, world)
+        )
         self.model.to(world.device)
+        self.holders = holders(self.model, world)
         loader = config.loader
         try:
             self.loader = make_loader(
@@ -73,11 +79,11 @@ class Run:
         self._saved = time.monotonic()
         self._checkpoints = config.run / "checkpoints"
 
-    def _claim_directory(self) -> None:
+    def _claim_directory(self) -> str | None:
         """Make the run's directory, or check that it is this very run's.
 
-        Raises:
-            InputError: it holds a run with other settings or other data.
+        Returns:
+            why not, if it holds a run with other settings or other data: for all ranks to end alike.
 
         """
         run = self.config.run
@@ -90,14 +96,15 @@ class Run:
         if note.exists():
             different = _differences(json.loads(note.read_text()), self.identity)
             if different:
-                raise InputError(
+                return (
                     f"{run} holds a run that differs in {different}: "
                     "choose another --run, or start it anew with --resume never"
                 )
         elif run.exists() and any(run.iterdir()):
-            raise InputError(f"{run} holds files but no run.json, so it is no run of ours: choose another --run")
+            return f"{run} holds files but no run.json, so it is no run of ours: choose another --run"
         run.mkdir(parents=True, exist_ok=True)
         write_atomically(note, json.dumps(self.identity, indent=1).encode())
+        return None
 
     def finished(self) -> dict[str, Any] | None:
         """The metrics of a run that has been finished before."""
@@ -106,7 +113,7 @@ class Run:
 
     def resume(self) -> None:
         """Take up the newest checkpoint, if there is one and it is wanted."""
-        found = load_checkpoint(self.config.run, self.config.resume)
+        found = load_checkpoint(self.config.run, self.config.resume, self.holders)
         if found is None:
             return
         file, state = found
@@ -179,16 +186,21 @@ class Run:
         # Every rank must decide alike, so rank 0's clock is asked only at steps known to all.
         if self.state.progress.step % 64 == 0 and self.state.progress.step < self.loader.steps:
             due = time.monotonic() - self._saved > self.config.checkpoint_seconds
-            if self.world.is_main and due:
+            if self.holders.share(due):
                 self._checkpoint()
 
     def _checkpoint(self) -> None:
-        """Write a checkpoint (rank 0); all ranks hold the same state."""
+        """Write a checkpoint: rank 0 what all hold alike; of sharded tables each rank its own, and rank 0 last."""
+        if not self.holders.is_main:
+            self._write_checkpoint()
+        self.holders.wait()
         if self.world.is_main:
-            save_checkpoint(
-                self._checkpoints, self._total_steps(), self.state.state_dict(), self.config.keep_checkpoints
-            )
-            self._saved = time.monotonic()
+            self._write_checkpoint()
+        self._saved = time.monotonic()
+
+    def _write_checkpoint(self) -> None:
+        state, keep = self.state.state_dict(), self.config.keep_checkpoints
+        save_checkpoint(self._checkpoints, self._total_steps(), state, keep, self.holders.rank)
 
     def _total_steps(self) -> int:
         return self.state.progress.epoch * self.loader.steps + self.state.progress.step
@@ -196,6 +208,8 @@ class Run:
     def _keep_best(self) -> None:
         if self.world.is_main:
             save_artifact(self.config.run / FILE, self.model, self.config.model, self.shape, self.manifest, self.tables)
+        else:
+            send_shares(self.model)
 
     def finish(self) -> dict[str, Any]:
         """Measure the best epoch's model on test beside the floors, and write metrics.json, last of all."""

@@ -5,7 +5,7 @@ Legend: b ratings of this rank's batch.
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +18,8 @@ from widedeep.metrics import RatingErrors
 from widedeep.models import Recommender
 from widedeep.optim import Optimizer, learning_rate
 from widedeep.reader import Batch, Loader
-from widedeep.world import World
+from widedeep.sharding import holders
+from widedeep.world import World, held
 
 
 @dataclass
@@ -48,7 +49,9 @@ class TrainState:
         self._wrapped: nn.Module = model
         if world.size > 1:
             # Buffers are feature tables, the same on every rank; `evaluate` takes care of batch norm's.
-            self._wrapped = DistributedDataParallel(model, forward_sync_buffers=False)
+            # Shares of tables differ from rank to rank: rank 0's must not go to all. The seed made the rest alike.
+            alike = holders(model, world).size == 1
+            self._wrapped = DistributedDataParallel(model, forward_sync_buffers=False, init_sync=alike)
 
     def train_step(self, batch: Batch) -> None:
         """One update; nothing here waits for the device."""
@@ -71,9 +74,9 @@ class TrainState:
         return math.sqrt(squared / count) if count else math.nan
 
     def state_dict(self) -> dict[str, Any]:
-        """All that resuming needs, in plain types and tensors."""
+        """All that resuming needs, in plain types and tensors; of sharded tables this rank's share."""
         return {
-            "model": self.model.state_dict(),
+            "model": {name: held(value) for name, value in self.model.state_dict().items()},
             "optimizer": self.optimizer.state_dict(),
             "progress": vars(self.progress) | {"valid": dict(self.progress.valid)},
             "loss_sums": self.loss_sums,
@@ -121,11 +124,23 @@ def evaluate(model: Recommender, loader: Loader, split: str, world: World, size:
     _average_statistics(model, world)
     model.settle()
     errors = RatingErrors(world.device)
-    for rows in loader.rows(split):
-        for start in range(0, len(rows), size):
-            batch = rows.take(slice(start, start + size))
-            errors.add(model(batch.user, batch.item), batch.rating)
+    batches = (
+        rows.take(slice(start, start + size)) for rows in loader.rows(split) for start in range(0, len(rows), size)
+    )
+    for batch in _in_step(batches, holders(model, world)):
+        errors.add(model(batch.user, batch.item), batch.rating)
     return errors.result(world)
+
+
+def _in_step(batches: Iterator[Batch], world: World) -> Iterator[Batch]:
+    """Yield as many batches on every rank: empty ones where there are no more but another rank has some."""
+    none = torch.empty(0, dtype=torch.int32, device=world.device)
+    while True:
+        batch = next(batches, None)
+        going = torch.tensor(int(batch is not None), device=world.device)
+        if not world.sum(going):
+            return
+        yield batch if batch is not None else Batch(none, none, none.float())
 
 
 def _average_statistics(model: Recommender, world: World) -> None:

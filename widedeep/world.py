@@ -62,6 +62,15 @@ class World:
             dist.barrier()
 
 
+ALONE = World(0, 1, 0, 1, torch.device("cpu"))
+
+
+def held(tensor: torch.Tensor) -> torch.Tensor:
+    """What this rank holds of a tensor: its share of a DTensor, all of any other."""
+    # By its method, as importing the class takes half a second, which scoring has no use for.
+    return tensor.to_local() if hasattr(tensor, "to_local") else tensor  # pyright: ignore[reportAttributeAccessIssue]
+
+
 @contextmanager
 def join_world(device: str) -> Iterator[World]:
     """Join the ranks that torchrun started (or be alone), and leave at the end.

@@ -89,10 +89,11 @@ Path(__file__).with_name("threads" + os.environ["RANK"]).write_text("".join(name
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for threads in /proc")
-def test_no_thread_of_the_process_group_outlives_the_training(data, tmp_path):
+@pytest.mark.parametrize("sharding", ["none", "row"])
+def test_no_thread_of_the_process_group_outlives_the_training(data, tmp_path, sharding):
     """One that did aborted a rank of every sixth training at its exit, when all was done."""
     (tmp_path / "script.py").write_text(SHOW_THREADS)
-    _, *flags = command(data[0], tmp_path / "run", epochs=1, ranking_users=0)
+    _, *flags = command(data[0], tmp_path / "run", epochs=1, ranking_users=0, embedding__sharding=sharding)
     done = torchrun(2, [str(tmp_path / "script.py"), *flags])
     assert done.returncode == 0, done.stderr
     for rank in range(2):

@@ -72,3 +72,19 @@ def test_a_path_that_is_no_checkpoint_is_refused_by_name(tmp_path):
     assert not trace.exists()
     with pytest.raises(InputError, match=r"cannot read checkpoint nothing\.pt"):
         load_checkpoint(tmp_path, "nothing.pt")
+
+
+def test_the_parts_of_several_ranks_go_with_rank_0s(tmp_path):
+    for step in (10, 20, 30):
+        for rank in (1, 2, 0):
+            save_checkpoint(tmp_path, step, {"rank": rank}, keep=1, rank=rank)
+    names = [f"step-0000000030{part}.pt" for part in ("", ".rank-1", ".rank-2")]
+    assert sorted(file.name for file in tmp_path.iterdir()) == names
+    assert [file.name for file in newest_first(tmp_path)] == names[:1]
+
+
+def test_parts_without_rank_0s_are_no_checkpoint_and_go_with_the_next(run):
+    save_checkpoint(run / "checkpoints", 40, {}, keep=1, rank=1)
+    assert load_checkpoint(run, "auto")[1]["step"] == 30
+    save_checkpoint(run / "checkpoints", 50, {}, keep=1)
+    assert [file.name for file in (run / "checkpoints").iterdir()] == ["step-0000000050.pt"]

@@ -5,6 +5,8 @@ A linear model over item features beside an MLP over user and item embeddings; t
 Legend: B pairs, U users, I items, D embedding width, H first hidden width, F wide features.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -41,19 +43,25 @@ class WideDeep(Recommender):
     item_row: Tensor  # [I] int32, row of the embedding
     item_wide: Tensor  # [I, F] float32
 
-    def __init__(self, config: ModelConfig, shape: dict[str, int]):
+    def __init__(
+        self,
+        config: ModelConfig,
+        shape: dict[str, int],
+        embedding: Callable[[int, int, float], RowEmbedding] = RowEmbedding,
+    ):
         """Build with empty buffers; `from_tables` or a loaded state fills them.
 
         Args:
             config: sizes and options.
             shape: users U, items I, user_rows and item_rows with an embedding, wide features F.
+            embedding: makes a table of (rows, width, sd).
 
         """
         super().__init__()
         d, widths = config.embedding_dim, config.hidden
         # One row more than trained: shared by everybody without training ratings.
-        self.user_embedding = RowEmbedding(shape["user_rows"] + 1, d, config.embedding_sd)
-        self.item_embedding = RowEmbedding(shape["item_rows"] + 1, d, config.embedding_sd)
+        self.user_embedding = embedding(shape["user_rows"] + 1, d, config.embedding_sd)
+        self.item_embedding = embedding(shape["item_rows"] + 1, d, config.embedding_sd)
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)
         first = nn.Linear(2 * d, widths[0])
         self.user_part = nn.Linear(d, widths[0])  # carries the bias of the whole layer
@@ -81,7 +89,12 @@ class WideDeep(Recommender):
         self.hidden = widths[0]
 
     @classmethod
-    def from_tables(cls, config: ModelConfig, tables: Tables) -> tuple["WideDeep", dict[str, int]]:
+    def from_tables(
+        cls,
+        config: ModelConfig,
+        tables: Tables,
+        embedding: Callable[[int, int, float], RowEmbedding] = RowEmbedding,
+    ) -> tuple["WideDeep", dict[str, int]]:
         """An untrained model of prepared data, and the shape it was built with."""
         users, items = tables.users, tables.items
         user_row, user_rows = embedding_rows(users.values("train_ratings"))
@@ -94,7 +107,7 @@ class WideDeep(Recommender):
             "item_rows": item_rows,
             "wide": wide.shape[1],
         }
-        model = cls(config, shape)
+        model = cls(config, shape, embedding)
         model.user_row.copy_(user_row)
         model.item_row.copy_(item_row)
         model.item_wide.copy_(wide)
@@ -168,6 +181,5 @@ class WideDeep(Recommender):
     @torch.no_grad()
     def settle(self) -> None:
         """The shared rows become the mean of the trained ones: the most typical user, the most typical item."""
-        for table in (self.user_embedding.weight, self.item_embedding.weight):
-            if len(table) > 1:
-                table[-1] = table[:-1].mean(0)
+        self.user_embedding.settle()
+        self.item_embedding.settle()

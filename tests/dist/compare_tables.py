@@ -1,0 +1,95 @@
+"""Run by torchrun: the same training with whole and with sharded tables, and what each rank finds in comparing them.
+
+compare_tables.py DATA OUT writes OUT/RANK.json.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.distributed.tensor import DTensor, Shard
+
+from widedeep.config import EmbeddingConfig, ModelConfig, OptimConfig, TrainConfig
+from widedeep.models import WideDeep
+from widedeep.reader import make_loader
+from widedeep.schema import read_manifest
+from widedeep.sharding import bounds, embedding_kind
+from widedeep.tables import Tables
+from widedeep.trainer import TrainState, evaluate
+from widedeep.world import World, held, join_world
+
+STEPS = 10
+# Streamed, so that ranks have unlike numbers of valid batches: the test writes an odd number of shards.
+LOADER = {"mode": "stream", "resident_limit": 0, "batch_size": 64, "shuffle_buffer": 1000, "seed": 0, "verify": True}
+
+
+class Training:
+    """A model under training, and its tables with their moments."""
+
+    def __init__(self, data: Path, world: World, optim: str, sharding: str):
+        config = TrainConfig(
+            data=data,
+            model=ModelConfig(embedding_dim=5, hidden=(8,)),
+            optim=OptimConfig(name=optim, lr=0.05, embedding_decay=1e-3),
+            embedding=EmbeddingConfig(sharding=sharding),
+        )
+        torch.manual_seed(3)
+        tables, kind = Tables(data, read_manifest(data)), embedding_kind(config.embedding, world)
+        self.model, _ = WideDeep.from_tables(config.model, tables, kind)
+        self.state = TrainState(self.model, config, world, STEPS)
+        self.tables = [self.model.user_embedding.weight.data, self.model.item_embedding.weight.data]
+        self.moments = [moment for group in self.state.optimizer._rows._moments for moment in group]
+
+    def dense(self) -> list[Tensor]:
+        return [value for name, value in self.model.state_dict().items() if "embedding" not in name]
+
+    def bytes(self) -> int:
+        """What this process holds of tables and moments."""
+        return sum(held(tensor).untyped_storage().nbytes() for tensor in (*self.tables, *self.moments))
+
+
+def same(shares: list[Tensor], wholes: list[Tensor], world: World) -> bool:
+    """Whether shares have the bits of the whole tables, but for the last row, which is no step's business."""
+    for share, whole in zip(shares, wholes, strict=True):
+        low, high = bounds(len(whole), world.rank, world.size)
+        high = min(high, len(whole) - 1)
+        if not torch.equal(held(share)[: high - low], whole[low:high]):
+            return False
+    return True
+
+
+def compare(data: Path, world: World, optim: str) -> dict:
+    loader = make_loader(data, read_manifest(data), world, **LOADER)
+    whole, sharded = (Training(data, world, optim, sharding) for sharding in ("none", "row"))
+    found = {
+        "distributed": all(isinstance(t, DTensor) and t.placements == (Shard(0),) for t in sharded.tables),
+        "same_at_first": same(sharded.tables, whole.tables, world),
+    }
+    before = whole.tables[0].clone()
+    for _, batch in zip(range(STEPS), loader.epoch(0), strict=False):
+        for training in (whole, sharded):
+            training.state.train_step(batch)
+    found |= {
+        "moved": float((whole.tables[0] - before).abs().max()),
+        "same_tables": same(sharded.tables, whole.tables, world),
+        "same_moments": same(sharded.moments, whole.moments, world),
+        "same_dense": all(torch.equal(s, w) for s, w in zip(sharded.dense(), whole.dense(), strict=True)),
+        "bytes": [training.bytes() for training in (whole, sharded)],
+        "batches": sum(-(-len(rows) // 50) for rows in loader.rows("valid")),
+        "rmse": [evaluate(training.model, loader, "valid", world, 50)["rmse"] for training in (whole, sharded)],
+    }
+    last = torch.tensor([len(before) - 1] * (1 - world.rank), dtype=torch.int32)  # rank 1 asks for nothing
+    settled = [training.model.user_embedding(last) for training in (whole, sharded)]
+    return found | {"settled": [rows.tolist() for rows in settled]}
+
+
+def main(data: str, out: str) -> None:
+    with join_world("cpu") as world:
+        found = {optim: compare(Path(data), world, optim) for optim in ("adam", "adagrad", "sgd")}
+        (Path(out) / f"{world.rank}.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,137 @@
+"""Tables sharded over two real ranks, against tables that each rank holds as a whole."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.builders import write_prepared
+from tests.training import command, curve, learnt, metrics, torchrun
+from widedeep.artifact import load_artifact
+from widedeep.checkpoint import newest_first
+
+COMPARE = Path(__file__).with_name("compare_tables.py")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    """Of an odd number of users, so that shares differ, and of valid shards, so that batches do."""
+    path = tmp_path_factory.mktemp("sharding") / "prepared"
+    write_prepared(path, users=153, ratings=6000, shards={"train": 4, "valid": 3, "test": 2})
+    return path
+
+
+# --- a few steps, side by side in the same processes --------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def compared(data, tmp_path_factory) -> list[dict]:
+    """What each of two ranks found."""
+    out = tmp_path_factory.mktemp("compared")
+    done = torchrun(2, [str(COMPARE), str(data), str(out)])
+    assert done.returncode == 0, done.stderr
+    return [json.loads((out / f"{rank}.json").read_text()) for rank in range(2)]
+
+
+@pytest.mark.parametrize("optim", ["adam", "adagrad", "sgd"])
+def test_training_gives_the_same_bits(compared, optim):
+    for found in (rank[optim] for rank in compared):
+        assert found["distributed"]
+        assert found["same_at_first"]
+        assert found["moved"] > 1e-3
+        assert found["same_tables"]
+        assert found["same_moments"]
+        assert found["same_dense"]
+
+
+def test_each_rank_holds_half_of_tables_and_moments(compared):
+    wholes, shares = zip(*(rank["adam"]["bytes"] for rank in compared), strict=True)
+    # Users and items with training ratings and a row for all others; values, two moments; 5 floats wide.
+    assert wholes == ((150 + 1 + 58 + 1) * 3 * 5 * 4,) * 2
+    assert shares == ((76 + 30) * 3 * 5 * 4, (75 + 29) * 3 * 5 * 4)
+
+
+def test_ranks_with_unlike_numbers_of_batches_evaluate_together(compared):
+    first, second = (rank["adam"] for rank in compared)
+    assert first["batches"] > second["batches"] + 1
+    assert first["rmse"] == second["rmse"]
+    assert first["rmse"][1] == pytest.approx(first["rmse"][0], rel=1e-6)
+
+
+def test_the_last_row_is_the_mean_of_the_others_wherever_they_are(compared):
+    whole, sharded = compared[0]["adam"]["settled"]
+    assert len(whole[0]) == 5
+    assert sharded[0] == pytest.approx(whole[0], rel=1e-5, abs=1e-7)
+    assert compared[1]["adam"]["settled"] == [[], []]
+
+
+# --- whole runs ---------------------------------------------------------------------------------
+
+
+def start(data: Path, run: Path, sharding: str, ranks: int = 2, **flags):
+    often = {"checkpoint_seconds": 1e-6}  # that is, after every 64 steps and every epoch
+    flags = {"loader__mode": "stream", "eval_batch_size": 50, "model__dropout": 0.1, **often, **flags}
+    return torchrun(ranks, command(data, run, embedding__sharding=sharding, **flags))
+
+
+@pytest.fixture(scope="module")
+def runs(data, tmp_path_factory) -> tuple[Path, Path]:
+    """The same training with whole and with sharded tables."""
+    folder = tmp_path_factory.mktemp("runs")
+    for sharding in ("none", "row"):
+        done = start(data, folder / sharding, sharding)
+        assert done.returncode == 0, done.stderr
+    return folder / "none", folder / "row"
+
+
+def test_a_run_learns_the_same(runs):
+    whole, sharded = ([epoch["valid"]["rmse"] for epoch in curve(run)] for run in runs)
+    assert sharded == pytest.approx(whole, rel=1e-6)
+    assert whole[-1] < whole[0]
+    whole, sharded = (metrics(run) for run in runs)
+    assert sharded["test"] == pytest.approx(whole["test"], rel=1e-6)
+    assert sharded["floors"] == whole["floors"]
+    for name in ("model", "popularity"):
+        assert sharded["ranking"][name] == pytest.approx(whole["ranking"][name], rel=1e-6)
+
+
+def test_the_artifact_holds_the_whole_tables(runs):
+    whole, sharded = (load_artifact(run / "model.safetensors").model.state_dict() for run in runs)
+    assert whole.keys() == sharded.keys()
+    for name, value in whole.items():
+        if "embedding" in name:
+            assert torch.equal(sharded[name][:-1], value[:-1])
+            torch.testing.assert_close(sharded[name][-1], value[-1])
+        else:
+            assert torch.equal(sharded[name], value)
+
+
+def test_a_resumed_run_ends_as_one_that_was_not_interrupted(data, runs):
+    run = runs[1]
+    first, lines = learnt(metrics(run)), [line["valid"] for line in curve(run)]
+    (run / "metrics.json").unlink()
+    newest, oldest = newest_first(run / "checkpoints")
+    assert newest.with_suffix(".rank-1.pt").exists()
+    # One rank's part is damaged: both go back to the checkpoint before.
+    part = newest.with_suffix(".rank-1.pt")
+    part.write_bytes(part.read_bytes()[:-100])
+    done = start(data, run, "row")
+    assert done.returncode == 0, done.stderr
+    assert f"resumed from {oldest}: epoch 3, step 64" in done.stderr
+    assert learnt(metrics(run)) == first
+    assert [line["valid"] for line in curve(run)] == lines
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_another_number_of_ranks_is_refused(data, runs, ranks):
+    done = start(data, runs[1], "row", ranks)
+    assert done.returncode == 2
+    assert f"as each holds a share of the tables (2 there, {ranks} now)" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_one_rank_trains_as_if_nothing_was_said(data, tmp_path):
+    done = [start(data, tmp_path / sharding, sharding, 1, epochs=1) for sharding in ("none", "row")]
+    assert [process.returncode for process in done] == [0, 0], done[1].stderr
+    assert learnt(metrics(tmp_path / "row")) == learnt(metrics(tmp_path / "none"))
