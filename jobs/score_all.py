@@ -86,8 +86,8 @@ def approximate(
 
     """
     warm = np.flatnonzero(artifact.user_ratings > 0).astype(np.int32)
-    items = len(artifact.anime_id)
-    if config.method == "exact" or config.candidates >= items or len(warm) < 2:
+    items, candidates = len(artifact.anime_id), config.candidates_each
+    if config.method == "exact" or candidates >= items or len(warm) < 2:
         if config.method != "exact":
             log.info("%s anime, of %s users with ratings: every pair is scored", f"{items:,}", f"{len(warm):,}")
         return None
@@ -98,13 +98,13 @@ def approximate(
     others = np.random.default_rng(0).permutation(np.setdiff1d(warm, checked))  # measured on users it was not fitted to
     scorer = Scorer(artifact.model, items)
     approximation = fit(scorer, others[:FIT_USERS], config.landmarks)
-    two_stage = TwoStageScorer(artifact.model, items, approximation, config.candidates)
+    two_stage = TwoStageScorer(artifact.model, items, approximation, candidates)
     exact, found = (s.top(checked, hidden, config.top_n)[0] for s in (scorer, two_stage))
-    measured = Recall(value=recall(exact, found), users=len(checked))
+    measured = Recall(value=recall(exact, found), users=len(checked), candidates=candidates)
     if measured.value < WANTED_RECALL:
         log.warning(
             "recall@%d is %.4f, below %g: raise --candidates (%d) or --landmarks (%d), or score with --method exact",
-            *(config.top_n, measured.value, WANTED_RECALL, config.candidates, config.landmarks),
+            *(config.top_n, measured.value, WANTED_RECALL, candidates, config.landmarks),
         )
     return approximation, measured
 
@@ -244,7 +244,7 @@ def score_all(spark: SparkSession, config: ScoreConfig) -> RecommendationManifes
     placed, partitions = placed_by_user(users.join(seen, on="user", how="left"), config.users_per_file)
     log.info("scoring %s anime for each user, in %d tasks", f"{len(artifact.anime_id):,}", partitions)
     scored = placed.select("user", "user_id", "train_ratings", "seen").mapInArrow(
-        make_scorer(artifact_file.name, config.top_n, config.cold_users, sent, config.candidates), spark_schema()
+        make_scorer(artifact_file.name, config.top_n, config.cold_users, sent, config.candidates_each), spark_schema()
     )
     titles = spark.read.parquet(f"{config.data}/items").select("item", "title")
     result = scored.join(F.broadcast(titles), on="item", how="left").select(*COLUMNS)

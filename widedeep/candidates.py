@@ -21,7 +21,7 @@ from torch import Tensor
 from widedeep.models import Recommender
 from widedeep.scorer import BLOCK, Scorer, best_columns, hide
 
-# Users whose exact scores the approximation is fitted on; four times as many find no more.
+# Users whose exact scores the approximation is fitted on; twice as many find no more.
 FIT_USERS = 1024
 # Of the landmarks' mean square. Scores hold no noise, so this only keeps alike landmarks apart.
 RIDGE = 1e-4

@@ -245,7 +245,11 @@ class ScoreConfig(CommandConfig):
         default="exact",
         description="exact: the model scores every pair; two_stage: only each user's candidates, for speed",
     )
-    candidates: Count = Field(default=256, ge=1, description="two_stage: anime of each user that the model scores")
+    candidates: MaybeCount = Field(
+        default=None,
+        ge=1,
+        description="two_stage: anime of each user that the model scores; default: 128, or 4 x top-n if that is more",
+    )
     landmarks: Count = Field(default=64, ge=1, description="two_stage: anime whose scores tell who is a candidate")
     recall_users: Count = Field(default=1000, ge=1, description="two_stage: users on whom recall is measured")
     sample_users: MaybeCount = Field(
@@ -257,6 +261,11 @@ class ScoreConfig(CommandConfig):
 
     @model_validator(mode="after")
     def _enough_candidates(self) -> "ScoreConfig":
-        if self.method == "two_stage" and self.candidates < self.top_n:
+        if self.method == "two_stage" and self.candidates_each < self.top_n:
             raise ValueError(f"candidates ({self.candidates}) must be at least top_n ({self.top_n})")
         return self
+
+    @property
+    def candidates_each(self) -> int:
+        """Candidates of a user: as told, or enough for a recall of 0.99 on models that rank everybody differently."""
+        return self.candidates or max(128, 4 * self.top_n)

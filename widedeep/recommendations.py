@@ -26,6 +26,7 @@ class Recall(BaseModel):
 
     value: float  # share of the exact lists' items
     users: int
+    candidates: int  # of each user
 
 
 class RecommendationManifest(BaseModel):

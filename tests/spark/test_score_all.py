@@ -131,7 +131,7 @@ def test_two_stages_find_what_scoring_every_pair_does(recommended, in_two_stages
     assert there["score_found"].to_numpy() == pytest.approx(there["score"].to_numpy(), abs=1e-5)
     assert there["predicted_rating_found"].to_numpy() == pytest.approx(there["predicted_rating"].to_numpy(), abs=1e-5)
     written = json.loads((output / "_manifest.json").read_text())
-    assert written["recall"] == {"value": manifest.recall.value, "users": 100}
+    assert written["recall"] == {"value": manifest.recall.value, "users": 100, "candidates": 60}
     assert 0.99 <= manifest.recall.value <= 1
     assert exact_manifest.recall is None
 

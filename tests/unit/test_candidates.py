@@ -150,3 +150,8 @@ def test_fewer_candidates_than_places_are_refused():
     with pytest.raises(ValidationError, match=r"candidates \(9\) must be at least top_n \(10\)"):
         ScoreConfig(method="two_stage", candidates=9)
     assert ScoreConfig(candidates=9).method == "exact"
+
+
+def test_longer_lists_have_more_candidates_unless_told():
+    settings = ({}, {"top_n": 32}, {"top_n": 100}, {"top_n": 100, "candidates": 150})
+    assert [ScoreConfig(**values).candidates_each for values in settings] == [128, 128, 400, 150]
