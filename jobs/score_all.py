@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from pyspark import SparkFiles
+from pyspark import Broadcast, SparkFiles
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from rich.table import Table as View
@@ -18,15 +18,19 @@ from jobs.positions import hash_key, partition_exactly
 from jobs.session import ROOT, build_session, run_job
 from jobs.shards import describe, name_plainly
 from widedeep.artifact import FILE, Artifact, load_artifact
+from widedeep.candidates import FIT_USERS, Approximation, TwoStageScorer, fit, recall
 from widedeep.cli import load_config, log, stdout
 from widedeep.config import ScoreConfig
 from widedeep.errors import InputError
-from widedeep.recommendations import COLUMNS, RecommendationManifest
+from widedeep.recommendations import COLUMNS, Recall, RecommendationManifest
 from widedeep.schema import HIDDEN_MANIFEST, MANIFEST, MAX_RATING, MIN_RATING, Manifest, parse_manifest
+from widedeep.scorer import Scorer
 
 # A look-up reads one row group: small ones make it quick.
 ROW_GROUP_BYTES = 1 << 18
-SAMPLE_SALT = 4
+SAMPLE_SALT, RECALL_SALT = 4, 5
+# A recall below this is warned of.
+WANTED_RECALL = 0.99
 # Fewer users than this are not worth a task of their own: starting torch costs half a second.
 MIN_USERS_PER_TASK = 512
 
@@ -69,8 +73,53 @@ def placed_by_user(users: DataFrame, per_file: int) -> tuple[DataFrame, int]:
     return placed.drop("_file").sortWithinPartitions("user"), count
 
 
+def approximate(
+    config: ScoreConfig, artifact: Artifact, users: DataFrame, seen: DataFrame
+) -> tuple[Approximation, Recall] | None:
+    """What the two-stage method needs, and how well it does; None where all pairs are to be scored.
+
+    Args:
+        config: of the job.
+        artifact: the trained model.
+        users: user, user_id and train_ratings of those to be scored.
+        seen: as of `seen_items`.
+
+    """
+    warm = np.flatnonzero(artifact.user_ratings > 0).astype(np.int32)
+    items, candidates = len(artifact.anime_id), config.candidates_each
+    if config.method == "exact" or candidates >= items or len(warm) < 2:
+        if config.method != "exact":
+            log.info("%s anime, of %s users with ratings: every pair is scored", f"{items:,}", f"{len(warm):,}")
+        return None
+    checked, hidden = recall_sample(users, seen, min(config.recall_users, len(warm) // 2))
+    if not len(checked):
+        return None  # nobody to score has ratings
+    log.info("approximating the scores by those of %d landmarks", min(config.landmarks, items))
+    others = np.random.default_rng(0).permutation(np.setdiff1d(warm, checked))  # measured on users it was not fitted to
+    scorer = Scorer(artifact.model, items)
+    approximation = fit(scorer, others[:FIT_USERS], config.landmarks)
+    two_stage = TwoStageScorer(artifact.model, items, approximation, candidates)
+    exact, found = (s.top(checked, hidden, config.top_n)[0] for s in (scorer, two_stage))
+    measured = Recall(value=recall(exact, found), users=len(checked), candidates=candidates)
+    if measured.value < WANTED_RECALL:
+        log.warning(
+            "recall@%d is %.4f, below %g: raise --candidates (%d) or --landmarks (%d), or score with --method exact",
+            *(config.top_n, measured.value, WANTED_RECALL, candidates, config.landmarks),
+        )
+    return approximation, measured
+
+
+def recall_sample(users: DataFrame, seen: DataFrame, count: int) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Positions and seen items of `count` users with training ratings, drawn by a hash of their id."""
+    warm = users.where(F.col("train_ratings") > 0)
+    drawn = sorted(row["user"] for row in warm.orderBy(hash_key(F.col("user_id"), RECALL_SALT)).limit(count).collect())
+    rows = seen.where(F.col("user").isin(drawn)).collect()
+    items = {row["user"]: np.array(row["seen"], np.int64) for row in rows}
+    return np.array(drawn, np.int32), [items.get(user, np.empty(0, np.int64)) for user in drawn]
+
+
 def make_scorer(
-    model_file: str, top_n: int, cold_users: str
+    model_file: str, top_n: int, cold_users: str, approximation: Broadcast[bytes] | None, candidates: int
 ) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
     """The function that an executor runs over its users.
 
@@ -78,6 +127,8 @@ def make_scorer(
         model_file: name under which Spark has sent the artifact to the executors.
         top_n: items for each user.
         cold_users: what those without training ratings get, `popular` or `model`.
+        approximation: as bytes, for the two-stage method; None to score every pair.
+        candidates: items of each user that the two-stage method scores.
 
     Returns:
         Maps batches of (user, user_id, train_ratings, seen) to batches of SCORED.
@@ -89,11 +140,16 @@ def make_scorer(
         import torch
 
         from widedeep.artifact import load_artifact
+        from widedeep.candidates import Approximation, TwoStageScorer
         from widedeep.scorer import BLOCK, Scorer
 
         torch.set_num_threads(1)  # Spark runs a task on each core
         artifact = load_artifact(Path(SparkFiles.get(model_file)))
-        scorer = Scorer(artifact.model, len(artifact.anime_id))
+        model, count = artifact.model, len(artifact.anime_id)
+        if approximation is None:
+            scorer = Scorer(model, count)
+        else:
+            scorer = TwoStageScorer(model, count, Approximation.from_bytes(approximation.value), candidates)
         fallback = None
         for batch in batches:
             cold = batch.column("train_ratings").to_numpy() == 0
@@ -183,10 +239,12 @@ def score_all(spark: SparkSession, config: ScoreConfig) -> RecommendationManifes
     spark.sparkContext.addFile(str(artifact_file))
     users = users_to_score(spark.read.parquet(f"{config.data}/users"), config.sample_users)
     seen = seen_items(spark, config.data, config.exclude)
+    rough = approximate(config, artifact, users, seen)
+    sent = spark.sparkContext.broadcast(rough[0].to_bytes()) if rough else None
     placed, partitions = placed_by_user(users.join(seen, on="user", how="left"), config.users_per_file)
     log.info("scoring %s anime for each user, in %d tasks", f"{len(artifact.anime_id):,}", partitions)
     scored = placed.select("user", "user_id", "train_ratings", "seen").mapInArrow(
-        make_scorer(artifact_file.name, config.top_n, config.cold_users), spark_schema()
+        make_scorer(artifact_file.name, config.top_n, config.cold_users, sent, config.candidates_each), spark_schema()
     )
     titles = spark.read.parquet(f"{config.data}/items").select("item", "title")
     result = scored.join(F.broadcast(titles), on="item", how="left").select(*COLUMNS)
@@ -211,6 +269,7 @@ def score_all(spark: SparkSession, config: ScoreConfig) -> RecommendationManifes
         users=totals["users"],
         rows=totals["rows"],
         distinct_anime=totals["anime"],
+        recall=rough[1] if rough else None,
         files=describe(spark, staging, "", one_group=False),
     )
     commit(files, staging, config.output, manifest.model_dump_json(indent=1), HIDDEN_MANIFEST)
@@ -246,6 +305,9 @@ def show_summary(manifest: RecommendationManifest, output: str) -> None:
     view.add_row("rows", f"{manifest.rows:,}")
     view.add_row("distinct anime", f"{manifest.distinct_anime:,}")
     view.add_row("files", f"{len(manifest.files):,}")
+    if manifest.recall is not None:
+        name = f"recall@{manifest.config['top_n']}, of {manifest.recall.users:,} users"
+        view.add_row(name, f"{manifest.recall.value:.4f}")
     stdout.print(view)
 
 

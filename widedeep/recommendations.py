@@ -19,6 +19,16 @@ from widedeep.schema import HIDDEN_MANIFEST, DataFile
 COLUMNS = ("user_id", "rank", "anime_id", "title", "score", "predicted_rating")
 
 
+class Recall(BaseModel):
+    """How much of the exact top-N the two-stage method found, on a sample of users."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    value: float  # share of the exact lists' items
+    users: int
+    candidates: int  # of each user
+
+
 class RecommendationManifest(BaseModel):
     """`_manifest.json` of a recommendations directory; written last."""
 
@@ -29,6 +39,7 @@ class RecommendationManifest(BaseModel):
     users: int
     rows: int
     distinct_anime: int
+    recall: Recall | None = None  # none where every pair was scored
     files: tuple[DataFile, ...]
 
 

@@ -50,10 +50,13 @@ class Scorer:
         scores = np.empty((len(users), n), np.float32)
         for low in range(0, len(users), BLOCK):
             part = slice(low, min(low + BLOCK, len(users)))
-            block = self.scores(torch.from_numpy(np.ascontiguousarray(users[part])))
-            best, where = top_unseen(block, seen[part], n)
+            best, where = self.best_of_block(torch.from_numpy(np.ascontiguousarray(users[part])), seen[part], n)
             items[part], scores[part] = where.cpu().numpy(), best.cpu().numpy()
         return items, scores
+
+    def best_of_block(self, users: Tensor, seen: Sequence[np.ndarray], n: int) -> tuple[Tensor, Tensor]:
+        """[U] positions, at most BLOCK -> scores [U, n] and items [U, n], as `top_unseen` gives them."""
+        return top_unseen(self.scores(users), seen, n)
 
 
 def top_unseen(scores: Tensor, seen: Sequence[np.ndarray], n: int) -> tuple[Tensor, Tensor]:
@@ -68,10 +71,20 @@ def top_unseen(scores: Tensor, seen: Sequence[np.ndarray], n: int) -> tuple[Tens
         scores [U, n] and items [U, n]; -inf and -1 where a user has no item left.
 
     """
+    hide(scores, seen)
+    return best_columns(scores, n)
+
+
+def hide(scores: Tensor, seen: Sequence[np.ndarray]) -> None:
+    """Set the scores [U, I] of each row's seen items to -inf."""
     rows = np.repeat(np.arange(len(seen)), [len(s) for s in seen])
     if len(rows):
         columns = np.concatenate(seen)
         scores[torch.from_numpy(rows), torch.from_numpy(columns.astype(np.int64))] = -torch.inf
+
+
+def best_columns(scores: Tensor, n: int) -> tuple[Tensor, Tensor]:
+    """The n highest scores of each row and their columns; equal scores in the order of columns, -1 at -inf."""
     best, where = torch.topk(scores, min(n + 1, scores.shape[1]), dim=1)
     # Where the next place has the last one's score, topk may have kept either: sorting the whole row tells.
     torn = (best[:, n - 1] == best[:, -1]) & (best[:, -1] > -torch.inf)

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import numpy as np
@@ -6,8 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from jobs.score_all import score_all
+from jobs.score_all import score_all, show_summary
 from widedeep.artifact import FILE, load_artifact
+from widedeep.cli import log
 from widedeep.config import ScoreConfig, TrainConfig
 from widedeep.errors import InputError
 from widedeep.recommendations import COLUMNS, recommendations_of
@@ -38,6 +40,14 @@ def recommended(spark, prepared, run, tmp_path_factory):
     output = tmp_path_factory.mktemp("out") / "recommendations"
     manifest, parts = recommend(spark, prepared, run, output, top_n=7)
     return output, manifest, parts
+
+
+@pytest.fixture(scope="module")
+def in_two_stages(spark, prepared, run, tmp_path_factory):
+    output = tmp_path_factory.mktemp("out") / "two_stage"
+    settings = {"method": "two_stage", "candidates": 60, "landmarks": 16, "recall_users": 100}
+    manifest, parts = recommend(spark, prepared, run, output, top_n=7, **settings)
+    return output, manifest, pd.concat(parts, ignore_index=True)
 
 
 def seen_by_user(prepared, splits=("train", "valid", "test")) -> dict[int, set[int]]:
@@ -111,6 +121,49 @@ def test_excluding_train_and_valid_lets_test_anime_through(spark, prepared, run,
         assert test.get(user, set()) <= found
 
 
+def test_two_stages_find_what_scoring_every_pair_does(recommended, in_two_stages):
+    _, exact_manifest, parts = recommended
+    output, manifest, found = in_two_stages
+    exact = pd.concat(parts, ignore_index=True)
+    assert found[["user_id", "rank"]].equals(exact[["user_id", "rank"]])
+    there = exact.merge(found, on=["user_id", "anime_id"], suffixes=("", "_found"))
+    assert len(there) >= 0.99 * len(exact)
+    assert there["score_found"].to_numpy() == pytest.approx(there["score"].to_numpy(), abs=1e-5)
+    assert there["predicted_rating_found"].to_numpy() == pytest.approx(there["predicted_rating"].to_numpy(), abs=1e-5)
+    written = json.loads((output / "_manifest.json").read_text())
+    assert written["recall"] == {"value": manifest.recall.value, "users": 100, "candidates": 60}
+    assert 0.99 <= manifest.recall.value <= 1
+    assert exact_manifest.recall is None
+
+
+def test_two_stages_recommend_nothing_seen(prepared, in_two_stages):
+    users = pq.read_table(prepared / "users", columns=["user", "user_id"]).to_pandas()
+    anime = pq.read_table(prepared / "items", columns=["item", "anime_id"]).to_pandas()
+    rows = in_two_stages[2].merge(users, on="user_id").merge(anime, on="anime_id")
+    seen = seen_by_user(prepared)
+    assert not any(item in seen.get(user, ()) for user, item in zip(rows["user"], rows["item"], strict=True))
+
+
+def test_two_stages_with_all_anime_candidates_are_the_exact_method(spark, prepared, run, recommended, tmp_path):
+    settings = {"method": "two_stage", "candidates": 100_000}
+    manifest, parts = recommend(spark, prepared, run, tmp_path / "out", top_n=7, **settings)
+    assert manifest.recall is None
+    assert pd.concat(parts).equals(pd.concat(recommended[2]))
+
+
+def test_a_low_recall_is_warned_of_and_shown(spark, prepared, run, tmp_path, monkeypatch, capsys):
+    warnings = []
+    monkeypatch.setattr(log, "warning", lambda text, *values: warnings.append(text % values))
+    settings = {"method": "two_stage", "candidates": 7, "landmarks": 1, "sample_users": 50, "recall_users": 40}
+    manifest, _ = recommend(spark, prepared, run, tmp_path / "out", top_n=7, **settings)
+    assert manifest.recall.value < 0.99
+    assert manifest.recall.users <= 40
+    assert warnings == [warning for warning in warnings if f"recall@7 is {manifest.recall.value:.4f}" in warning]
+    assert len(warnings) == 1
+    show_summary(manifest, "somewhere")
+    assert f"{manifest.recall.value:.4f}" in capsys.readouterr().out
+
+
 def test_the_directory_reads_as_one_table(spark, recommended):
     output, manifest, parts = recommended
     assert pd.read_parquet(output).equals(pd.concat(parts, ignore_index=True))
@@ -127,7 +180,6 @@ def test_a_look_up_reads_little_of_the_files(recommended):
 
 
 def test_a_model_of_other_data_is_refused(spark, prepared, run, tmp_path):
-    import json
     import shutil
 
     other = tmp_path / "other"

@@ -88,6 +88,18 @@ def test_a_block_scores_as_its_pairs_do(hidden, batch_norm, dropout):
     assert one_by_one.std() > 0.5
 
 
+@pytest.mark.parametrize("chosen", [1, 7, 1500])
+@torch.no_grad()
+def test_chosen_items_score_as_their_pairs_do(chosen):
+    model = build(batch_norm=True)
+    users, items = (torch.arange(n, dtype=torch.int32) for n in (USERS, ITEMS))
+    positions = torch.randint(ITEMS, (USERS, chosen), generator=torch.Generator().manual_seed(3))
+    scores = torch.full((USERS, chosen), torch.nan)
+    model.score_chosen(model.encode_users(users), model.encode_items(items), positions, scores)
+    one_by_one = model(*all_pairs()).view(USERS, ITEMS)
+    torch.testing.assert_close(scores, one_by_one.gather(1, positions), rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(("users", "items"), [(1, 1), (1, ITEMS), (USERS, 1)])
 @torch.no_grad()
 def test_a_block_may_be_one_row_or_one_column(users, items):
