@@ -90,7 +90,8 @@ def test_with_all_items_candidates_the_lists_are_exact(model, n):
     users, seen = everybody()
     items, scores = two_stages(model, 5, ITEMS).top(users, seen, n)
     exact_items, exact_scores = Scorer(model, ITEMS).top(users, seen, n)
-    assert np.array_equal(items, exact_items)
+    # The two ways round differently: items whose scores are that close may change places.
+    assert np.array_equal(np.sort(items), np.sort(exact_items))
     assert np.allclose(scores, exact_scores, atol=1e-5)
     assert recall(exact_items, items) == 1.0
 

@@ -76,7 +76,7 @@ class WideDeep(Recommender):
                 layers.append(nn.Linear(widths[index - 1], width))
             if config.batch_norm:
                 layers.append(BatchNorm(width))
-            layers.append(nn.ReLU())
+            layers.append(nn.ReLU(inplace=True))
             if config.dropout:
                 layers.append(nn.Dropout(config.dropout))
         self.last = nn.Linear(widths[-1], 1)
@@ -117,20 +117,41 @@ class WideDeep(Recommender):
 
     def encode_users(self, user: Tensor) -> Tensor:
         """[B] -> [B, H + 1]; users add nothing to the wide sum."""
-        embedding = self.embedding_dropout(self.user_embedding(self.user_row.index_select(0, user)))  # [B, D]
-        return nn.functional.pad(self.user_part(embedding), (0, 1))
+        return nn.functional.pad(self.user_part(self._embedded_users(user)), (0, 1))
 
     def encode_items(self, item: Tensor) -> Tensor:
         """[B] -> [B, H + 1]."""
-        embedding = self.embedding_dropout(self.item_embedding(self.item_row.index_select(0, item)))  # [B, D]
-        return torch.cat([self.item_part(embedding), self.wide(self.item_wide.index_select(0, item))], dim=-1)
+        return torch.cat([self.item_part(self._embedded_items(item)), self._wide_items(item)], dim=-1)
 
     def score_pairs(self, users: Tensor, items: Tensor) -> Tensor:
         """[..., H + 1] and [..., H + 1] -> [...]."""
         total = users + items
         # BatchNorm1d wants two dimensions, whatever the codes' shape.
-        deep = self.last(self.deep(total[..., :-1].reshape(-1, self.hidden)))
+        deep = self._deep(total[..., :-1].reshape(-1, self.hidden))
         return deep.view(total.shape[:-1]) + total[..., -1]
+
+    def forward(self, user: Tensor, item: Tensor) -> Tensor:
+        """[B], [B] -> [B]: `score_pairs` of the two codes, without putting these together and apart again."""
+        hidden = torch.addmm(  # [B, H]; the sum of the two parts comes with the second product
+            self.user_part(self._embedded_users(user)), self._embedded_items(item), self.item_part.weight.t()
+        )
+        return (self._deep(hidden) + self._wide_items(item)).squeeze(-1)
+
+    def _embedded_users(self, user: Tensor) -> Tensor:
+        """[B] -> [B, D]."""
+        return self.embedding_dropout(self.user_embedding(self.user_row.index_select(0, user)))
+
+    def _embedded_items(self, item: Tensor) -> Tensor:
+        """[B] -> [B, D]."""
+        return self.embedding_dropout(self.item_embedding(self.item_row.index_select(0, item)))
+
+    def _wide_items(self, item: Tensor) -> Tensor:
+        """[B] -> [B, 1]."""
+        return self.wide(self.item_wide.index_select(0, item))
+
+    def _deep(self, hidden: Tensor) -> Tensor:
+        """[B, H], which is overwritten -> [B, 1]."""
+        return self.last(self.deep(hidden))
 
     def score_block(self, users: Tensor, items: Tensor, out: Tensor) -> None:
         """All pairs, in tiles small enough for the cache and in buffers that are made once."""
