@@ -45,7 +45,7 @@ class RowEmbedding(nn.Module):
         Only distinct rows travel, so the traffic is that of the batch and not of the table.
 
         Args:
-            rows: [b] int64, what this rank gathered.
+            rows: [b] int64, what this rank gathered; all ranks gather as many, and not none.
             grads: [b, D] of them.
             world: all ranks.
 
@@ -53,22 +53,19 @@ class RowEmbedding(nn.Module):
             [n] int64 distinct rows of what this rank holds of the table, and [n, D].
 
         """
+        count, width = grads.shape
         rows, grads = summed(rows, grads, len(self.weight))
         if world.size == 1:
             return rows, grads
-        counts = torch.zeros(world.size, dtype=torch.int64, device=rows.device)
-        counts[world.rank] = len(rows)
-        longest = int(world.sum(counts).max())
-        all_rows = rows.new_zeros(world.size, longest)
-        all_grads = grads.new_zeros(world.size, longest, grads.shape[1])
-        padded_rows, padded_grads = rows.new_zeros(longest), grads.new_zeros(longest, grads.shape[1])
-        padded_rows[: len(rows)], padded_grads[: len(rows)] = rows, grads
-        dist.all_gather_single(all_rows.view(-1), padded_rows)
-        dist.all_gather_single(all_grads.view(-1, grads.shape[1]), padded_grads)
-        sizes = counts.tolist()
-        merged = torch.cat([all_rows[r, :n] for r, n in enumerate(sizes)])
-        values = torch.cat([all_grads[r, :n] for r, n in enumerate(sizes)])
-        rows, grads = summed(merged, values, len(self.weight))
+        # One message of a size known to all, so that nobody waits to learn it: behind the distinct rows, the first
+        # one again with no gradient. Rows and gradients travel as 32 bits each.
+        mine = torch.zeros(count, width + 1, dtype=torch.int32, device=rows.device)
+        mine[: len(rows), :width] = grads.view(torch.int32)
+        mine[: len(rows), width] = rows
+        mine[len(rows) :, width] = rows[0]
+        every = mine.new_empty(world.size * count, width + 1)
+        dist.all_gather_single(every, mine)
+        rows, grads = summed(every[:, width].long(), every[:, :width].view(torch.float32), len(self.weight))
         return rows, grads.div_(world.size)
 
     @torch.no_grad()
