@@ -1,0 +1,1 @@
+"""The stages' benchmarks: what is ours, beside a yardstick measured in the same run."""

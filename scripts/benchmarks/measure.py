@@ -1,0 +1,104 @@
+"""Time and memory of commands and functions, and the speed of this machine's matrix products."""
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import median
+from typing import Any, NamedTuple
+
+import psutil
+import torch
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+CORES = len(psutil.Process().cpu_affinity())
+POLL_SECONDS = 0.1
+
+
+class Cost(NamedTuple):
+    """What a command took."""
+
+    seconds: float
+    peak_bytes: int  # resident memory of all its processes together, at its highest
+
+
+def command(*arguments: str | Path) -> Cost:
+    """Run a command of this environment in the checkout; its stdout is dropped.
+
+    Raises:
+        RuntimeError: it failed; the message ends with what it said last.
+
+    """
+    program = Path(sys.executable).parent / str(arguments[0])
+    process = subprocess.Popen(
+        [str(program), *map(str, arguments[1:])],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    begun, peak, said = time.perf_counter(), [0], []
+    watch = threading.Thread(target=_watch, args=(psutil.Process(process.pid), peak))
+    watch.start()
+    assert process.stderr is not None
+    for line in process.stderr:
+        said = [*said[-20:], line]
+    code, seconds = process.wait(), time.perf_counter() - begun
+    watch.join()
+    if code:
+        raise RuntimeError(f"{' '.join(map(str, arguments))} ended with {code}:\n{''.join(said)}")
+    return Cost(seconds, peak[0])
+
+
+def _watch(process: psutil.Process, peak: list[int]) -> None:
+    while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+        total = 0
+        try:
+            for one in [process, *process.children(recursive=True)]:
+                total += one.memory_info().rss
+        except psutil.NoSuchProcess:
+            pass
+        peak[0] = max(peak[0], total)
+        time.sleep(POLL_SECONDS)
+
+
+def seconds_of(work: Callable[[], Any]) -> float:
+    """Time of one call."""
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def alternately(repeats: int, *works: Callable[[], Any]) -> list[float]:
+    """Median times of works, done in turn so that what else the machine does meets all; once before, to warm up."""
+    for work in works:
+        work()
+    times = [[seconds_of(work) for work in works] for _ in range(repeats)]
+    return [median(column) for column in zip(*times, strict=True)]
+
+
+def gemm_rate(seconds: float = 2.0, rows: int = 2048, inner: int = 2048, columns: int = 2048) -> float:
+    """FLOP/s of a float32 matrix product with all of torch's threads."""
+    left, right, out = torch.randn(rows, inner), torch.randn(inner, columns), torch.empty(rows, columns)
+    flops = 2.0 * rows * inner * columns
+    torch.mm(left, right, out=out)
+    begun, done = time.perf_counter(), 0
+    while time.perf_counter() - begun < seconds:
+        torch.mm(left, right, out=out)
+        done += 1
+    return flops * done / (time.perf_counter() - begun)
+
+
+def _gemm_on_one_core(shape: tuple[int, int, int]) -> float:
+    torch.set_num_threads(1)
+    return gemm_rate(2.0, *shape)
+
+
+def gemm_rate_of_cores(rows: int, inner: int, columns: int) -> float:
+    """FLOP/s of one product on each core at once, each in a process of its own, as Spark's tasks run."""
+    with ProcessPoolExecutor(CORES, mp_context=get_context("spawn")) as pool:
+        return sum(pool.map(_gemm_on_one_core, [(rows, inner, columns)] * CORES))

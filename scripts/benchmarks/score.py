@@ -1,0 +1,89 @@
+"""The scoring of jobs/score_all.py inside Spark, beside matrix products and beside MLlib's ALS on the same users."""
+
+from itertools import pairwise
+from typing import Any
+
+from pyspark.ml.recommendation import ALS
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from benchmarks.measure import alternately, gemm_rate_of_cores
+from benchmarks.workspace import Workspace
+from jobs.score_all import approximate, make_scorer, placed_by_user, seen_items, spark_schema
+from jobs.session import build_session
+from widedeep.artifact import FILE, load_artifact
+from widedeep.config import ModelConfig, ScoreConfig
+from widedeep.models.wide_deep import TILE_PAIRS
+from widedeep.schema import SPLITS
+
+USERS = 8_000
+TWO_STAGE_TIMES = 4  # it is so much faster that it gets more users, so that Spark's fixed costs do not hide it
+TOP_N = 10
+
+
+def _spent(frame: DataFrame) -> None:
+    frame.write.format("noop").mode("overwrite").save()
+
+
+def bench(space: Workspace, repeats: int) -> dict[str, Any]:
+    """Top-N of the same users by the full model, by the two-stage method and by ALS, in turn."""
+    data, run = space.prepared, space.run
+    artifact = load_artifact(run / FILE)
+    items = len(artifact.anime_id)
+    spark = build_session("widedeep bench", {"spark.sql.execution.arrow.maxRecordsPerBatch": "2048"})
+    try:
+        spark.sparkContext.addFile(str(run / FILE))
+        everybody = spark.read.parquet(f"{data}/users").where("train_ratings > 0")
+        everybody = everybody.select("user", "user_id", "train_ratings").orderBy(F.xxhash64("user_id"))
+        seen = seen_items(spark, str(data), SPLITS)
+        exact_users, rough_users = (
+            everybody.limit(count).join(seen, on="user", how="left").cache()
+            for count in (USERS, TWO_STAGE_TIMES * USERS)
+        )
+        counts = [users.count() for users in (exact_users, rough_users)]
+        config = ScoreConfig(data=str(data), run=str(run), top_n=TOP_N, method="two_stage")
+        fitted = approximate(config, artifact, everybody, seen)
+        assert fitted is not None
+        sent = spark.sparkContext.broadcast(fitted[0].to_bytes())
+        exact = make_scorer(FILE, TOP_N, "popular", None, 0)
+        rough = make_scorer(FILE, TOP_N, "popular", sent, config.candidates_each)
+        als = fit_als(spark, str(data), exact_users)
+        als_items, als_users = als.itemFactors.count(), exact_users.select("user").cache()
+
+        def score(users: DataFrame, scorer: Any) -> None:
+            placed = placed_by_user(users, config.users_per_file)[0]
+            _spent(placed.select("user", "user_id", "train_ratings", "seen").mapInArrow(scorer, spark_schema()))
+
+        times = alternately(
+            repeats,
+            lambda: score(exact_users, exact),
+            lambda: score(rough_users, rough),
+            lambda: _spent(als.recommendForUserSubset(als_users, TOP_N)),
+        )
+    finally:
+        spark.stop()
+    model = ModelConfig()
+    widths = (*model.hidden, 1)
+    flops = 2 * sum(inner * outer for inner, outer in pairwise(widths))  # of a pair: the first layer is split up
+    limit = gemm_rate_of_cores(TILE_PAIRS, model.hidden[0], model.hidden[1]) / flops
+    pairs = (counts[0] * items, counts[1] * items, counts[0] * als_items)
+    rates = [count / seconds for count, seconds in zip(pairs, times, strict=True)]
+    return {
+        "pairs_per_second": rates[0],
+        "vs_gemm": rates[0] / limit,
+        "vs_als": rates[0] / rates[2],
+        "two_stage_speedup": rates[1] / rates[0],
+        "two_stage_recall": fitted[1].value,
+        "two_stage_pairs_per_second": rates[1],
+        "als_pairs_per_second": rates[2],
+        "gemm_pairs_per_second": limit,
+        "users": counts[0],
+        "items": items,
+        "als_items": als_items,
+    }
+
+
+def fit_als(spark: SparkSession, data: str, users: DataFrame) -> Any:
+    """Rank-32 factors of all anime and of these users; how good they are does not change how fast they score."""
+    ratings = spark.read.parquet(f"{data}/ratings/split=train").join(users.select("user"), on="user", how="left_semi")
+    return ALS(rank=32, maxIter=1, userCol="user", itemCol="item", ratingCol="rating", seed=0).fit(ratings)

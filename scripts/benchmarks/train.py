@@ -1,0 +1,137 @@
+"""widedeep/train.py beside the same model in plain PyTorch, and beside the machine's matrix products."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.measure import command, gemm_rate
+from benchmarks.workspace import Workspace
+from widedeep.config import ModelConfig
+from widedeep.reader import read_row_groups, unpacked
+from widedeep.schema import read_manifest
+
+PLAIN_SECONDS = 8.0
+PLAIN_ROWS = 4_000_000
+
+
+class Plain(nn.Module):
+    """Two embeddings and an MLP, as one writes them first."""
+
+    def __init__(self, users: int, items: int, config: ModelConfig, sparse: bool):
+        super().__init__()
+        width = config.embedding_dim
+        self.user = nn.Embedding(users, width, sparse=sparse)
+        self.item = nn.Embedding(items, width, sparse=sparse)
+        layers: list[nn.Module] = []
+        for inner, outer in pairwise((2 * width, *config.hidden)):
+            layers += [nn.Linear(inner, outer), nn.ReLU()]
+        self.mlp = nn.Sequential(*layers, nn.Linear(config.hidden[-1], 1))
+
+    def forward(self, user: Tensor, item: Tensor) -> Tensor:
+        """[B], [B] -> [B]."""
+        return self.mlp(torch.cat([self.user(user), self.item(item)], dim=1)).squeeze(1)
+
+
+def plain_rate(rows: Tensor, users: int, items: int, batch: int, sparse: bool) -> float:
+    """Samples a second of `Plain` with dense fused Adam, or with SparseAdam for the embeddings."""
+    user, item, rating = (column.clone() for column in unpacked(rows))
+    user, item = user.long(), item.long()
+    model = Plain(users, items, ModelConfig(), sparse)
+    if sparse:
+        tables = [model.user.weight, model.item.weight]
+        optimizers = [torch.optim.SparseAdam(tables), torch.optim.Adam(model.mlp.parameters(), fused=True)]
+    else:
+        optimizers = [torch.optim.Adam(model.parameters(), fused=True)]
+    order = torch.randperm(len(rating))
+
+    def step(number: int) -> None:
+        pick = order[number * batch % (len(order) - batch) :][:batch]
+        loss = (model(user[pick], item[pick]) - rating[pick]).square().mean()
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
+
+    return batch * _steps_per_second(step)
+
+
+def _steps_per_second(step: Callable[[int], None]) -> float:
+    for number in range(5):
+        step(number)
+    begun, done = time.perf_counter(), 0
+    while time.perf_counter() - begun < PLAIN_SECONDS:
+        step(5 + done)
+        done += 1
+    return done / (time.perf_counter() - begun)
+
+
+def trained(space: Workspace, *options: str, ranks: int = 1) -> dict[str, Any]:
+    """What a run of one epoch says of its training, and its peak memory."""
+    run = space.path / "bench-run"
+    shutil.rmtree(run, ignore_errors=True)
+    launch = ("torchrun", "--nproc-per-node", str(ranks), "widedeep/train.py", "--data", space.prepared, "--run", run)
+    cost = command(*launch, "--epochs", "1", "--ranking-users", "0", *options)
+    metrics = json.loads((run / "metrics.json").read_text())
+    shutil.rmtree(run)
+    return metrics["train"] | {"peak_bytes": cost.peak_bytes, "test_rmse": metrics["test"]["rmse"]}
+
+
+def bench(space: Workspace, repeats: int) -> dict[str, Any]:
+    """An epoch in each mode, in turn with the yardsticks; rates of all are medians."""
+    manifest = read_manifest(space.prepared)
+    found, rows = [], 0
+    for group in read_row_groups(space.prepared, manifest.ratings.shards["train"], seed=0):
+        found.append(torch.from_numpy(group))
+        rows += len(group)
+        if rows >= PLAIN_ROWS:
+            break
+    sample = torch.cat(found)
+    users, items = int(sample[:, 0].max()) + 1, manifest.items.rows
+    rounds = [
+        {
+            "gemm": gemm_rate(),
+            "resident": trained(space),
+            "stream": trained(space, "--loader.mode", "stream"),
+            "two_ranks": trained(space, "--device", "cpu", ranks=2),
+            "batch_1k": trained(space, "--batch-size", "1024"),
+            "dense": plain_rate(sample, users, items, 8192, sparse=False),
+            "sparse_1k": plain_rate(sample, users, items, 1024, sparse=True),
+            "sparse": plain_rate(sample, users, items, 8192, sparse=True),
+        }
+        for _ in range(repeats)
+    ]
+
+    def middle(name: str, key: str = "samples_per_second") -> float:
+        values = [one[name][key] if isinstance(one[name], dict) else one[name] for one in rounds]
+        return sorted(values)[len(values) // 2]
+
+    widths = (2 * ModelConfig().embedding_dim, *ModelConfig().hidden, 1)
+    # A product forward, one for the gradient of its input, one for that of its weights.
+    flops = 6 * sum(inner * outer for inner, outer in pairwise(widths))
+    rate = middle("resident")
+    return {
+        "samples_per_second": rate,
+        "vs_gemm": rate * flops / middle("gemm"),
+        "vs_dense_adam": rate / middle("dense"),
+        "vs_sparse_adam": rate / middle("sparse"),
+        "vs_sparse_adam_1k": rate / middle("sparse_1k"),
+        "batch_1k_vs_sparse_adam_1k": middle("batch_1k") / middle("sparse_1k"),
+        "two_ranks_vs_one": middle("two_ranks") / rate,
+        "data_wait_share": middle("resident", "data_wait_share"),
+        "stream_data_wait_share": middle("stream", "data_wait_share"),
+        "stream_samples_per_second": middle("stream"),
+        "gemm_flops": middle("gemm"),
+        "flops_per_sample": flops,
+        "peak_bytes": middle("resident", "peak_bytes"),
+        "stream_peak_bytes": middle("stream", "peak_bytes"),
+        "test_rmse": middle("resident", "test_rmse"),
+        "stream_test_rmse": middle("stream", "test_rmse"),
+        "two_ranks_test_rmse": middle("two_ranks", "test_rmse"),
+    }

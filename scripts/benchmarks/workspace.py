@@ -1,0 +1,38 @@
+"""The data that the stages are measured on: made once for each size, then used again."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from benchmarks.measure import command
+
+
+class Workspace(NamedTuple):
+    """A directory with a dump, its prepared form and a trained model."""
+
+    path: Path
+    ratings: int
+
+    @property
+    def raw(self) -> Path:
+        """The dump, synthesized if it is not there."""
+        target = self.path / "raw"
+        if not (target / "manifest.json").exists():
+            command("spark-submit", "jobs/synthesize.py", "--ratings", str(self.ratings), "--output", target)
+        return target
+
+    @property
+    def prepared(self) -> Path:
+        """The prepared dump."""
+        target = self.path / "prepared"
+        if not (target / "manifest.json").exists():
+            command("spark-submit", "jobs/prepare.py", "--input", self.raw, "--output", target)
+        return target
+
+    @property
+    def run(self) -> Path:
+        """A model of one epoch."""
+        target = self.path / "run"
+        if not (target / "metrics.json").exists():
+            train = ("torchrun", "widedeep/train.py", "--data", self.prepared, "--run", target, "--epochs", "1")
+            command(*train, "--ranking-users", "0")
+        return target
