@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-from pyspark import Broadcast, SparkFiles
+from pyspark import Broadcast, SparkFiles, TaskContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from rich.table import Table as View
@@ -145,11 +145,12 @@ def make_scorer(
 
         torch.set_num_threads(1)  # Spark runs a task on each core
         artifact = load_artifact(Path(SparkFiles.get(model_file)))
-        model, count = artifact.model, len(artifact.anime_id)
+        device = task_device()
+        model, count = artifact.model.to(device), len(artifact.anime_id)
         if approximation is None:
-            scorer = Scorer(model, count)
+            scorer = Scorer(model, count, device)
         else:
-            scorer = TwoStageScorer(model, count, Approximation.from_bytes(approximation.value), candidates)
+            scorer = TwoStageScorer(model, count, Approximation.from_bytes(approximation.value), candidates, device)
         fallback = None
         for batch in batches:
             cold = batch.column("train_ratings").to_numpy() == 0
@@ -166,13 +167,25 @@ def make_scorer(
     return score
 
 
+def task_device():
+    """The GPU that Spark gave this task (spark.task.resource.gpu.amount), or the CPU."""
+    import torch
+
+    context = TaskContext.get()
+    given = context.resources().get("gpu") if context else None
+    if given is None or not torch.cuda.is_available():
+        return torch.device("cpu")
+    torch.set_float32_matmul_precision("high")
+    return torch.device("cuda", int(given.addresses[0]))
+
+
 class Fallback:
     """What users without training ratings get. They are alike, so all is worked out once."""
 
     def __init__(self, artifact: Artifact, scorer, kind: str, user: int):
         import torch
 
-        self.predicted = scorer.scores(torch.tensor([user], dtype=torch.int32))[0].numpy().copy()  # [I]
+        self.predicted = scorer.scores(torch.tensor([user], dtype=torch.int32))[0].cpu().numpy().copy()  # [I]
         users = max(1, int((artifact.user_ratings > 0).sum()))
         # popular: the share of the training users who rated the anime
         self.scores = artifact.item_ratings / users if kind == "popular" else self.predicted

@@ -50,7 +50,7 @@ class RowEmbedding(nn.Module):
             world: all ranks.
 
         Returns:
-            [n] int64 distinct rows of what this rank holds of the table, and [n, D].
+            [n] int64 rows of what this rank holds of the table, as `summed` gives them, and [n, D].
 
         """
         count, width = grads.shape
@@ -75,31 +75,40 @@ class RowEmbedding(nn.Module):
             self.weight[-1] = self.weight[:-1].mean(0)
 
 
-def distinct(rows: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """The distinct rows and, for each given row, its place among them.
+def stand_ins(rows: Tensor, size: int) -> Tensor:
+    """The place of one of each row's repeats, the same for all of them: [b], each below `size` -> [b] int64.
 
     Without a sort: each row number's last writer stands for all its repeats. Which repeat that is may be
-    left to chance on parallel hardware; what is summed for a row, and in which order, is not.
-
-    Args:
-        rows: [b] int64, each below `size`.
-        size: T.
-
-    Returns:
-        [n] int64 distinct rows in the order of their writers; [b] int64 places, 0 to n - 1.
+    left to chance on parallel hardware.
     """
     order = torch.arange(len(rows), device=rows.device)
     writer = torch.empty(size, dtype=torch.int64, device=rows.device)
     writer[rows] = order
-    writers = writer.index_select(0, rows)  # [b]
-    first = writers == order
-    places = (first.cumsum(0) - 1).index_select(0, writers)
-    return rows[first], places
+    return writer.index_select(0, rows)
 
 
-def summed(rows: Tensor, grads: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """One gradient for each distinct row: [b], [b, D] -> [n], [n, D]; `size` as for `distinct`."""
-    unique, places = distinct(rows, size)
+def summed(rows: Tensor, grads: Tensor, size: int, compact: bool | None = None) -> tuple[Tensor, Tensor]:
+    """Each row's gradients summed, in the order they come in.
+
+    Args:
+        rows: [b] int64, each below `size`.
+        grads: [b, D].
+        size: T.
+        compact: whether each distinct row comes out once; otherwise as often as before, always with the
+            whole sum. By default not on a GPU: the host would have to wait to learn how many rows there are.
+
+    Returns:
+        [n] rows and [n, D] gradients.
+
+    """
+    if compact is None:
+        compact = rows.device.type == "cpu"
+    leaders = stand_ins(rows, size)
+    if not compact:
+        return rows, torch.zeros_like(grads).index_add_(0, leaders, grads).index_select(0, leaders)
+    first = leaders == torch.arange(len(rows), device=rows.device)
+    places = (first.cumsum(0) - 1).index_select(0, leaders)  # [b] places among the distinct rows
+    unique = rows[first]
     return unique, grads.new_zeros(len(unique), grads.shape[1]).index_add_(0, places, grads)
 
 
@@ -139,8 +148,11 @@ class RowOptimizer:
         return values.grad
 
     def _update(self, weight: Tensor, moments: list[Tensor], rows: Tensor, grads: Tensor, rate: float) -> None:
-        """Weight [T, D] as far as it is held here, moments of the same shape; rows [n] of it, grads [n, D]."""
-        # `index_select` rather than [rows], and steps scaled before `index_add_`: on a CPU each is 5 times as fast.
+        """Weight [T, D] as far as it is held here, moments of the same shape; rows [n] of it, grads [n, D].
+
+        A row that comes twice comes with the same gradient, so whichever of its copies is written last will do.
+        """
+        # `index_select` rather than [rows], and no scaled `index_add_`: on a CPU both are 5 times as slow.
         if self._config.name == "sgd":
             steps = grads.mul_(-rate)
         elif self._config.name == "adagrad":
@@ -155,7 +167,7 @@ class RowOptimizer:
             moments[1].index_copy_(0, rows, second)
             spread = second.sqrt_().div_((1 - beta2**self._steps) ** 0.5).add_(1e-8)
             steps = first.div_(spread).mul_(-rate / (1 - beta1**self._steps))
-        weight.index_add_(0, rows, steps)
+        weight.index_copy_(0, rows, weight.index_select(0, rows).add_(steps))
 
     def state_dict(self) -> dict:
         """Steps, and moments as far as they are held here."""

@@ -55,11 +55,7 @@ class Run:
         if refusal:
             raise InputError(refusal)
         seed_everything(config.seed)
-        self.model, self.shape = REGISTRY[config.model.name].from_tables(
-            config.model, self.tables, embedding_kind(config.embedding, world)
-        )
-        self.model.to(world.device)
-        self.holders = holders(self.model, world)
+        # The loader first: it reads, and draws its first permutation, while the model is made.
         loader = config.loader
         try:
             self.loader = make_loader(
@@ -75,6 +71,11 @@ class Run:
             )
         except ValueError as error:
             raise InputError(str(error)) from None
+        self.model, self.shape = REGISTRY[config.model.name].from_tables(
+            config.model, self.tables, embedding_kind(config.embedding, world)
+        )
+        self.model.to(world.device)
+        self.holders = holders(self.model, world)
         self.state = TrainState(self.model, config, world, self.loader.steps)
         self._saved = time.monotonic()
         self._checkpoints = config.run / "checkpoints"

@@ -95,6 +95,7 @@ def join_world(device: str) -> Iterator[World]:
     place = torch.device("cuda", local_rank) if cuda else torch.device("cpu")
     if cuda:
         torch.cuda.set_device(place)
+        torch.set_float32_matmul_precision("high")  # TF32: 10 bits of each factor, sums in float32
     else:
         # torchrun pins ranks to one thread; share the cores this process may use instead.
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -16,8 +16,8 @@ from widedeep.config import ModelConfig, ScoreConfig
 from widedeep.models.wide_deep import TILE_PAIRS
 from widedeep.schema import SPLITS
 
-USERS = 8_000
-TWO_STAGE_TIMES = 4  # it is so much faster that it gets more users, so that Spark's fixed costs do not hide it
+USERS = 16_000
+TWO_STAGE_TIMES = 3  # it is so much faster that it gets more users, so that Spark's fixed costs do not hide it
 TOP_N = 10
 
 

@@ -1,11 +1,13 @@
 """Tables updated row by row, against torch's own optimizers on a sparse embedding."""
 
+from functools import partial
+
 import pytest
 import torch
 from torch import nn
 
 from widedeep.config import OptimConfig
-from widedeep.rows import RowEmbedding, RowOptimizer, distinct
+from widedeep.rows import RowEmbedding, RowOptimizer, summed
 from widedeep.world import World
 
 ROWS, WIDTH, LR = 9, 3, 0.05
@@ -50,8 +52,24 @@ def test_evaluation_collects_nothing():
     assert table.gathered == []
 
 
-def test_distinct_rows_by_hand():
-    rows = torch.tensor([4, 2, 4, 0, 2, 4])
-    unique, places = distinct(rows, 5)
-    assert sorted(unique.tolist()) == [0, 2, 4]
-    assert torch.equal(unique[places], rows)
+@pytest.mark.parametrize("compact", [True, False])
+def test_sums_of_rows_by_hand(compact):
+    rows, grads = torch.tensor([4, 2, 4, 0, 2, 4]), torch.tensor([[1.0], [10.0], [2.0], [100.0], [20.0], [4.0]])
+    found, sums = summed(rows, grads, 5, compact)
+    assert sorted(found.tolist()) == ([0, 2, 4] if compact else sorted(rows.tolist()))
+    assert dict(zip(found.tolist(), sums[:, 0].tolist(), strict=True)) == {0: 100.0, 2: 30.0, 4: 7.0}
+
+
+def test_repeated_rows_move_as_distinct_ones(monkeypatch):
+    """What a GPU does, on the CPU."""
+    tables = []
+    for compact in (True, False):
+        monkeypatch.setattr("widedeep.rows.summed", partial(summed, compact=compact))
+        torch.manual_seed(0)
+        table = RowEmbedding(ROWS, WIDTH, 1.0).train()
+        rows = RowOptimizer([table], OptimConfig(), World(0, 1, 0, 1, torch.device("cpu")))
+        for step, batch in enumerate(BATCHES):
+            loss_of(table(batch), step).backward()
+            rows.step(LR)
+        tables.append(table.weight)
+    assert torch.equal(*tables)

@@ -10,7 +10,7 @@ from tests.builders import read_split, write_prepared
 from tests.training import command, curve, metrics, train
 from widedeep.artifact import load_artifact
 
-OVERFIT = {"epochs": 6, "optim__lr": 0.03, "ranking_users": 0}
+OVERFIT = {"epochs": 10, "optim__lr": 0.03, "ranking_users": 0}
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +19,7 @@ def overfitted(tmp_path_factory):
     folder = tmp_path_factory.mktemp("train")
     manifest = write_prepared(folder / "prepared")
     found = train(command(folder / "prepared", folder / "run", **OVERFIT))
-    assert 1 <= found["train"]["best_epoch"] < found["train"]["epochs"] == 6
+    assert 1 <= found["train"]["best_epoch"] < found["train"]["epochs"] == OVERFIT["epochs"]
     return folder / "prepared", manifest, folder / "run"
 
 
@@ -41,7 +41,7 @@ def test_the_model_of_the_best_epoch_is_kept_and_measured(overfitted):
 @pytest.mark.parametrize("patience", [1, 2])
 def test_patience_counts_the_epochs_since_the_best(overfitted, tmp_path, patience):
     losses = [line["valid"]["rmse"] for line in curve(overfitted[2])]
-    stops = (n for n in range(1, 7) if n - 1 - int(np.argmin(losses[:n])) == patience)
+    stops = (n for n in range(1, OVERFIT["epochs"] + 1) if n - 1 - int(np.argmin(losses[:n])) == patience)
     train(command(overfitted[0], tmp_path / "run", patience=patience, **OVERFIT))
     assert [line["valid"]["rmse"] for line in curve(tmp_path / "run")] == losses[: next(stops)]
 
@@ -49,7 +49,7 @@ def test_patience_counts_the_epochs_since_the_best(overfitted, tmp_path, patienc
 def test_without_a_valid_split_the_last_epoch_is_kept(tmp_path):
     manifest = write_prepared(tmp_path / "prepared", shards={"train": 2, "test": 1})
     found = train(command(tmp_path / "prepared", tmp_path / "run", **OVERFIT, patience=1))
-    assert found["train"]["best_epoch"] == found["train"]["epochs"] == 6
+    assert found["train"]["best_epoch"] == found["train"]["epochs"] == OVERFIT["epochs"]
     kept = rmse_of_artifact(tmp_path / "prepared", manifest, tmp_path / "run", "test")
     assert kept == pytest.approx(found["test"]["rmse"], rel=1e-5)
 

@@ -18,6 +18,9 @@ from widedeep.tables import Tables, embedding_rows
 # Pairs scored at once: their [pairs, H] activations then stay in a core's cache (4 MB at H = 128).
 TILE_PAIRS = 8192
 TILE_ITEMS = 1024
+# On a GPU a tile must occupy all of it: 0.5 GB at H = 128.
+GPU_TILE_PAIRS = 1 << 20
+GPU_TILE_ITEMS = 1 << 15
 
 
 class BatchNorm(nn.BatchNorm1d):
@@ -158,11 +161,12 @@ class WideDeep(Recommender):
         (scale, shift), layers = self._folded()
         user_hidden = users[:, :-1] * scale  # [U, H]
         item_hidden = items[:, :-1] * scale + shift  # [I, H]
-        height = max(1, TILE_PAIRS // TILE_ITEMS)
+        pairs, wide = (TILE_PAIRS, TILE_ITEMS) if users.device.type == "cpu" else (GPU_TILE_PAIRS, GPU_TILE_ITEMS)
+        height = max(1, pairs // wide)
         widths = [self.hidden, *(weight.shape[1] for weight, _ in layers)]
-        buffers = [torch.empty(height * TILE_ITEMS, width, device=users.device) for width in widths]
-        for left in range(0, len(items), TILE_ITEMS):
-            part = item_hidden[left : left + TILE_ITEMS]  # [t, H]
+        buffers = [torch.empty(height * wide, width, device=users.device) for width in widths]
+        for left in range(0, len(items), wide):
+            part = item_hidden[left : left + wide]  # [t, H]
             for top in range(0, len(users), height):
                 rows = user_hidden[top : top + height]  # [h, H]
                 count = len(rows) * len(part)
@@ -170,7 +174,7 @@ class WideDeep(Recommender):
                 torch.add(rows[:, None], part[None], out=values.view(len(rows), len(part), self.hidden))
                 for (weight, bias), buffer in zip(layers, buffers[1:], strict=True):
                     values = torch.addmm(bias, values.relu_(), weight, out=buffer[:count])
-                out[top : top + height, left : left + TILE_ITEMS] = values.view(len(rows), len(part))
+                out[top : top + height, left : left + wide] = values.view(len(rows), len(part))
         out += items[:, -1]
         out += users[:, -1:]
 
