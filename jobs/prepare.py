@@ -198,19 +198,21 @@ class Prepare:
 
     def _split_ratings(self, anime_raw: DataFrame, users_raw: DataFrame) -> DataFrame:
         """user_id, item, rating, split (null: not sampled) and the key that orders the shards."""
-        columns = ["user_id", "anime_id", "item", "rating"]
-        good = self.parsed.where("reason IS NULL").select(*columns)
-        if self.copies:
-            first = self.copies.where("copy = 1").select(*columns)
-            good = ingest.without_pairs(good, self.repeated).unionByName(first)
         rule = self.config.split
-        if rule.kind == "stratified":
-            good = _with_strata(good, rule.strata, anime_raw, users_raw)
-        key = hash_key(F.col("user_id"), F.col("anime_id"), self.config.seed, ORDER_SALT)
-        frame = assign_split(good, rule, self.config.seed).select(
-            "user_id", "item", "rating", "split", key.alias("key")
-        )
-        return frame if rule.kind in ROW_WISE else self._step("split", lambda: frame)
+
+        def split() -> DataFrame:
+            columns = ["user_id", "anime_id", "item", "rating"]
+            good = self.parsed.where("reason IS NULL").select(*columns)
+            if self.copies:
+                first = self.copies.where("copy = 1").select(*columns)
+                good = ingest.without_pairs(good, self.repeated).unionByName(first)
+            if rule.kind == "stratified":
+                good = _with_strata(good, rule.strata, anime_raw, users_raw)
+            key = hash_key(F.col("user_id"), F.col("anime_id"), self.config.seed, ORDER_SALT)
+            assigned = assign_split(good, rule, self.config.seed)
+            return assigned.select("user_id", "item", "rating", "split", key.alias("key"))
+
+        return split() if rule.kind in ROW_WISE else self._step("split", split)
 
     def _write_shards(self, ratings: DataFrame, users: DataFrame, buckets: dict[str, dict[int, int]]) -> dict:
         """Deal the ratings to the shards of their splits; split -> files.
@@ -228,18 +230,18 @@ class Prepare:
         placed = with_shard(ratings, "split", "key", buckets, used, "shard").join(users, on="user_id", how="inner")
         placed = placed.select("user", "item", "rating", F.col("key").alias("_key"), "shard")
         # Two pairs can share a key: user and item then decide.
-        together = f"{self.staging}/shards"
-        shards.write_exactly(placed, together, "shard", sum(used.values()), ["_key", "user", "item"])
-        names = iter(shards.name_plainly(self.files, together))
+        mixed = f"{self.staging}/shards"  # of all splits
+        shards.write_exactly(placed, mixed, "shard", sum(used.values()), ["_key", "user", "item"])
+        names = iter(shards.name_plainly(self.files, mixed))
         found: dict[str, tuple[DataFile, ...]] = {split: () for split in SPLITS}
         for split, count in used.items():
             directory = f"ratings/split={split}"
             self.files.make_directory(f"{self.staging}/{directory}")
             for number in range(count):
-                self.files.rename(f"{together}/{next(names)}", f"{self.staging}/{directory}/part-{number:05d}.parquet")
+                self.files.rename(f"{mixed}/{next(names)}", f"{self.staging}/{directory}/part-{number:05d}.parquet")
             found[split] = shards.describe(self.spark, self.staging, directory)
             assert sum(file.rows for file in found[split]) == rows[split]
-        self.files.delete(together)
+        self.files.delete(mixed)
         return found
 
     def _write_table(self, name: str, key: str, encoded: Encoded) -> Table:

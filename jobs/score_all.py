@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import torch
 from pyspark import Broadcast, SparkFiles, TaskContext
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -24,7 +25,7 @@ from widedeep.config import ScoreConfig
 from widedeep.errors import InputError
 from widedeep.recommendations import COLUMNS, Recall, RecommendationManifest
 from widedeep.schema import HIDDEN_MANIFEST, MANIFEST, MAX_RATING, MIN_RATING, Manifest, parse_manifest
-from widedeep.scorer import Scorer
+from widedeep.scorer import BLOCK, Scorer
 
 # A look-up reads one row group: small ones make it quick.
 ROW_GROUP_BYTES = 1 << 18
@@ -136,13 +137,6 @@ def make_scorer(
     """
 
     def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        # Imported here: an executor that has no users to score need not load torch.
-        import torch
-
-        from widedeep.artifact import load_artifact
-        from widedeep.candidates import Approximation, TwoStageScorer
-        from widedeep.scorer import BLOCK, Scorer
-
         torch.set_num_threads(1)  # Spark runs a task on each core
         artifact = load_artifact(Path(SparkFiles.get(model_file)))
         device = task_device()
@@ -167,10 +161,8 @@ def make_scorer(
     return score
 
 
-def task_device():
+def task_device() -> torch.device:
     """The GPU that Spark gave this task (spark.task.resource.gpu.amount), or the CPU."""
-    import torch
-
     context = TaskContext.get()
     given = context.resources().get("gpu") if context else None
     if given is None or not torch.cuda.is_available():
@@ -182,9 +174,7 @@ def task_device():
 class Fallback:
     """What users without training ratings get. They are alike, so all is worked out once."""
 
-    def __init__(self, artifact: Artifact, scorer, kind: str, user: int):
-        import torch
-
+    def __init__(self, artifact: Artifact, scorer: Scorer, kind: str, user: int):
         self.predicted = scorer.scores(torch.tensor([user], dtype=torch.int32))[0].cpu().numpy().copy()  # [I]
         users = max(1, int((artifact.user_ratings > 0).sum()))
         # popular: the share of the training users who rated the anime
@@ -199,7 +189,7 @@ class Fallback:
 
 def score_block(
     artifact: Artifact,
-    scorer,
+    scorer: Scorer,
     fallback: Fallback | None,
     users: np.ndarray,
     ids: np.ndarray,

@@ -42,8 +42,8 @@ def part_of(checkpoint: Path, rank: int) -> Path:
 
 def newest_first(directory: Path) -> list[Path]:
     """The checkpoints of a run."""
-    found = [file for file in directory.glob("step-*.pt") if re.fullmatch(r"step-\d{10}\.pt", file.name)]
-    return sorted(found, reverse=True)
+    named = [PATTERN.fullmatch(file.name) for file in directory.glob("step-*.pt")]
+    return sorted((directory / n[0] for n in named if n and not n[2]), reverse=True)
 
 
 def load_checkpoint(run: Path, resume: str, holders: World = ALONE) -> tuple[Path, dict[str, Any]] | None:

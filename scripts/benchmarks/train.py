@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable
 from itertools import pairwise
+from statistics import median
 from typing import Any
 
 import torch
@@ -109,8 +110,7 @@ def bench(space: Workspace, repeats: int) -> dict[str, Any]:
     ]
 
     def middle(name: str, key: str = "samples_per_second") -> float:
-        values = [one[name][key] if isinstance(one[name], dict) else one[name] for one in rounds]
-        return sorted(values)[len(values) // 2]
+        return median(one[name][key] if isinstance(one[name], dict) else one[name] for one in rounds)
 
     widths = (2 * ModelConfig().embedding_dim, *ModelConfig().hidden, 1)
     # A product forward, one for the gradient of its input, one for that of its weights.
