@@ -120,10 +120,16 @@ def staging_of(output: str) -> str:
     return _beside(output, "staging")
 
 
-def check_replaceable(files: Files, output: str, note: str = MANIFEST) -> None:
+def check_replaceable(files: Files, output: str, note: str = MANIFEST, flag: str = "output") -> None:
     """Refuse to write over a directory that no job of ours has written.
 
     Also puts back the former output if a crash hit between the two renames of `commit`.
+
+    Args:
+        files: the file system.
+        output: the directory.
+        note: name of the manifest that a directory of ours has.
+        flag: the flag that names the directory, for the message.
 
     Raises:
         InputError: `output` has content but no manifest.
@@ -135,8 +141,8 @@ def check_replaceable(files: Files, output: str, note: str = MANIFEST) -> None:
         files.rename(former, output)
     if files.exists(output) and files.entries(output) and not files.exists(f"{output}/{note}"):
         raise InputError(
-            f"output {output} holds files but no {note}, so it is not ours to replace: "
-            "choose another --output or empty it"
+            f"{flag} {output} holds files but no {note}, so it is not ours to replace: "
+            f"choose another --{flag} or empty it"
         )
 
 

@@ -1,6 +1,8 @@
 """Score every anime for every user and write each user's top-N as Parquet.
 
 spark-submit jobs/score_all.py --data data/prepared --run runs/wide_deep --output data/recommendations --top-n 10
+
+With --predictions DIR also the predicted rating of every rating of the test split.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,13 +11,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import torch
-from pyspark import Broadcast, SparkFiles, TaskContext
+from pyspark import Broadcast, SparkFiles
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from rich.table import Table as View
 
+from jobs.device import task_device
 from jobs.files import Files, check_replaceable, commit, staging_of
 from jobs.positions import hash_key, partition_exactly
+from jobs.predictions import write_predictions
 from jobs.session import ROOT, build_session, run_job
 from jobs.shards import describe, name_plainly
 from widedeep.artifact import FILE, Artifact, load_artifact
@@ -23,6 +27,7 @@ from widedeep.candidates import FIT_USERS, Approximation, TwoStageScorer, fit, r
 from widedeep.cli import load_config, log, stdout
 from widedeep.config import ScoreConfig
 from widedeep.errors import InputError
+from widedeep.predictions import PredictionManifest
 from widedeep.recommendations import COLUMNS, Recall, RecommendationManifest
 from widedeep.schema import HIDDEN_MANIFEST, MANIFEST, MAX_RATING, MIN_RATING, Manifest, parse_manifest
 from widedeep.scorer import BLOCK, Scorer
@@ -161,16 +166,6 @@ def make_scorer(
     return score
 
 
-def task_device() -> torch.device:
-    """The GPU that Spark gave this task (spark.task.resource.gpu.amount), or the CPU."""
-    context = TaskContext.get()
-    given = context.resources().get("gpu") if context else None
-    if given is None or not torch.cuda.is_available():
-        return torch.device("cpu")
-    torch.set_float32_matmul_precision("high")
-    return torch.device("cuda", int(given.addresses[0]))
-
-
 class Fallback:
     """What users without training ratings get. They are alike, so all is worked out once."""
 
@@ -227,10 +222,15 @@ def score_block(
     )
 
 
-def score_all(spark: SparkSession, config: ScoreConfig) -> RecommendationManifest:
-    """Score, write and commit."""
+def score_all(
+    spark: SparkSession, config: ScoreConfig
+) -> tuple[RecommendationManifest | None, PredictionManifest | None]:
+    """Score, write and commit what is asked for: lists, predictions of the test split or both."""
     files = Files(spark)
-    check_replaceable(files, config.output, HIDDEN_MANIFEST)
+    wanted = {"output": config.output if config.top_n else None, "predictions": config.predictions}
+    for flag, directory in wanted.items():
+        if directory:
+            check_replaceable(files, directory, HIDDEN_MANIFEST, flag)
     prepared = read_prepared(files, config.data)
     artifact_file = local_artifact(files, config.run)
     artifact = load_artifact(artifact_file)
@@ -239,7 +239,32 @@ def score_all(spark: SparkSession, config: ScoreConfig) -> RecommendationManifes
             f"the model in {config.run} was trained on other data (digest {artifact.manifest_digest[:12]}) than "
             f"{config.data} holds ({prepared.digest[:12]}): score with the data it was trained on, or train again"
         )
+    tested = prepared.ratings.rows("test")
+    if config.predictions and not tested:
+        raise InputError(
+            f"{config.data} has no test ratings to write --predictions of: prepare with split.test above 0"
+        )
     spark.sparkContext.addFile(str(artifact_file))
+    name, users = artifact_file.name, prepared.users.rows
+    predictions = write_predictions(spark, config, name, users, tested, prepared.digest) if config.predictions else None
+    lists = write_recommendations(spark, config, artifact, name, prepared.digest) if config.top_n else None
+    return lists, predictions
+
+
+def write_recommendations(
+    spark: SparkSession, config: ScoreConfig, artifact: Artifact, model_file: str, digest: str
+) -> RecommendationManifest:
+    """Score every anime for every user, write the lists and commit them.
+
+    Args:
+        spark: the session.
+        config: of the job; `output` names the directory.
+        artifact: the trained model.
+        model_file: name under which Spark has sent the artifact to the executors.
+        digest: of the prepared directory.
+
+    """
+    files = Files(spark)
     users = users_to_score(spark.read.parquet(f"{config.data}/users"), config.sample_users)
     seen = seen_items(spark, config.data, config.exclude)
     rough = approximate(config, artifact, users, seen)
@@ -247,7 +272,7 @@ def score_all(spark: SparkSession, config: ScoreConfig) -> RecommendationManifes
     placed, partitions = placed_by_user(users.join(seen, on="user", how="left"), config.users_per_file)
     log.info("scoring %s anime for each user, in %d tasks", f"{len(artifact.anime_id):,}", partitions)
     scored = placed.select("user", "user_id", "train_ratings", "seen").mapInArrow(
-        make_scorer(artifact_file.name, config.top_n, config.cold_users, sent, config.candidates_each), spark_schema()
+        make_scorer(model_file, config.top_n, config.cold_users, sent, config.candidates_each), spark_schema()
     )
     titles = spark.read.parquet(f"{config.data}/items").select("item", "title")
     result = scored.join(F.broadcast(titles), on="item", how="left").select(*COLUMNS)
@@ -268,7 +293,7 @@ def score_all(spark: SparkSession, config: ScoreConfig) -> RecommendationManifes
     assert totals is not None
     manifest = RecommendationManifest(
         config=config.model_dump(mode="json", exclude={"output"}),
-        data_digest=prepared.digest,
+        data_digest=digest,
         users=totals["users"],
         rows=totals["rows"],
         distinct_anime=totals["anime"],
@@ -300,7 +325,7 @@ def local_artifact(files: Files, run: str) -> Path:
 
 
 def show_summary(manifest: RecommendationManifest, output: str) -> None:
-    """Print what was written."""
+    """Print what was written of lists."""
     view = View(title=f"recommendations in {output}", title_justify="left", show_header=False)
     view.add_column("what")
     view.add_column("count", justify="right")
@@ -320,10 +345,13 @@ def main(argv: Sequence[str]) -> None:
     # Batches of a bounded size: a user's row carries all the items he has seen.
     spark = build_session("widedeep score_all", {"spark.sql.execution.arrow.maxRecordsPerBatch": "2048"})
     try:
-        manifest = score_all(spark, config)
+        lists, predictions = score_all(spark, config)
     finally:
         spark.stop()
-    show_summary(manifest, config.output)
+    if lists:
+        show_summary(lists, config.output)
+    if predictions:
+        stdout.print(f"predictions of {predictions.rows:,} test ratings in {config.predictions}")
 
 
 if __name__ == "__main__":

@@ -242,7 +242,11 @@ class ScoreConfig(CommandConfig):
     output: str = Field(
         default="data/recommendations", description="directory to write; replaced only when all is done"
     )
-    top_n: Count = Field(default=10, ge=1, description="anime for each user")
+    top_n: Count = Field(default=10, ge=0, description="anime for each user; 0: no lists, only --predictions")
+    predictions: Annotated[str | None, BeforeValidator(_none)] = Field(
+        default=None,
+        description="directory for the predicted rating of every rating of the test split; default: none are written",
+    )
     exclude: Annotated[tuple[SplitName, ...], BeforeValidator(_comma_separated)] = Field(
         default=SPLITS, description="splits whose rated anime are left out; train,valid to evaluate on test"
     )
@@ -269,6 +273,14 @@ class ScoreConfig(CommandConfig):
     )
 
     @model_validator(mode="after")
+    def _something_to_write(self) -> "ScoreConfig":
+        if not self.top_n and not self.predictions:
+            raise ValueError("top_n is 0 and predictions names no directory: there would be nothing to write")
+        if self.predictions and self.top_n and self.predictions.rstrip("/") == self.output.rstrip("/"):
+            raise ValueError(f"predictions and output are the same directory ({self.output}): name two")
+        return self
+
+    @model_validator(mode="after")
     def _enough_candidates(self) -> "ScoreConfig":
         if self.method == "two_stage" and self.candidates_each < self.top_n:
             raise ValueError(f"candidates ({self.candidates}) must be at least top_n ({self.top_n})")
@@ -278,3 +290,38 @@ class ScoreConfig(CommandConfig):
     def candidates_each(self) -> int:
         """Candidates of a user: as told, or enough for a recall of 0.99 on models that rank everybody differently."""
         return self.candidates or max(128, 4 * self.top_n)
+
+
+# --- evaluate ----------------------------------------------------------------------------------
+
+
+class EvaluateConfig(CommandConfig):
+    """Measure systems on the test split: errors of predicted ratings, quality of lists.
+
+    A system is a directory with `recommendations/`, `predictions/` or both in it. Its evaluation.json, and beside it
+    the figures of each user and each rating in evaluation/, are written into it. Evaluations that are up to date are
+    kept.
+    """
+
+    data: str = Field(default="data/prepared", description="directory written by jobs/prepare.py")
+    systems: str = Field(default="data/systems", description="directory of the systems, each a directory in it")
+    recommendations: str | None = Field(
+        default=None, description="the lists of a single system, in place of --systems; they must hold test anime"
+    )
+    predictions: str | None = Field(default=None, description="its predicted ratings of the test split")
+    output: str | None = Field(default=None, description="where its evaluation.json and evaluation/ are written")
+    against: str | None = Field(
+        default=None, description="name of a system; compare all others with it, user by user, in against_NAME.json"
+    )
+    resume: Literal["auto", "never"] = Field(
+        default="auto", description="never: evaluate systems again that have not changed since"
+    )
+
+    @model_validator(mode="after")
+    def _one_system_whole(self) -> "EvaluateConfig":
+        inputs = self.recommendations or self.predictions
+        if bool(inputs) != bool(self.output):
+            raise ValueError("a single system needs --output and --recommendations or --predictions (or both)")
+        if inputs and self.against:
+            raise ValueError("against names a system below --systems, so it cannot go with a single system")
+        return self

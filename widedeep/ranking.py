@@ -10,10 +10,10 @@ import torch
 
 from widedeep.metrics import ranking_quality
 from widedeep.reader import Loader
+from widedeep.schema import LIKED
 from widedeep.scorer import Scorer, top_unseen
 from widedeep.world import World
 
-LIKED = 8.0  # a test rating from here on makes an item relevant
 DEPTH = 20
 
 

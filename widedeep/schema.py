@@ -18,6 +18,7 @@ HIDDEN_MANIFEST = "_manifest.json"
 
 SPLITS = ("train", "valid", "test")
 MIN_RATING, MAX_RATING = 1, 10
+LIKED = 8.0  # a test rating from here on makes an anime relevant to the user
 
 # Columns of the dump computed from ratings, those of the test split included.
 LEAKS = {"anime": ("Score", "Rank", "Scored By"), "users": ("Mean Score",)}

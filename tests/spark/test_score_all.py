@@ -30,7 +30,7 @@ def run(prepared, tmp_path_factory) -> Path:
 
 def recommend(spark, prepared, run, output, **settings):
     config = ScoreConfig(data=str(prepared), run=str(run), output=str(output), users_per_file=200, **settings)
-    manifest = score_all(spark, config)
+    manifest, _ = score_all(spark, config)
     parts = [pq.read_table(output / file.path) for file in manifest.files]
     return manifest, [part.to_pandas() for part in parts]
 
