@@ -1,0 +1,305 @@
+"""The figures of scripts/leaderboard.sh: `best` names the best baselines, `write` writes the tables and the picture."""
+
+import argparse
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+from pydantic import ValidationError
+
+from jobs.compare import Comparison
+from widedeep.cli import read_toml
+from widedeep.evaluation import FILE, Errors, Evaluation
+from widedeep.leaks import suspicion
+from widedeep.schema import Manifest, read_manifest
+from widedeep.significance import Difference, Spread, over_seeds
+
+ROOT = Path(__file__).resolve().parent.parent
+TABLE = ROOT / "conf" / "leaderboard.toml"
+
+
+def evaluations(work: Path) -> dict[str, dict[int, Evaluation]]:
+    """System -> seed -> evaluation, of all that is finished below WORK/seed-*/systems."""
+    found: dict[str, dict[int, Evaluation]] = {}
+    for file in sorted(work.glob(f"seed-*/systems/*/{FILE}")):
+        seed = int(file.parts[-4].removeprefix("seed-"))
+        try:
+            found.setdefault(file.parts[-2], {})[seed] = Evaluation.model_validate_json(file.read_text())
+        except ValidationError as error:
+            raise SystemExit(f"{file} is of another release ({error}): delete it and run the leaderboard again") from None
+    return found
+
+
+def figures(of_seeds: Iterable[Evaluation]) -> dict[str, Spread | None]:
+    """The leaderboard's columns over seeds; None where the system has no such figure."""
+    columns: dict[str, list[float | None]] = {name: [] for name in COLUMNS}
+    for one in of_seeds:
+        errors = one.rating.overall if one.rating else None
+        lists = one.ranking
+        columns["rmse"].append(errors and errors.rmse)
+        columns["mae"].append(errors and errors.mae)
+        columns["r2"].append(errors and errors.r2)
+        columns["ndcg_at_10"].append(lists and lists.ndcg_at_10.mean)
+        columns["recall_at_20"].append(lists and lists.recall_at_20.mean)
+        columns["coverage_at_10"].append(lists and lists.coverage_at_10)
+        columns["map_at_10"].append(lists and lists.map_at_10.mean)
+        columns["mrr_at_10"].append(lists and lists.mrr_at_10.mean)
+        columns["novelty_at_10"].append(lists and lists.novelty_at_10.mean)
+        columns["diversity_at_10"].append(lists and lists.diversity_at_10.mean)
+    known = {name: [v for v in values if v is not None] for name, values in columns.items()}
+    return {name: over_seeds(values) if values else None for name, values in known.items()}
+
+
+# Column of the JSON -> (heading, digits).
+COLUMNS = {
+    "rmse": ("RMSE", 4),
+    "mae": ("MAE", 4),
+    "r2": ("R2", 3),
+    "ndcg_at_10": ("NDCG@10", 4),
+    "recall_at_20": ("Recall@20", 4),
+    "coverage_at_10": ("coverage@10", 3),
+    "map_at_10": ("MAP@10", 4),
+    "mrr_at_10": ("MRR@10", 4),
+    "novelty_at_10": ("novelty, bits", 2),
+    "diversity_at_10": ("diversity", 3),
+}
+MAIN = ("rmse", "mae", "r2", "ndcg_at_10", "recall_at_20", "coverage_at_10")
+
+
+def best(found: Mapping[str, Mapping[int, Evaluation]], baselines: Iterable[str]) -> list[str]:
+    """The baseline with the lowest mean RMSE and that with the highest mean NDCG@10, each once."""
+    spreads = {name: figures(found[name].values()) for name in baselines if name in found}
+    rmse = {name: s["rmse"].mean for name, s in spreads.items() if s["rmse"]}
+    ndcg = {name: s["ndcg_at_10"].mean for name, s in spreads.items() if s["ndcg_at_10"]}
+    chosen = [min(rmse, key=rmse.__getitem__)] if rmse else []
+    return list(dict.fromkeys([*chosen, *([max(ndcg, key=ndcg.__getitem__)] if ndcg else [])]))
+
+
+def described(table: Mapping[str, Any], name: str) -> tuple[str, str | None, str | None]:
+    """Label, published figure and note of a system."""
+    if name in table["baselines"]:
+        return table["baselines"][name], None, "baseline, tuned on valid"
+    entry = table["presets"].get(name, {})
+    return entry.get("label", name), entry.get("published"), entry.get("note")
+
+
+def against(work: Path, seed: int, name: str) -> dict[str, dict[str, Difference | None]]:
+    """System -> figure -> its difference from a baseline on one seed, with interval and p-value."""
+    file = work / f"seed-{seed}" / "systems" / f"against_{name}.json"
+    if not file.exists():
+        return {}
+    compared = Comparison.model_validate_json(file.read_text()).systems
+    return {system: {"rmse": c.rmse, "ndcg_at_10": c.ndcg_at_10} for system, c in compared.items()}
+
+
+def rows_of_seeds(work: Path, table: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """An entry for each system measured over the seeds."""
+    found = evaluations(work)
+    seeds = sorted({seed for by_seed in found.values() for seed in by_seed})
+    manifest = read_manifest(work / f"seed-{seeds[0]}" / "prepared")
+    chosen = best(found, table["baselines"])
+    by_error, by_lists = (against(work, seeds[0], chosen[place]) if chosen else {} for place in (0, -1))
+    entries = []
+    for name, by_seed in found.items():
+        label, published, note = described(table, name)
+        spreads = figures(by_seed.values())
+        first = by_seed[min(by_seed)]
+        flags = suspected(manifest, first.rating.overall) if first.rating else []
+        entries.append(
+            {
+                "system": name,
+                "label": label,
+                "kind": "baseline" if name in table["baselines"] else "model",
+                "split": split_of(manifest),
+                "seeds": sorted(by_seed),
+                **{key: spread.mean if spread else None for key, spread in spreads.items()},
+                **{f"{key}_sd": spread.sd if spread else None for key, spread in spreads.items()},
+                "rmse_against": difference(chosen[:1], by_error.get(name, {}).get("rmse")),
+                "ndcg_at_10_against": difference(chosen[-1:], by_lists.get(name, {}).get("ndcg_at_10")),
+                "published": published,
+                "suspicion": flags,
+                "note": note,
+            }
+        )
+    return sorted(entries, key=lambda e: (e["kind"], e["rmse"] is None, e["rmse"] or -(e["ndcg_at_10"] or 0)))
+
+
+def difference(names: list[str], found: Difference | None) -> dict[str, Any] | None:
+    """A difference from the best baseline, for the JSON."""
+    return {"baseline": names[0], **found.model_dump()} if names and found else None
+
+
+def suspected(manifest: Manifest, errors: Errors) -> list[str]:
+    """Why these errors are not to be believed, if so."""
+    if errors.rmse is None or errors.r2 is None:
+        return []
+    leaky = [column for column, leak in manifest.leaks.items() if leak["used"]]
+    test = {"rmse": errors.rmse, "r2": errors.r2, "ratings": errors.ratings}
+    return [s.why for s in suspicion(test, leaky_columns=leaky)]
+
+
+def split_of(manifest: Manifest) -> str:
+    """How the ratings were divided, in words."""
+    split = manifest.config["split"]
+    parts = "/".join(f"{100 * split[name]:g}" for name in ("train", "valid", "test"))
+    rows = sum(manifest.ratings.rows(name) for name in manifest.ratings.shards)
+    return f"{split['kind']} {parts} of {rows:,} ratings"
+
+
+def rows_as_published(work: Path, table: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """An entry for each preset trained with the published sample, split and settings."""
+    entries = []
+    for file in sorted(work.glob("published/*/run/metrics.json")):
+        name = file.parts[-3]
+        metrics, manifest = json.loads(file.read_text()), read_manifest(file.parent.parent / "prepared")
+        label, published, _ = described(table, name.removesuffix("_published"))
+        bias = metrics["floors"]["bias"]["rmse"]
+        entries.append(
+            {
+                "system": name,
+                "label": f"{label}, as published",
+                "kind": "as published",
+                "split": split_of(manifest),
+                "seeds": [metrics["train"]["seed"]],
+                **{key: metrics["test"][key] for key in ("rmse", "mae", "r2")},
+                **{key: metrics["ranking"].get("model", {}).get(key) for key in MAIN[3:]},
+                "published": published,
+                "suspicion": suspected(manifest, Errors(**metrics["test"])),
+                "note": f"user + item biases on the same split: RMSE {bias:.4f}",
+            }
+        )
+    return entries
+
+
+def shown(entry: Mapping[str, Any], key: str) -> str:
+    """A figure with its spread over seeds."""
+    value, digits = entry.get(key), COLUMNS[key][1]
+    if value is None:
+        return ""
+    spread = entry.get(f"{key}_sd")
+    return f"{value:.{digits}f}" + (f" ± {spread:.{digits}f}" if spread is not None else "")
+
+
+def compared(found: Mapping[str, Any] | None) -> str:
+    """A difference with its interval and p-value."""
+    if not found:
+        return ""
+    text = f"{found['difference']:+.4f}"
+    if found["low"] is not None:
+        text += f" [{found['low']:+.4f}, {found['high']:+.4f}]"
+    return text + (f", p {found['p_value']:.2g}" if found["p_value"] is not None else "")
+
+
+def table_of(headings: list[str], rows: Iterable[list[str]]) -> str:
+    """A Markdown table, the first column on the left, the others on the right."""
+    lines = ["| " + " | ".join(headings) + " |", "|---|" + "---:|" * (len(headings) - 1)]
+    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
+
+
+def markdown(entries: list[dict[str, Any]], claims: list[dict[str, Any]]) -> str:
+    """The leaderboard as a page."""
+    seeded = [e for e in entries if e["kind"] != "as published"]
+    alone = [e for e in entries if e["kind"] == "as published"]
+    text = [
+        "# Leaderboard",
+        f"Written by `scripts/leaderboard.sh`; the figures are also in [leaderboard.json](leaderboard.json). "
+        f"Split: {seeded[0]['split']}, drawn anew with each seed; "
+        f"{max(len(e['seeds']) for e in seeded)} seeds, ± is the standard deviation over them. Errors are of test "
+        "ratings on the 1-10 scale. Lists are judged by test ratings of 8 or more; the candidates are all anime that "
+        "the user did not rate in train or valid. Models rank by predicted rating, as the published systems do.",
+        "![RMSE beside NDCG@10 of every system](leaderboard.svg)",
+    ]
+    for title, kind in (("Models", "model"), ("Baselines", "baseline")):
+        part = [e for e in seeded if e["kind"] == kind]
+        text += [f"## {title}", table_of(["", *(COLUMNS[c][0] for c in MAIN)], _named(part, MAIN))]
+    more = tuple(c for c in COLUMNS if c not in MAIN)
+    ranked = sorted((e for e in seeded if e["ndcg_at_10"] is not None), key=lambda e: -e["ndcg_at_10"])
+    text += ["## Lists", table_of(["", *(COLUMNS[c][0] for c in ("ndcg_at_10", *more))], _named(ranked, ("ndcg_at_10", *more)))]
+    pairs = [e for e in seeded if e.get("rmse_against") or e.get("ndcg_at_10_against")]
+    if pairs:
+        names = [next((e[k]["baseline"] for e in pairs if e.get(k)), "") for k in ("rmse_against", "ndcg_at_10_against")]
+        text += [
+            "## Against the best baselines",
+            f"Differences on seed {min(pairs[0]['seeds'])}, paired user by user, with 95 % intervals: RMSE from "
+            f"`{names[0]}`, NDCG@10 from `{names[1]}`. The baselines were picked by these very test figures, which "
+            "favours them.",
+            table_of(
+                ["", f"RMSE - {names[0]}", f"NDCG@10 - {names[1]}"],
+                ([e["label"], compared(e["rmse_against"]), compared(e["ndcg_at_10_against"])] for e in pairs),
+            ),
+        ]
+    text += ["## Published and measured", _published(seeded, alone, claims)]
+    flagged = [f"- {e['label']}: {why}" for e in entries for why in e["suspicion"]]
+    text += ["## Suspected of a leak", "\n".join(flagged) or "None: no system is better than it could be without one."]
+    return "\n\n".join(text) + "\n"
+
+
+def _named(entries: Iterable[dict[str, Any]], columns: Iterable[str]) -> list[list[str]]:
+    columns = list(columns)
+    return [[e["label"], *(shown(e, c) for c in columns)] for e in entries]
+
+
+def _published(seeded: list[dict[str, Any]], alone: list[dict[str, Any]], claims: list[dict[str, Any]]) -> str:
+    by_name = {e["system"]: e for e in seeded}
+    rows = []
+    for entry in alone:
+        whole = by_name.get(entry["system"].removesuffix("_published"))
+        honest = f"{entry['rmse']:.4f} ({entry['split']})"
+        rows.append([entry["label"], entry["published"] or "", honest, shown(whole, "rmse") if whole else "", entry["note"]])
+    named = {e["system"] for e in alone}
+    rows += [
+        [e["label"], e["published"] or "", "", shown(e, "rmse"), e["note"] or ""]
+        for e in seeded
+        if e["kind"] == "model" and (e["published"] or e["note"]) and f"{e['system']}_published" not in named
+    ]
+    rows += [[c["claim"], c["published"], c["reproduced"], c["honest"], c["reason"]] for c in claims]
+    return table_of(["", "published", "as published, measured here", "honest, on all ratings", "why they differ"], rows)
+
+
+def picture(entries: list[dict[str, Any]], file: Path) -> None:
+    """Rating error against ranking quality; systems that have only one of the two stand on the margins."""
+    plt.rcParams["svg.hashsalt"] = "leaderboard"  # the same picture, the same bytes
+    figure, axes = plt.subplots(figsize=(9, 6))
+    colours = {"model": "tab:blue", "baseline": "tab:orange"}
+    both = [e for e in entries if e["rmse"] is not None and e["ndcg_at_10"] is not None]
+    for kind, colour in colours.items():
+        part = [e for e in both if e["kind"] == kind]
+        axes.scatter([e["rmse"] for e in part], [e["ndcg_at_10"] for e in part], color=colour, label=kind, zorder=3)
+    for e in both:
+        axes.annotate(e["label"], (e["rmse"], e["ndcg_at_10"]), fontsize=7, xytext=(4, 4), textcoords="offset points")
+    for e in entries:
+        if e["rmse"] is None and e["ndcg_at_10"] is not None:
+            axes.axhline(e["ndcg_at_10"], color=colours.get(e["kind"], "grey"), linewidth=0.8, linestyle=":")
+            place = (0.995, e["ndcg_at_10"])
+            axes.annotate(e["label"], place, xycoords=("axes fraction", "data"), fontsize=7, ha="right", va="bottom")
+    axes.set_xlabel("RMSE of test ratings (left is better)")
+    axes.set_ylabel("NDCG@10 of lists (up is better)")
+    axes.set_title("Predicting ratings well is not recommending well")
+    axes.legend(loc="center left", fontsize=8)
+    figure.tight_layout()
+    figure.savefig(file, metadata={"Date": None})
+
+
+def main() -> None:
+    """Parse, collect, print or write."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("action", choices=("best", "write"))
+    parser.add_argument("--work", type=Path, required=True, help="directory of scripts/leaderboard.sh")
+    parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where the tables go")
+    options = parser.parse_args()
+    table = read_toml(TABLE)
+    if options.action == "best":
+        print(*best(evaluations(options.work), table["baselines"]), sep="\n")
+        return
+    entries = [*rows_of_seeds(options.work, table), *rows_as_published(options.work, table)]
+    claims_file = options.work / "published.json"
+    claims = json.loads(claims_file.read_text())["claims"] if claims_file.exists() else []
+    (options.docs / "leaderboard.json").write_text(json.dumps(entries, indent=1) + "\n")
+    (options.docs / "leaderboard.md").write_text(markdown(entries, claims))
+    picture([e for e in entries if e["kind"] != "as published"], options.docs / "leaderboard.svg")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# Every system and baseline on one dump, over several seeds, measured alike; then the tables and the picture.
+set -euo pipefail
+
+usage() {
+  cat <<'END'
+Usage: scripts/leaderboard.sh --input DIR [--work DIR] [--docs DIR] [--seeds "0 1 2"] [--only "NAME ..."]
+
+Prepares the dump once for each seed (which draws the split, the weights and the order of samples), fits the
+baselines, trains each preset of conf/train, scores, evaluates, compares with the best baseline, and writes
+leaderboard.md, leaderboard.json and leaderboard.svg. Run again, it keeps what is done already, system by system.
+
+  --input DIR    the dump
+  --work DIR     where all data goes (data/leaderboard)
+  --docs DIR     where the tables go (docs)
+  --seeds LIST   seeds ("0 1 2")
+  --only LIST    train these presets only, such as "wide_deep ncf"; the tables show all that is there
+END
+}
+
+say() { echo "leaderboard: $*" >&2; }
+
+fail_usage() {
+  say "$*"
+  usage >&2
+  exit 2
+}
+
+absolute() { case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac }
+
+input="" work="" docs="" seeds="0 1 2" only=""
+while [ $# -gt 0 ]; do
+  case $1 in
+    -h | --help) usage; exit 0 ;;
+    --input | --work | --docs | --seeds | --only) [ -n "${2:-}" ] || fail_usage "$1 needs a value" ;;
+    *) fail_usage "unknown argument: $1" ;;
+  esac
+  case $1 in
+    --input) input=$(absolute "$2") ;;
+    --work) work=$(absolute "$2") ;;
+    --docs) docs=$(absolute "$2") ;;
+    --seeds) seeds=$2 ;;
+    --only) only=$2 ;;
+  esac
+  shift 2
+done
+[ -n "$input" ] || fail_usage "--input is missing"
+[ -d "$input" ] || fail_usage "--input $input is no directory"
+
+# shellcheck source=scripts/enter.sh
+source "$(dirname "${BASH_SOURCE[0]}")/enter.sh" --dev
+work=${work:-data/leaderboard} docs=${docs:-docs}
+mkdir -p "$work" "$docs"
+
+wanted() { [ -z "$only" ] || [[ " $only " == *" $1 "* ]]; }
+
+# --- steps ---------------------------------------------------------------------------------------
+
+# prepared OUTPUT ARGUMENT...: prepare the dump, unless it is prepared.
+prepared() {
+  [ -e "$1/manifest.json" ] || spark-submit jobs/prepare.py --input "$input" --output "$@"
+}
+
+# trained PRESET DATA RUN SEED: train, unless it is trained.
+trained() {
+  [ -e "$3/metrics.json" ] || torchrun widedeep/train.py --config "conf/train/$1.toml" --data "$2" --run "$3" --seed "$4"
+}
+
+# scored DATA RUN SYSTEM: lists to evaluate, and the predicted test ratings.
+scored() {
+  [ -e "$3/recommendations/_manifest.json" ] && [ -e "$3/predictions/_manifest.json" ] && return
+  spark-submit jobs/score_all.py --data "$1" --run "$2" --output "$3/recommendations" --predictions "$3/predictions" \
+    --exclude train,valid --top-n 20
+}
+
+for seed in $seeds; do
+  here=$work/seed-$seed
+  say "seed $seed"
+  prepared "$here/prepared" --seed "$seed"
+  spark-submit jobs/baselines.py --data "$here/prepared" --output "$here/systems"
+  for file in conf/train/*.toml; do
+    preset=$(basename "$file" .toml)
+    case $preset in *_published) continue ;; esac
+    wanted "$preset" || continue
+    trained "$preset" "$here/prepared" "$here/runs/$preset" "$seed"
+    scored "$here/prepared" "$here/runs/$preset" "$here/systems/$preset"
+  done
+  spark-submit jobs/evaluate.py --data "$here/prepared" --systems "$here/systems"
+done
+
+# As published: their own samples, splits and settings.
+for file in conf/train/*_published.toml; do
+  [ -e "$file" ] || continue
+  preset=$(basename "$file" .toml)
+  wanted "$preset" || continue
+  say "$preset"
+  here=$work/published/$preset
+  config=conf/prepare/$preset.toml
+  [ -e "$config" ] || config=conf/prepare.toml
+  prepared "$here/prepared" --config "$config"
+  trained "$preset" "$here/prepared" "$here/run" 0
+done
+[ -e "$work/published.json" ] || [ -n "$only" ] || python scripts/published.py --input "$input" --json "$work/published.json"
+
+# Paired tests against the best baseline by error, and the best by its lists, on the first seed.
+first=${seeds%% *}
+for name in $(python scripts/leaderboard.py best --work "$work"); do
+  spark-submit jobs/evaluate.py --data "$work/seed-$first/prepared" --systems "$work/seed-$first/systems" --against "$name"
+done
+python scripts/leaderboard.py write --work "$work" --docs "$docs"
