@@ -12,7 +12,7 @@ from benchmarks.workspace import Workspace
 from jobs.score_all import approximate, make_scorer, placed_by_user, seen_items, spark_schema
 from jobs.session import build_session
 from widedeep.artifact import FILE, load_artifact
-from widedeep.config import WideDeepConfig, ScoreConfig
+from widedeep.config import ScoreConfig, WideDeepConfig
 from widedeep.models.kernel import TILE_PAIRS
 from widedeep.schema import SPLITS
 

@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from widedeep.candidates import Approximation, TwoStageScorer, fit, recall, rough_top, spread_columns
-from widedeep.config import WideDeepConfig, ScoreConfig
+from widedeep.config import ScoreConfig, WideDeepConfig
 from widedeep.models import Recommender, WideDeep
 from widedeep.scorer import BLOCK, Scorer
 

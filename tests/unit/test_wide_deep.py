@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from tests.builders import COLD
-from widedeep.config import WideDeepConfig, TrainConfig
+from widedeep.config import TrainConfig, WideDeepConfig
 from widedeep.models import WideDeep
 from widedeep.models.kernel import TILE_ITEMS, TILE_PAIRS
 from widedeep.reader import Batch

@@ -66,6 +66,19 @@ class Values(nn.EmbeddingBag):
             self.weight[vocabulary].zero_()
 
 
+class Embedded(nn.Module):
+    """The values of some columns, each as an embedding."""
+
+    def __init__(self, columns: Sequence[str], vocabularies: dict[str, int], width: int, sd: float):
+        super().__init__()
+        self.columns, self.width = columns, len(columns) * width
+        self.values = nn.ModuleList(Values(vocabularies[name], width, sd) for name in columns)
+
+    def forward(self, codes: dict[str, Tensor]) -> list[Tensor]:
+        """By column [B, M] -> for each of the columns [B, width]."""
+        return [values(codes[name]) for name, values in zip(self.columns, self.values, strict=True)]
+
+
 def describe(
     side: str, table: FeatureTable, numbers: Sequence[str], names: Sequence[str], multi_hot: Sequence[str] = ()
 ) -> tuple[dict[str, int], dict[str, Tensor]]:
@@ -102,7 +115,7 @@ def standardised(values: Tensor, trained: Tensor) -> Tensor:
 
     """
     known = values[trained].double()
-    if not len(known):
+    if not known.numel():
         return torch.zeros_like(values)
     mean, sd = known.mean(0), known.std(0, correction=0)
     constant = sd < 1e-6 * (1 + mean.abs())

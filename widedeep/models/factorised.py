@@ -22,7 +22,6 @@ from widedeep.models.layers import folded, hidden_layers, split_linear
 from widedeep.rows import RowEmbedding
 from widedeep.tables import Tables, embedding_rows
 
-
 F = TypeVar("F", bound="Factorised")
 
 

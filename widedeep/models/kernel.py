@@ -22,9 +22,9 @@ def tile_size(device: torch.device) -> tuple[int, int]:
     return max(1, pairs // wide), wide
 
 
-def tiles(users: int, items: int, device: torch.device) -> Iterator[tuple[slice, slice]]:
-    """The rows and columns of all tiles of a block."""
-    height, wide = tile_size(device)
+def tiles(out: Tensor) -> Iterator[tuple[slice, slice]]:
+    """The rows and columns of all tiles of a block [U, I]."""
+    (users, items), (height, wide) = out.shape, tile_size(out.device)
     for left in range(0, items, wide):
         for top in range(0, users, height):
             yield slice(top, min(top + height, users)), slice(left, min(left + wide, items))
@@ -45,7 +45,7 @@ def score_hidden(users: Tensor, items: Tensor, layers: list[tuple[Tensor, Tensor
     hidden = users.shape[1]
     widths = [hidden, *(weight.shape[1] for weight, _ in layers)]
     buffers = [torch.empty(height * wide, width, device=users.device) for width in widths]
-    for rows, columns in tiles(len(users), len(items), users.device):
+    for rows, columns in tiles(out):
         mine, theirs = users[rows], items[columns]  # [h, H], [t, H]
         count = len(mine) * len(theirs)
         values = buffers[0][:count]
@@ -54,12 +54,12 @@ def score_hidden(users: Tensor, items: Tensor, layers: list[tuple[Tensor, Tensor
             values = torch.addmm(bias, values.relu_(), weight, out=buffer[:count])
         tile = values.view(len(mine), len(theirs))
         if add:
-            out[rows, columns] += tile
+            out[rows, columns].add_(tile)
         else:
             out[rows, columns] = tile
 
 
 def apply_in_tiles(function: Callable[[Tensor], Tensor], out: Tensor) -> None:
     """Replace each element of out [U, I] by an elementwise function of it, a tile at a time."""
-    for rows, columns in tiles(*out.shape, out.device):
+    for rows, columns in tiles(out):
         out[rows, columns] = function(out[rows, columns])

@@ -3,6 +3,7 @@
 Legend: B pairs, E inputs of a side, H hidden width.
 """
 
+import warnings
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -34,7 +35,9 @@ def split_linear(users: int, items: int, width: int) -> tuple[nn.Linear, nn.Line
 
     """
     first = nn.Linear(users + items, width)
-    user_part, item_part = nn.Linear(users, width), nn.Linear(items, width, bias=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # a side may have no inputs
+        user_part, item_part = nn.Linear(users, width), nn.Linear(items, width, bias=False)
     with torch.no_grad():
         user_part.weight.copy_(first.weight[:, :users])
         user_part.bias.copy_(first.bias)

@@ -5,7 +5,6 @@ Legend: B pairs, D embedding width.
 
 from itertools import pairwise
 
-import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
@@ -18,7 +17,7 @@ from widedeep.rows import RowEmbedding
 
 
 class RecommenderNet(Bounded):
-    """rating = 1 + 9 sigmoid(dense(cosine(user, item))); dense ends in one linear unit, as published is nothing else."""
+    """rating = 1 + 9 sigmoid(dense(cosine(user, item))); dense is one linear unit, after hidden layers if wanted."""
 
     def __init__(self, config: RecommenderNetConfig, shape: dict[str, int], embedding: MakeEmbedding = RowEmbedding):
         """Build with empty buffers; the shape is what `Factorised` needs."""

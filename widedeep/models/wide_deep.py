@@ -21,7 +21,7 @@ class WideDeep(Factorised):
     item_wide: Tensor  # [I, F] float32
 
     def __init__(self, config: WideDeepConfig, shape: dict[str, int], embedding: MakeEmbedding = RowEmbedding):
-        """Build with empty buffers; the shape says how many wide features there are, besides what `Factorised` needs."""
+        """Build with empty buffers; the shape holds the number of wide features, besides what `Factorised` needs."""
         super().__init__(config, shape, embedding)
         self.build_embeddings(config.embedding_dim)
         width = config.embedding_dim
