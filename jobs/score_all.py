@@ -153,6 +153,8 @@ def make_scorer(
         fallback = None
         for batch in batches:
             cold = batch.column("train_ratings").to_numpy() == 0
+            if cold_users == "model" and not model.cold_users_alike:
+                cold[:] = False  # the model tells them apart, so each is scored as everybody else is
             users, ids = batch.column("user").to_numpy(), batch.column("user_id").to_numpy()
             seen = [
                 np.asarray(s.values, np.int64) if s.is_valid else np.empty(0, np.int64) for s in batch.column("seen")
@@ -167,9 +169,10 @@ def make_scorer(
 
 
 class Fallback:
-    """What users without training ratings get. They are alike, so all is worked out once."""
+    """What users without training ratings get. If the model has them all alike, all is worked out once."""
 
     def __init__(self, artifact: Artifact, scorer: Scorer, kind: str, user: int):
+        self._scorer, self._alike = scorer, artifact.model.cold_users_alike
         self.predicted = scorer.scores(torch.tensor([user], dtype=torch.int32))[0].cpu().numpy().copy()  # [I]
         users = max(1, int((artifact.user_ratings > 0).sum()))
         # popular: the share of the training users who rated the anime
@@ -180,6 +183,11 @@ class Fallback:
         """The n best items that are not seen (a user can have ratings outside the training split)."""
         head = self.order[: n + len(seen)]
         return head[~np.isin(head, seen)][:n]
+
+    def ratings(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Predicted ratings of each user's own items: [U] and [U, n] positions, -1 for none -> [U, n]."""
+        known = items.clip(min=0)
+        return self.predicted[known] if self._alike else self._scorer.of_chosen(users, known)
 
 
 def score_block(
@@ -206,7 +214,9 @@ def score_block(
         best = fallback.top(seen[row], n)
         items[row, : len(best)] = best
         scores[row, : len(best)] = fallback.scores[best]
-        predicted[row, : len(best)] = fallback.predicted[best]
+    if cold.any():
+        assert fallback is not None
+        predicted[cold] = fallback.ratings(users[cold], items[cold])
     rows, ranks = np.nonzero(items >= 0)  # a user may have fewer than n unseen items
     chosen = items[rows, ranks]
     return pa.record_batch(

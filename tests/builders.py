@@ -13,6 +13,12 @@ import pyarrow.parquet as pq
 from widedeep.schema import MANIFEST, SPLITS, Column, DataFile, Manifest, Ratings, Table
 
 GENRES = ("Action", "Comedy", "Drama")
+# Columns that `features` adds, and the sizes of their vocabularies.
+ITEM_NUMBERS = ("episodes", "favorites", "duration", "aired_start", "aired_end")
+ITEM_CATEGORIES = {"type": 4, "source": 3, "status": 3, "age_rating": 5}
+ITEM_LISTS = {"producers": 7, "studios": 6}
+USER_NUMBERS = ("mean_score", "days_watched", "completed", "total_entries")
+USER_CATEGORIES = {"gender": 4, "location": 5}
 COLD = 3  # the last users and the last items have test ratings only
 # Split -> files; a tuple gives the files' shares of the rows.
 SHARDS = {"train": 4, "valid": 2, "test": 2}
@@ -25,8 +31,12 @@ def write_prepared(
     ratings: int = 4000,
     shards: Mapping[str, int | Sequence[int]] = SHARDS,
     seed: int = 0,
+    features: bool = False,
 ) -> Manifest:
-    """Write a prepared directory; splits that `shards` does not name are empty."""
+    """Write a prepared directory; splits that `shards` does not name are empty.
+
+    With `features` the tables also have columns like those that jobs/prepare.py makes of the dump.
+    """
     random = np.random.default_rng(seed)
     genres = random.random((items, len(GENRES))) < 0.4  # [I, G]
     rows = planted_ratings(random, users, genres, ratings)
@@ -34,8 +44,15 @@ def write_prepared(
     files = {name: write_shards(directory, name, parts[name], shards.get(name, 0)) for name in SPLITS}
     train = parts["train"]
     counts = {name: np.bincount(train[name], minlength=n) for name, n in (("user", users), ("item", items))}
-    item_table = write_table(directory, "items", item_columns(random, genres, counts["item"]), {"genres": GENRES})
-    user_table = write_table(directory, "users", entity_columns("user", "user_id", 1000, counts["user"]), {})
+    item_values, user_values = item_columns(random, genres, counts["item"]), user_columns(counts["user"])
+    item_names, user_names = {"genres": GENRES}, {}
+    if features:
+        item_values |= feature_columns(items, ITEM_NUMBERS, ITEM_CATEGORIES, ITEM_LISTS)
+        user_values |= feature_columns(users, USER_NUMBERS, USER_CATEGORIES, {})
+        item_names |= vocabularies_of(ITEM_CATEGORIES | ITEM_LISTS)
+        user_names |= vocabularies_of(USER_CATEGORIES)
+    item_table = write_table(directory, "items", item_values, item_names)
+    user_table = write_table(directory, "users", user_values, user_names)
     written = [file for group in (*files.values(), item_table.files, user_table.files) for file in group]
     manifest = Manifest(
         config={},
@@ -106,9 +123,31 @@ def item_columns(random: np.random.Generator, genres: np.ndarray, train_ratings:
     return entity_columns("item", "anime_id", 5000, train_ratings) | numbers | {"genres": lists}
 
 
+def user_columns(train_ratings: np.ndarray) -> dict:
+    return entity_columns("user", "user_id", 1000, train_ratings)
+
+
+def feature_columns(
+    rows: int, numbers: Sequence[str], categories: Mapping[str, int], lists: Mapping[str, int], seed: int = 1
+) -> dict:
+    """Random values; a row may have no or all values of a list."""
+    random = np.random.default_rng(seed)
+    columns: dict = {name: random.random(rows).astype(np.float32) for name in numbers}
+    columns |= {name: random.integers(0, size, rows).astype(np.int32) for name, size in categories.items()}
+    for name, size in lists.items():
+        chosen = random.random((rows, size)) < random.choice([0.0, 0.3, 1.0], (rows, 1))
+        columns[name] = pa.array([np.flatnonzero(row).astype(np.int32) for row in chosen], pa.list_(pa.int32()))
+    return columns
+
+
+def vocabularies_of(sizes: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(f"{name} {number}" for number in range(size)) for name, size in sizes.items()}
+
+
 def write_table(directory: Path, name: str, columns: dict, vocabularies: dict[str, tuple[str, ...]]) -> Table:
-    kinds = {"train_ratings": "statistic", "score": "numeric", "popularity": "numeric", "rank": "numeric"}
-    kinds |= dict.fromkeys(vocabularies, "multi_hot")
+    numbers = [name for name, values in columns.items() if getattr(values, "dtype", None) == np.float32]
+    kinds = {"train_ratings": "statistic"} | dict.fromkeys(numbers, "numeric")
+    kinds |= {name: "multi_hot" if isinstance(columns[name], pa.Array) else "category" for name in vocabularies}
     file = write_parquet(directory, f"{name}/part-00000.parquet", columns)
     return Table(
         files=(file,),

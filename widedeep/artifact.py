@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 
 from widedeep.config import ModelConfig
@@ -94,7 +95,7 @@ def load_artifact(file: Path) -> Artifact:
             if header.get("format") != FORMAT:
                 raise InputError(f"{file} has format {header.get('format')}, this release reads {FORMAT}")
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-        config = ModelConfig.model_validate_json(header["config"])
+        config = TypeAdapter(ModelConfig).validate_json(header["config"])
         with torch.device("meta"):  # no memory for weights that are replaced at once
             model = REGISTRY[config.name](config, json.loads(header["shape"]))
         state = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}

@@ -7,11 +7,13 @@ result once, so that every mistake is reported together with the place it was ma
 import argparse
 import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
-from pydantic import ValidationError
+from pydantic import BaseModel, Field, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from rich.console import Console
 from rich.logging import RichHandler
@@ -75,14 +77,17 @@ def load_config(cls: type[C], argv: Sequence[str], prog: str, default_file: Path
     known, rest = pre.parse_known_args(argv)
     file = known.config or (default_file if default_file and default_file.exists() else None)
     values = read_toml(file) if file else {}
+    choices = {name: _chosen_kind(name, field, values, rest) for name, field in _sections_of_several_kinds(cls)}
     extra = f"--config FILE.toml reads settings from a file first; flags override it. Default: {default_file or 'none'}"
-    bound = type(cls.__name__, (cls,), {"__doc__": f"{cls.__doc__}\n\n{extra}", "__module__": cls.__module__})
+    narrowed = {name: _help_of(kind, cls.model_fields[name]) for name, kind in choices.items()}
+    members = {"__doc__": f"{cls.__doc__}\n\n{extra}", "__module__": cls.__module__, "__annotations__": choices}
+    bound = type(cls.__name__, (cls,), {**members, **narrowed})
     bound.model_config = {**cls.model_config, "cli_prog_name": prog}
     try:
         merged = bound(_cli_parse_args=list(rest), **values)  # pyright: ignore[reportCallIssue]
         return cls.model_validate(merged.model_dump())
     except ValidationError as error:
-        raise InputError(_explain(error, values, file)) from None
+        raise InputError(_explain(error, values, file, choices)) from None
 
 
 def read_toml(file: Path) -> dict[str, Any]:
@@ -95,7 +100,66 @@ def read_toml(file: Path) -> dict[str, Any]:
         raise InputError(f"config file {file} cannot be read as TOML: {error}") from None
 
 
-def _explain(error: ValidationError, values: dict[str, Any], file: Path | None) -> str:
+# --- sections of several kinds, such as [model]: the one that `name` names has its own keys ------
+
+
+def _sections_of_several_kinds(cls: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
+    for name, field in cls.model_fields.items():
+        if get_origin(field.annotation) in (Union, UnionType) and _kinds(field):
+            yield name, field
+
+
+def _kinds(field: FieldInfo) -> dict[str, type[BaseModel]]:
+    """The models of a union by the default of their `name`; none, if it is another union."""
+    members = [
+        get_args(member)[0] if get_origin(member) is Annotated else member for member in get_args(field.annotation)
+    ]
+    models = [member for member in members if isinstance(member, type) and issubclass(member, BaseModel)]
+    return {model.model_fields["name"].default: model for model in models if "name" in model.model_fields}
+
+
+def _chosen_kind(section: str, field: FieldInfo, values: dict[str, Any], argv: list[str]) -> type[BaseModel]:
+    """The kind that a flag names, or the file, or the default's; so that help and errors speak of its keys alone.
+
+    A file's section of another kind than the flag's is taken out of `values`: its settings mean nothing here.
+
+    Raises:
+        InputError: there is no such kind, or a flag is none of its.
+
+    """
+    kinds, default = _kinds(field), field.get_default()
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument(f"--{section}.name", dest="name")
+    flag = parser.parse_known_args(argv)[0].name
+    stored = values.get(section)
+    in_file = stored.get("name", default.name) if isinstance(stored, dict) else default.name
+    name = flag or in_file
+    if not isinstance(name, str) or name not in kinds:
+        raise InputError(f"{section}.name: there is no {name!r}; choose one of {', '.join(kinds)}")
+    if name != in_file:
+        values.pop(section, None)
+    given = [arg.split("=")[0].removeprefix("--").removeprefix("no-") for arg in argv if arg.startswith("--")]
+    keys = [arg.removeprefix(f"{section}.").replace("-", "_") for arg in given if arg.startswith(f"{section}.")]
+    unknown = [f"{section}.{key}" for key in keys if key not in kinds[name].model_fields]
+    if unknown:
+        known = ", ".join(kinds[name].model_fields)
+        raise InputError(f"flags: {', '.join(unknown)}: unknown key of {name}, which has {known}")
+    return kinds[name]
+
+
+def _help_of(kind: type[BaseModel], field: FieldInfo) -> Any:
+    """The field of one kind, with a description that names the others."""
+    others = [name for name in _kinds(field) if name != kind.model_fields["name"].default]
+    hint = f"Give --help with another name to see its settings: {', '.join(others)}"
+    return Field(default=kind(), description=f"{kind.__doc__} {hint}")
+
+
+# --- errors --------------------------------------------------------------------------------------
+
+
+def _explain(
+    error: ValidationError, values: dict[str, Any], file: Path | None, choices: dict[str, type[BaseModel]]
+) -> str:
     """One line per mistake: where it was made, the field, what is wrong, the value."""
     lines = []
     for mistake in error.errors():
@@ -103,6 +167,8 @@ def _explain(error: ValidationError, values: dict[str, Any], file: Path | None) 
         where = str(file) if file and _in_file(values, path, mistake["input"]) else "flags"
         value = "" if mistake["type"] == "missing" else f" (got {mistake['input']!r})"
         message = "unknown key" if mistake["type"] == "extra_forbidden" else mistake["msg"]
+        if message == "unknown key" and path[0] in choices:
+            message += f" of {choices[path[0]].model_fields['name'].default}"
         lines.append(f"  {where}: {'.'.join(path) or 'settings'}: {message}{value}")
     return f"{len(lines)} mistake(s) in the settings; see --help for what is allowed:\n" + "\n".join(lines)
 

@@ -33,6 +33,14 @@ class Scorer:
         return out
 
     @torch.inference_mode()
+    def of_chosen(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Ratings of each user's own items: [U] int32 and [U, P] int64 positions -> [U, P] float32, not clipped."""
+        out = torch.empty(items.shape, device=self._device)
+        codes = self._model.encode_users(torch.from_numpy(np.ascontiguousarray(users)).to(self._device))
+        self._model.score_chosen(codes, self._codes, torch.from_numpy(items).to(self._device), out)
+        return out.cpu().numpy()
+
+    @torch.inference_mode()
     def top(self, users: np.ndarray, seen: Sequence[np.ndarray], n: int) -> tuple[np.ndarray, np.ndarray]:
         """The best unseen items of each user.
 

@@ -51,6 +51,30 @@ class FeatureTable:
         encoded[np.repeat(np.arange(self.rows), lengths), np.array(column.flatten())] = 1.0
         return encoded
 
+    def codes(self, name: str) -> torch.Tensor:
+        """A category or multi-valued column as positions in its vocabulary.
+
+        Returns:
+            [T, most values of a row] int32; the size of the vocabulary stands where a row has fewer.
+
+        """
+        column, size = self._column(name), self.vocabulary(name)
+        if not pa.types.is_list(column.type):
+            return torch.from_numpy(np.array(column.to_numpy(), np.int32))[:, None]
+        column = column.combine_chunks()
+        lengths = np.diff(column.offsets.to_numpy())
+        codes = np.full((self.rows, max(1, lengths.max(initial=0))), size, np.int32)
+        codes[np.arange(codes.shape[1]) < lengths[:, None]] = column.flatten().to_numpy()
+        return torch.from_numpy(codes)
+
+    def vocabulary(self, name: str) -> int:
+        """Values that a category or multi-valued column may have; raises InputError if it is no such column."""
+        if name not in self.table.vocabularies:
+            raise InputError(
+                f"{self._data}/{self._name} has no categories {name}: it has {sorted(self.table.vocabularies)}"
+            )
+        return len(self.table.vocabularies[name])
+
 
 class Tables:
     """The feature tables of a prepared directory."""

@@ -59,12 +59,11 @@ class TrainState:
         progress, optim = self.progress, self.config.optim
         rate = learning_rate(optim, progress.epoch * self.steps + progress.step, self.config.epochs * self.steps)
         predicted = self._wrapped(batch.user, batch.item)  # [b]
-        squared = (predicted - batch.rating).square()
-        squared.mean().backward()
+        self.model.loss(predicted, batch.rating).mean().backward()
         self.optimizer.step(rate)
         with torch.no_grad():
-            self.loss_sums[0] += squared.sum()
-            self.loss_sums[1] += len(squared)
+            self.loss_sums[0] += (predicted - batch.rating).square().sum()
+            self.loss_sums[1] += len(predicted)
         progress.step += 1
         progress.samples += len(batch) * self.world.size
 

@@ -12,8 +12,8 @@ from benchmarks.workspace import Workspace
 from jobs.score_all import approximate, make_scorer, placed_by_user, seen_items, spark_schema
 from jobs.session import build_session
 from widedeep.artifact import FILE, load_artifact
-from widedeep.config import ModelConfig, ScoreConfig
-from widedeep.models.wide_deep import TILE_PAIRS
+from widedeep.config import ScoreConfig, WideDeepConfig
+from widedeep.models.kernel import TILE_PAIRS
 from widedeep.schema import SPLITS
 
 USERS = 16_000
@@ -62,7 +62,7 @@ def bench(space: Workspace, repeats: int) -> dict[str, Any]:
         )
     finally:
         spark.stop()
-    model = ModelConfig()
+    model = WideDeepConfig()
     widths = (*model.hidden, 1)
     flops = 2 * sum(inner * outer for inner, outer in pairwise(widths))  # of a pair: the first layer is split up
     limit = gemm_rate_of_cores(TILE_PAIRS, model.hidden[0], model.hidden[1]) / flops

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from benchmarks.measure import command, gemm_rate
 from benchmarks.workspace import Workspace
-from widedeep.config import ModelConfig
+from widedeep.config import WideDeepConfig
 from widedeep.reader import read_row_groups, unpacked
 from widedeep.schema import read_manifest
 
@@ -24,7 +24,7 @@ PLAIN_ROWS = 4_000_000
 class Plain(nn.Module):
     """Two embeddings and an MLP, as one writes them first."""
 
-    def __init__(self, users: int, items: int, config: ModelConfig, sparse: bool):
+    def __init__(self, users: int, items: int, config: WideDeepConfig, sparse: bool):
         super().__init__()
         width = config.embedding_dim
         self.user = nn.Embedding(users, width, sparse=sparse)
@@ -43,7 +43,7 @@ def plain_rate(rows: Tensor, users: int, items: int, batch: int, sparse: bool) -
     """Samples a second of `Plain` with dense fused Adam, or with SparseAdam for the embeddings."""
     user, item, rating = (column.clone() for column in unpacked(rows))
     user, item = user.long(), item.long()
-    model = Plain(users, items, ModelConfig(), sparse)
+    model = Plain(users, items, WideDeepConfig(), sparse)
     if sparse:
         tables = [model.user.weight, model.item.weight]
         optimizers = [torch.optim.SparseAdam(tables), torch.optim.Adam(model.mlp.parameters(), fused=True)]
@@ -112,7 +112,7 @@ def bench(space: Workspace, repeats: int) -> dict[str, Any]:
     def middle(name: str, key: str = "samples_per_second") -> float:
         return median(one[name][key] if isinstance(one[name], dict) else one[name] for one in rounds)
 
-    widths = (2 * ModelConfig().embedding_dim, *ModelConfig().hidden, 1)
+    widths = (2 * WideDeepConfig().embedding_dim, *WideDeepConfig().hidden, 1)
     # A product forward, one for the gradient of its input, one for that of its weights.
     flops = 6 * sum(inner * outer for inner, outer in pairwise(widths))
     rate = middle("resident")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, Shard
 
-from widedeep.config import EmbeddingConfig, ModelConfig, OptimConfig, TrainConfig
+from widedeep.config import EmbeddingConfig, WideDeepConfig, OptimConfig, TrainConfig
 from widedeep.models import WideDeep
 from widedeep.reader import make_loader
 from widedeep.schema import read_manifest
@@ -31,7 +31,7 @@ class Training:
     def __init__(self, data: Path, world: World, optim: str, sharding: str):
         config = TrainConfig(
             data=data,
-            model=ModelConfig(embedding_dim=5, hidden=(8,)),
+            model=WideDeepConfig(embedding_dim=5, hidden=(8,)),
             optim=OptimConfig(name=optim, lr=0.05, embedding_decay=1e-3),
             embedding=EmbeddingConfig(sharding=sharding),
         )

@@ -9,7 +9,7 @@ import torch
 
 from tests.builders import write_prepared
 from widedeep.artifact import load_artifact, save_artifact
-from widedeep.config import ModelConfig
+from widedeep.config import WideDeepConfig
 from widedeep.errors import InputError
 from widedeep.models import WideDeep
 from widedeep.tables import Tables
@@ -31,7 +31,7 @@ def saved(tmp_path):
     data = tmp_path / "prepared"
     manifest = write_prepared(data, users=30, items=20, ratings=300)
     tables = Tables(data, manifest)
-    config = ModelConfig(embedding_dim=3, hidden=(8, 4), batch_norm=True, dropout=0.2)
+    config = WideDeepConfig(embedding_dim=3, hidden=(8, 4), batch_norm=True, dropout=0.2)
     torch.manual_seed(0)
     model, shape = WideDeep.from_tables(config, tables)
     model.train()(torch.arange(20, dtype=torch.int32), torch.arange(20, dtype=torch.int32))  # batch norm's statistics

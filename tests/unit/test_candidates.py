@@ -5,7 +5,7 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from widedeep.candidates import Approximation, TwoStageScorer, fit, recall, rough_top, spread_columns
-from widedeep.config import ModelConfig, ScoreConfig
+from widedeep.config import ScoreConfig, WideDeepConfig
 from widedeep.models import Recommender, WideDeep
 from widedeep.scorer import BLOCK, Scorer
 
@@ -36,7 +36,7 @@ def model() -> WideDeep:
     """Not trained, so its scores are far from low rank."""
     torch.manual_seed(0)
     shape = {"users": USERS, "items": ITEMS, "user_rows": USERS, "item_rows": ITEMS, "wide": 1}
-    model = WideDeep(ModelConfig(embedding_dim=8, hidden=(16, 8), embedding_sd=2.0), shape).eval()
+    model = WideDeep(WideDeepConfig(embedding_dim=8, hidden=(16, 8), embedding_sd=2.0), shape).eval()
     model.user_row.copy_(torch.arange(USERS))
     model.item_row.copy_(torch.arange(ITEMS))
     return model.requires_grad_(False)

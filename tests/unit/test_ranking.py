@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from tests.builders import read_split, write_prepared
-from widedeep.config import ModelConfig
+from widedeep.config import WideDeepConfig
 from widedeep.models import WideDeep
 from widedeep.ranking import measure_ranking, sample_users
 from widedeep.reader import ResidentLoader
@@ -19,7 +19,7 @@ def data(tmp_path_factory):
     path = tmp_path_factory.mktemp("ranking")
     manifest = write_prepared(path, users=USERS, items=ITEMS, ratings=380)
     torch.manual_seed(0)
-    model, _ = WideDeep.from_tables(ModelConfig(embedding_sd=1.0), Tables(path, manifest))
+    model, _ = WideDeep.from_tables(WideDeepConfig(embedding_sd=1.0), Tables(path, manifest))
     loader = ResidentLoader(path, manifest, ALONE, batch_size=10, seed=0, verify=True)
     rows = {split: read_split(path, manifest, split) for split in ("train", "valid", "test")}
     return loader, model.eval(), Tables(path, manifest).items.values("train_ratings"), rows

@@ -4,9 +4,9 @@ import torch
 from torch import nn
 
 from tests.builders import COLD
-from widedeep.config import ModelConfig, TrainConfig
+from widedeep.config import TrainConfig, WideDeepConfig
 from widedeep.models import WideDeep
-from widedeep.models.wide_deep import TILE_ITEMS, TILE_PAIRS
+from widedeep.models.kernel import TILE_ITEMS, TILE_PAIRS
 from widedeep.reader import Batch
 from widedeep.rows import RowEmbedding
 from widedeep.tables import Tables, embedding_rows
@@ -20,7 +20,7 @@ SHAPE = {"users": USERS, "items": ITEMS, "user_rows": USERS, "item_rows": ITEMS,
 def build(**settings) -> WideDeep:
     """A model none of whose weights and statistics has a value that could hide a mistake."""
     torch.manual_seed(0)
-    model = WideDeep(ModelConfig(embedding_dim=4, **{"hidden": (16, 8), "embedding_sd": 1.0, **settings}), SHAPE)
+    model = WideDeep(WideDeepConfig(embedding_dim=4, **{"hidden": (16, 8), "embedding_sd": 1.0, **settings}), SHAPE)
     model.user_row.copy_(torch.arange(USERS))
     model.item_row.copy_(torch.arange(ITEMS))
     model.item_wide.copy_(torch.randn(ITEMS, 5))
@@ -68,7 +68,7 @@ def test_the_split_first_layer_is_one_linear_layer_over_the_concatenation():
 def test_it_starts_as_one_linear_layer_would():
     """PyTorch draws a layer's weights from ±1/√(inputs): the inputs are both embeddings, not one."""
     torch.manual_seed(0)
-    model = WideDeep(ModelConfig(embedding_dim=50, hidden=(200,)), SHAPE)
+    model = WideDeep(WideDeepConfig(embedding_dim=50, hidden=(200,)), SHAPE)
     for part in (model.user_part, model.item_part):
         assert part.weight.abs().max().item() == pytest.approx(1 / 10, rel=1e-2)
     assert not torch.equal(model.user_part.weight, model.item_part.weight)
@@ -149,7 +149,7 @@ def test_a_gradient_reaches_every_parameter(batch_norm):
 @pytest.fixture
 def untrained(small) -> WideDeep:
     torch.manual_seed(0)
-    return WideDeep.from_tables(ModelConfig(), Tables(small.path, small.manifest))[0].eval()
+    return WideDeep.from_tables(WideDeepConfig(), Tables(small.path, small.manifest))[0].eval()
 
 
 def test_wide_features_are_the_columns_and_the_vocabulary(small, untrained):

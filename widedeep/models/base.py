@@ -3,23 +3,54 @@
 Training, evaluation and batch scoring call the same three, so they cannot disagree. A batch job
 encodes each user and each item once and pays only `score_pairs` for each pair.
 
-Legend: B pairs, U users, I items, P items of a user, C width of a code.
+Legend: B pairs, U users, I items, P items of a user, C width of a code, D width of a vector.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from widedeep.rows import RowEmbedding
+from widedeep.tables import Tables
+
 # Pairs of `score_chosen` scored at once: their codes and activations then stay in a core's own cache.
 CHOSEN_PAIRS = 1024
 
+# What makes a table of (rows, width, sd): one that each rank holds as a whole, or a share of one.
+MakeEmbedding = Callable[[int, int, float], RowEmbedding]
+
+M = TypeVar("M", bound="Recommender")
+
 
 class Recommender(nn.Module, ABC):
-    """Predicts the rating, on the 1-10 scale, that a user gives an item."""
+    """Predicts the rating, on the 1-10 scale, that a user gives an item.
+
+    An architecture of the registry is made by `from_tables`, or of the config and the shape that this gave: its
+    weights and buffers are then what `load_state_dict` fills.
+    """
 
     # Whether users without training ratings all have the same code; then they need scoring only once.
     cold_users_alike: bool = True
+
+    @classmethod
+    def from_tables(
+        cls: type[M], config: Any, tables: Tables, embedding: MakeEmbedding = RowEmbedding
+    ) -> tuple[M, dict[str, int]]:
+        """An untrained model of prepared data, and the shape it was built with.
+
+        Args:
+            config: the architecture's own section of the settings.
+            tables: the prepared feature tables.
+            embedding: makes a table of (rows, width, sd).
+
+        Raises:
+            InputError: the tables lack a column that the config names.
+
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def encode_users(self, user: Tensor) -> Tensor:
@@ -48,6 +79,32 @@ class Recommender(nn.Module, ABC):
         """[B], [B] int32 -> [B] float32 ratings, not clipped."""
         return self.score_pairs(self.encode_users(user), self.encode_items(item))
 
+    def loss(self, predicted: Tensor, rating: Tensor) -> Tensor:
+        """What training makes small, of each pair: [B] from `forward` and [B] true ratings -> [B]."""
+        return (predicted - rating).square()
+
+    def user_vectors(self, user: Tensor) -> Tensor:
+        """What the model has learnt of users: [B] int32 -> [B, D] float32, the embeddings side by side."""
+        raise NotImplementedError
+
+    def item_vectors(self, item: Tensor) -> Tensor:
+        """What the model has learnt of items: [B] int32 -> [B, D] float32; D need not be that of users."""
+        raise NotImplementedError
+
     @torch.no_grad()
     def settle(self) -> None:
-        """Called before evaluation and export: give what was never trained its value."""
+        """Called before evaluation and export: give what was never trained its value.
+
+        The last row of a table, shared by all without training ratings, becomes the mean of the trained ones.
+        """
+        for module in self.modules():
+            if isinstance(module, RowEmbedding):
+                module.settle()
+
+
+def all_vectors(vectors: Callable[[Tensor], Tensor], count: int, block: int = 1 << 16) -> Tensor:
+    """`user_vectors` or `item_vectors` of positions 0 to `count`, a block at a time: [count, D] float32."""
+    with torch.inference_mode():
+        starts = range(0, count, block)
+        parts = [vectors(torch.arange(low, min(low + block, count), dtype=torch.int32)) for low in starts]
+        return torch.cat(parts) if parts else vectors(torch.empty(0, dtype=torch.int32))

@@ -1,0 +1,216 @@
+"""What every architecture of the registry must do, whatever it computes."""
+
+import math
+
+import pytest
+import torch
+from pydantic import TypeAdapter
+from torch import nn
+
+from tests.builders import COLD, write_prepared
+from widedeep.artifact import load_artifact, save_artifact
+from widedeep.config import ModelConfig, TrainConfig
+from widedeep.models import REGISTRY, Recommender
+from widedeep.models.base import all_vectors
+from widedeep.models.kernel import TILE_ITEMS, TILE_PAIRS
+from widedeep.reader import Batch
+from widedeep.rows import RowEmbedding
+from widedeep.tables import Tables
+from widedeep.trainer import TrainState
+from widedeep.world import World
+
+USERS, ITEMS = 2 * TILE_PAIRS // TILE_ITEMS + 4, TILE_ITEMS + 37  # no multiples of the tile
+VARIANTS = {
+    "wide_deep": {"embedding_dim": 4, "hidden": (16, 8), "batch_norm": True},
+    "wide_deep_features": {"hidden": (16, 8, 4), "batch_norm": True},
+    "wide_deep_features of items": {"wide_users": (), "deep_users": (), "hidden": (8,)},
+    "wide_deep_cross": {"pair_buckets": 50, "hidden": (16, 8), "deep_numeric": ("score", "rank")},
+    "wide_deep_cross, wide only": {
+        "wide_only": True,
+        "crosses": ("gender*genres", "studios*location", "type*studios", "gender*location", "producers*genres"),
+    },
+    "wide_deep_cross, deep only": {"deep_only": True, "hidden": (16, 8)},
+    "wide_deep_cross without pairs": {"pair_buckets": 0, "wide_users": (), "crosses": (), "hidden": (8,)},
+    "wide_deep_cross, pairs alone": {
+        **{"wide_only": True, "pair_buckets": 999},
+        **{"wide_users": (), "wide_items": (), "crosses": ()},
+    },
+    "genre_hybrid": {"embedding_dim": 4, "hidden": (16, 8), "batch_norm": True},
+    "genre_hybrid without": {"embedding_dim": 4, "hidden": (16,), "genres": False},
+    "ncf": {"gmf_dim": 6, "mlp_dim": 4, "hidden": (16, 8), "batch_norm": True},
+    "ncf, squared": {"gmf_dim": 6, "mlp_dim": 4, "hidden": (16, 8), "loss": "squared"},
+    "recommender_net": {"embedding_dim": 6},
+    "recommender_net, dense": {"embedding_dim": 6, "dense": (8, 5), "loss": "squared"},
+}
+
+
+def config_of(variant: str):
+    name = variant.split(",")[0].split()[0]
+    return TypeAdapter(ModelConfig).validate_python({"name": name, **VARIANTS[variant]})
+
+
+def test_every_architecture_is_tried():
+    assert {config_of(variant).name for variant in VARIANTS} == set(REGISTRY)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    path = tmp_path_factory.mktemp("models") / "prepared"
+    manifest = write_prepared(path, users=USERS, items=ITEMS, ratings=12_000, features=True)
+    return manifest, Tables(path, manifest)
+
+
+@pytest.fixture(params=VARIANTS)
+def made(request, data) -> tuple[Recommender, dict[str, int]]:
+    """A model none of whose weights and statistics has a value that could hide a mistake, and its shape."""
+    config = config_of(request.param)
+    torch.manual_seed(0)
+    model, shape = REGISTRY[config.name].from_tables(config, data[1])
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                module.running_mean.copy_(torch.randn(len(module.running_mean)))
+                module.running_var.copy_(torch.rand(len(module.running_var)) + 0.5)
+        for parameter in model.parameters():
+            parameter += 0.3 * torch.randn(parameter.shape)
+    return model.eval(), shape
+
+
+@pytest.fixture
+def model(made) -> Recommender:
+    return made[0]
+
+
+def everything() -> tuple[torch.Tensor, torch.Tensor]:
+    return torch.arange(USERS, dtype=torch.int32), torch.arange(ITEMS, dtype=torch.int32)
+
+
+@torch.no_grad()
+def one_by_one(model: Recommender) -> torch.Tensor:
+    """[USERS, ITEMS] ratings of `forward`."""
+    user, item = everything()
+    return model(user.repeat_interleave(ITEMS), item.repeat(USERS)).view(USERS, ITEMS)
+
+
+@torch.no_grad()
+def test_blocks_chosen_pairs_and_codes_score_as_forward_does(model):
+    expected, (user, item) = one_by_one(model), everything()
+    assert expected.isfinite().all()
+    assert expected.std() > 0.05
+    users, items = model.encode_users(user), model.encode_items(item)
+    block = torch.full((USERS, ITEMS), torch.nan)
+    model.score_block(users, items, block)
+    torch.testing.assert_close(block, expected, rtol=1e-5, atol=1e-5)
+    chosen = torch.randint(ITEMS, (USERS, 7), generator=torch.Generator().manual_seed(3))
+    scores = torch.full((USERS, 7), torch.nan)
+    model.score_chosen(users, items, chosen, scores)
+    torch.testing.assert_close(scores, expected.gather(1, chosen), rtol=1e-5, atol=1e-5)
+    pairs = model.score_pairs(users[:, None], items[None])
+    torch.testing.assert_close(pairs, expected, rtol=1e-5, atol=1e-5)
+    few = torch.full((1, 1), torch.nan)
+    model.score_block(users[-1:], items[-1:], few)
+    torch.testing.assert_close(few, expected[-1:, -1:], rtol=1e-5, atol=1e-5)
+
+
+@torch.no_grad()
+def test_an_artifact_scores_the_same_bits(made, data, tmp_path, request):
+    model, shape = made
+    manifest, tables = data
+    config = config_of(request.node.callspec.params["made"])
+    save_artifact(tmp_path / "model.safetensors", model, config, shape, manifest, tables)
+    loaded = load_artifact(tmp_path / "model.safetensors")
+    assert loaded.config == config
+    assert loaded.model.cold_users_alike == model.cold_users_alike
+    assert torch.equal(one_by_one(loaded.model), one_by_one(model))
+
+
+@torch.no_grad()
+def test_whoever_has_no_training_ratings_scores_finitely_and_alike_if_said(model, data):
+    assert (data[1].users.values("train_ratings")[-COLD:] == 0).all()
+    assert (data[1].items.values("train_ratings")[-COLD:] == 0).all()
+    model.settle()
+    predicted = one_by_one(model)
+    assert predicted[-COLD:].isfinite().all()
+    assert predicted[:, -COLD:].isfinite().all()
+    if model.cold_users_alike:
+        torch.testing.assert_close(predicted[-1], predicted[-2])
+    else:
+        assert (predicted[-1] - predicted[-2]).abs().max() > 1e-3  # their features differ
+
+
+def step_on(model: Recommender, pairs: int) -> None:
+    """A step of plain gradient descent on some pairs of trained users and items."""
+    config = TrainConfig.model_validate({"optim": {"name": "sgd", "lr": 0.1}})
+    random = torch.Generator().manual_seed(1)
+    user = torch.randint(USERS - COLD, (pairs,), generator=random).int()
+    item = torch.randint(ITEMS - COLD, (pairs,), generator=random).int()
+    state = TrainState(model, config, World(0, 1, 0, 1, torch.device("cpu")), steps=1)
+    state.train_step(Batch(user, item, torch.randint(1, 11, (pairs,), generator=random).float()))
+
+
+def test_a_batch_of_one_row_can_be_trained_on(model):
+    step_on(model, 1)
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+    assert one_by_one(model.eval()).isfinite().all()
+
+
+def test_a_gradient_reaches_every_parameter_and_every_row_used(model):
+    model.train()
+    random = torch.Generator().manual_seed(1)
+    user = torch.randint(USERS - COLD, (3000,), generator=random).int()
+    item = torch.randint(ITEMS - COLD, (3000,), generator=random).int()
+    model.loss(model(user, item), torch.full((3000,), 3.0)).mean().backward()
+    tables = [module for module in model.modules() if isinstance(module, RowEmbedding)]
+    for table in tables:
+        assert sum(len(rows) for rows, _ in table.gathered) == 3000
+        for _, values in table.gathered:
+            assert (values.grad.abs().sum(1) > 0).all()
+    # Batch norm takes the mean away, and with it the bias of the layer before.
+    batch_norm = any(isinstance(module, nn.BatchNorm1d) for module in model.modules())
+    of_no_effect = {"user_part.bias", "deep.2.bias", "deep.5.bias"} if batch_norm else set()
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad and parameter.numel() and name not in of_no_effect:
+            assert parameter.grad is not None, name
+            assert parameter.grad.abs().max() > 0, name
+
+
+def test_training_lowers_the_loss(model):
+    torch.manual_seed(0)
+    random = torch.Generator().manual_seed(1)
+    user = torch.randint(USERS - COLD, (500,), generator=random).int()
+    item = torch.randint(ITEMS - COLD, (500,), generator=random).int()
+    rating = torch.randint(1, 11, (500,), generator=random).float()
+    config = TrainConfig.model_validate({"epochs": 100, "optim": {"lr": 0.02}})
+    state = TrainState(model, config, World(0, 1, 0, 1, torch.device("cpu")), steps=30)
+    losses = []
+    for _ in range(30):
+        state.train_step(Batch(user, item, rating))
+        with torch.no_grad():
+            losses.append(model.eval().loss(model(user, item), rating).mean().item())
+    assert losses[-1] < 0.97 * losses[0]
+
+
+def test_vectors_of_all_users_and_items(model):
+    users, items = all_vectors(model.user_vectors, USERS, block=7), all_vectors(model.item_vectors, ITEMS)
+    assert (len(users), len(items)) == (USERS, ITEMS)
+    assert users.isfinite().all()
+    with torch.no_grad():
+        torch.testing.assert_close(users, model.user_vectors(everything()[0]))
+
+
+@pytest.mark.parametrize("name", ["ncf", "recommender_net"])
+def test_cross_entropy_by_hand(name, data):
+    model = REGISTRY[name].from_tables(TypeAdapter(ModelConfig).validate_python({"name": name}), data[1])[0]
+    # 4 of 1 to 10 is a third of the scale, 7 two thirds.
+    loss = model.loss(torch.tensor([4.0]), torch.tensor([7.0]))
+    assert loss.item() == pytest.approx(-(2 / 3 * math.log(1 / 3) + 1 / 3 * math.log(2 / 3)), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+@torch.no_grad()
+def test_the_first_predictions_are_near_the_mean_rating(name, data):
+    torch.manual_seed(0)
+    model = REGISTRY[name].from_tables(TypeAdapter(ModelConfig).validate_python({"name": name}), data[1])[0]
+    predicted = one_by_one(model.eval())
+    assert (predicted.mean() - data[0].ratings.train_mean).abs() < 0.3
+    assert (predicted - data[0].ratings.train_mean).abs().max() < 2.0

@@ -1,0 +1,65 @@
+"""The MLP over all pairs of a block, in tiles small enough for the cache and in buffers that are made once.
+
+Legend: U users, I items, H first hidden width, h and t the users and items of a tile.
+"""
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+# Pairs scored at once: their [pairs, H] activations then stay in a core's cache (4 MB at H = 128).
+TILE_PAIRS = 8192
+TILE_ITEMS = 1024
+# On a GPU a tile must occupy all of it: 0.5 GB at H = 128.
+GPU_TILE_PAIRS = 1 << 20
+GPU_TILE_ITEMS = 1 << 15
+
+
+def tile_size(device: torch.device) -> tuple[int, int]:
+    """Users and items of a tile."""
+    pairs, wide = (TILE_PAIRS, TILE_ITEMS) if device.type == "cpu" else (GPU_TILE_PAIRS, GPU_TILE_ITEMS)
+    return max(1, pairs // wide), wide
+
+
+def tiles(out: Tensor) -> Iterator[tuple[slice, slice]]:
+    """The rows and columns of all tiles of a block [U, I]."""
+    (users, items), (height, wide) = out.shape, tile_size(out.device)
+    for left in range(0, items, wide):
+        for top in range(0, users, height):
+            yield slice(top, min(top + height, users)), slice(left, min(left + wide, items))
+
+
+def score_hidden(users: Tensor, items: Tensor, layers: list[tuple[Tensor, Tensor]], out: Tensor, add: bool) -> None:
+    """MLP(user part + item part) of all pairs.
+
+    Args:
+        users: [U, H].
+        items: [I, H].
+        layers: as of `layers.folded`, each after a ReLU; the last has one output.
+        out: [U, I], overwritten.
+        add: whether to add to `out` instead.
+
+    """
+    height, wide = tile_size(users.device)
+    hidden = users.shape[1]
+    widths = [hidden, *(weight.shape[1] for weight, _ in layers)]
+    buffers = [torch.empty(height * wide, width, device=users.device) for width in widths]
+    for rows, columns in tiles(out):
+        mine, theirs = users[rows], items[columns]  # [h, H], [t, H]
+        count = len(mine) * len(theirs)
+        values = buffers[0][:count]
+        torch.add(mine[:, None], theirs[None], out=values.view(len(mine), len(theirs), hidden))
+        for (weight, bias), buffer in zip(layers, buffers[1:], strict=True):
+            values = torch.addmm(bias, values.relu_(), weight, out=buffer[:count])
+        tile = values.view(len(mine), len(theirs))
+        if add:
+            out[rows, columns].add_(tile)
+        else:
+            out[rows, columns] = tile
+
+
+def apply_in_tiles(function: Callable[[Tensor], Tensor], out: Tensor) -> None:
+    """Replace each element of out [U, I] by an elementwise function of it, a tile at a time."""
+    for rows, columns in tiles(out):
+        out[rows, columns] = function(out[rows, columns])

@@ -1,0 +1,42 @@
+"""Neural collaborative filtering, NeuMF (He et al., 2017, arXiv:1708.05031), on ratings in place of clicks.
+
+Legend: B pairs, G width of the product (GMF), M width of the MLP's embeddings.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from widedeep.config import NCFConfig
+from widedeep.models.base import MakeEmbedding
+from widedeep.models.bounded import Bounded
+from widedeep.models.factorised import Side
+from widedeep.rows import RowEmbedding
+
+
+class NCF(Bounded):
+    """rating = 1 + 9 sigmoid(h . [user GMF * item GMF; MLP([user; item])]).
+
+    GMF and MLP have embeddings of their own, which stand side by side in one table.
+    """
+
+    def __init__(self, config: NCFConfig, shape: dict[str, int], embedding: MakeEmbedding = RowEmbedding):
+        """Build with empty buffers; the shape is what `Factorised` needs."""
+        super().__init__(config, shape, embedding)
+        self.cross_entropy = config.loss == "cross_entropy"
+        self.dot_width, self.mlp_width = config.gmf_dim, config.mlp_dim
+        self.build_embeddings(config.gmf_dim + config.mlp_dim)
+        self.build_tower(config.mlp_dim, config.mlp_dim, config)
+        joint = nn.Linear(config.gmf_dim + config.hidden[-1], 1)  # the output layer over both, in two
+        self.product = nn.Parameter(joint.weight[0, : config.gmf_dim].detach().clone())  # [G]
+        with torch.no_grad():
+            self.last.weight.copy_(joint.weight[:, config.gmf_dim :])
+
+    def user_side(self, user: Tensor) -> Side:
+        """The output layer's weights of the product come with the user."""
+        product, deep = self.embedded_users(user).split([self.dot_width, self.mlp_width], dim=-1)
+        return Side(dot=product * self.product, deep=deep)
+
+    def item_side(self, item: Tensor) -> Side:
+        """Both embeddings."""
+        product, deep = self.embedded_items(item).split([self.dot_width, self.mlp_width], dim=-1)
+        return Side(dot=product, deep=deep)

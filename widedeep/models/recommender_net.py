@@ -1,0 +1,50 @@
+"""RecommenderNet, as notebooks on these ratings have it: a sigmoid over the cosine of two embeddings.
+
+Legend: B pairs, D embedding width.
+"""
+
+from itertools import pairwise
+
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+
+from widedeep.config import RecommenderNetConfig
+from widedeep.models.base import MakeEmbedding
+from widedeep.models.bounded import Bounded
+from widedeep.models.factorised import Side
+from widedeep.models.kernel import apply_in_tiles
+from widedeep.rows import RowEmbedding
+
+
+class RecommenderNet(Bounded):
+    """rating = 1 + 9 sigmoid(dense(cosine(user, item))); dense is one linear unit, after hidden layers if wanted."""
+
+    def __init__(self, config: RecommenderNetConfig, shape: dict[str, int], embedding: MakeEmbedding = RowEmbedding):
+        """Build with empty buffers; the shape is what `Factorised` needs."""
+        super().__init__(config, shape, embedding)
+        self.cross_entropy = config.loss == "cross_entropy"
+        self.dot_width = config.embedding_dim
+        self.build_embeddings(config.embedding_dim)
+        layers: list[nn.Module] = []
+        for inner, outer in pairwise((1, *config.dense)):
+            layers += [nn.Linear(inner, outer), nn.ReLU()]
+        self.last = nn.Linear((1, *config.dense)[-1], 1)
+        self.dense = nn.Sequential(*layers)
+        if not config.dense:
+            nn.init.ones_(self.last.weight)  # a weight near 0 would hide the cosine from its embeddings
+
+    def user_side(self, user: Tensor) -> Side:
+        """An embedding of length 1, or of 0 if it is nothing."""
+        return Side(dot=normalize(self.embedded_users(user), dim=-1))
+
+    def item_side(self, item: Tensor) -> Side:
+        """An embedding of length 1, or of 0 if it is nothing."""
+        return Side(dot=normalize(self.embedded_items(item), dim=-1))
+
+    def output(self, total: Tensor) -> Tensor:
+        """Cosines -> ratings, elementwise."""
+        return super().output(self.last(self.dense(total.unsqueeze(-1))).squeeze(-1))
+
+    def output_block(self, out: Tensor) -> None:
+        """In place."""
+        apply_in_tiles(self.output, out)

@@ -1,0 +1,69 @@
+"""Wide & deep the other way round: embeddings of ids and categories in the linear model, numbers in the MLP.
+
+Legend: B pairs, D embedding width, E numbers of a side, W embedded columns of a side.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from widedeep.config import WideDeepFeaturesConfig
+from widedeep.models.base import MakeEmbedding
+from widedeep.models.columns import Columns, Embedded, describe
+from widedeep.models.factorised import Factorised, Side
+from widedeep.rows import RowEmbedding
+from widedeep.tables import Tables
+
+
+class WideDeepFeatures(Factorised):
+    """rating = linear([embeddings of the user, the item and their categories; MLP(standardised numbers)]).
+
+    The linear layer over all of it is a sum of a part of the user, one of the item and one of the MLP.
+    """
+
+    def __init__(self, config: WideDeepFeaturesConfig, shape: dict[str, int], embedding: MakeEmbedding = RowEmbedding):
+        """Build with empty buffers; the shape holds those of both sides' columns, besides what `Factorised` needs."""
+        super().__init__(config, shape, embedding)
+        self.cold_users_alike = not (config.wide_users or config.deep_users)
+        self.build_embeddings(config.embedding_dim)
+        self.user_columns = Columns.of_shape("user_columns", shape, shape["users"])
+        self.item_columns = Columns.of_shape("item_columns", shape, shape["items"])
+        self.user_values, self.item_values = (
+            Embedded(list(side.vocabularies), side.vocabularies, config.embedding_dim, config.embedding_sd)
+            for side in (self.user_columns, self.item_columns)
+        )
+        self.user_wide, self.item_wide = (
+            nn.Linear(config.embedding_dim + values.width, 1, bias=False)
+            for values in (self.user_values, self.item_values)
+        )
+        self.build_tower(shape["user_columns.numbers"], shape["item_columns.numbers"], config)
+
+    @classmethod
+    def inputs(cls, config: Any, tables: Tables) -> tuple[dict[str, int], dict[str, Tensor]]:
+        """As of Factorised, and the columns of both sides."""
+        parts = [
+            super().inputs(config, tables),
+            describe("user_columns", tables.users, config.deep_users, config.wide_users),
+            describe("item_columns", tables.items, config.deep_items, config.wide_items, config.deep_multi_hot),
+        ]
+        shapes, buffers = zip(*parts, strict=True)
+        return {k: v for shape in shapes for k, v in shape.items()}, {k: v for part in buffers for k, v in part.items()}
+
+    def user_side(self, user: Tensor) -> Side:
+        """Numbers, and the user's part of the linear layer."""
+        return Side(deep=self.user_columns.look_up_numbers(user), scalar=self.user_wide(self.user_vectors(user)))
+
+    def item_side(self, item: Tensor) -> Side:
+        """Numbers, and the item's part of the linear layer."""
+        return Side(deep=self.item_columns.look_up_numbers(item), scalar=self.item_wide(self.item_vectors(item)))
+
+    def user_vectors(self, user: Tensor) -> Tensor:
+        """The embeddings of the user and of the user's categories: [B] -> [B, (1 + W) D]."""
+        values = self.user_values(self.user_columns.look_up(user))
+        return torch.cat([self.embedded_users(user), *values], dim=-1)
+
+    def item_vectors(self, item: Tensor) -> Tensor:
+        """The embeddings of the item and of the item's categories: [B] -> [B, (1 + W) D]."""
+        values = self.item_values(self.item_columns.look_up(item))
+        return torch.cat([self.embedded_items(item), *values], dim=-1)
