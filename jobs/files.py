@@ -3,6 +3,7 @@
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from pyspark.sql import SparkSession
@@ -97,6 +98,11 @@ class Files:
         target = f"{tempfile.mkdtemp(prefix='widedeep-')}/{name.rsplit('/', 1)[-1]}"
         self._system(name).copyToLocalFile(False, self._path(name), self._path(f"file://{target}"), True)
         return target
+
+    def send(self, here: Path, name: str) -> None:
+        """Move a file of this machine to where the data is."""
+        target = self._system(name)
+        target.copyFromLocalFile(True, True, self._path(here.resolve().as_uri()), self._path(name))
 
     @contextmanager
     def _open_output(self, name: str) -> Iterator[Any]:

@@ -1,12 +1,13 @@
 """What predicts ratings without learning anything: a model must beat these to be worth its cost."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from widedeep.metrics import RatingErrors
-from widedeep.reader import Loader
+from widedeep.reader import Loader, Rows
 from widedeep.world import World
 
 SWEEPS = 4
@@ -27,14 +28,21 @@ class Biases:
         return self.mean + self.user[user] + self.item[item]
 
 
-def fit_biases(loader: Loader, world: World, users: int, items: int, mean: float) -> list[Biases]:
-    """Alternating least squares of both biases, once for each of STRENGTHS.
+def fit_biases(
+    loader: Rows,
+    world: World,
+    users: int,
+    items: int,
+    mean: float,
+    strengths: Sequence[tuple[float, float]] = STRENGTHS,
+) -> list[Biases]:
+    """Alternating least squares of both biases, once for each of `strengths`.
 
     One pass over the ratings serves all strengths, so that streaming reads them 2 x SWEEPS times.
     """
     device = world.device
     fits = [
-        Biases(mean, *(torch.zeros(n, dtype=torch.float64, device=device) for n in (users, items))) for _ in STRENGTHS
+        Biases(mean, *(torch.zeros(n, dtype=torch.float64, device=device) for n in (users, items))) for _ in strengths
     ]
     for _ in range(SWEEPS):
         for side in ("item", "user"):
@@ -49,7 +57,7 @@ def fit_biases(loader: Loader, world: World, users: int, items: int, mean: float
                     total += torch.bincount(index, weights=batch.rating.double() - mean - other, minlength=size)
             world.sum(totals)
             world.sum(counts)
-            for total, fit, (user_prior, item_prior) in zip(totals, fits, STRENGTHS, strict=True):
+            for total, fit, (user_prior, item_prior) in zip(totals, fits, strengths, strict=True):
                 prior = item_prior if side == "item" else user_prior
                 setattr(fit, side, total / (counts + prior))
     return fits

@@ -44,7 +44,15 @@ def unpacked(rows: torch.Tensor) -> Batch:
     return Batch(rows[:, 0], rows[:, 1], rows[:, 2].view(torch.float32))
 
 
-class Loader(Protocol):
+class Rows(Protocol):
+    """Ratings that can be read split by split."""
+
+    def rows(self, split: str) -> Iterator[Batch]:
+        """Yield this rank's share of a split in a fixed order; over all ranks each row comes exactly once."""
+        ...
+
+
+class Loader(Rows, Protocol):
     """What feeds the trainer. Every rank has the same number of steps, all of the same local size but the last."""
 
     batch: int  # b
@@ -53,10 +61,6 @@ class Loader(Protocol):
 
     def epoch(self, number: int, first_step: int = 0) -> Iterator[Batch]:
         """Yield this rank's batches of an epoch, from a step on; the order depends on seed and number alone."""
-        ...
-
-    def rows(self, split: str) -> Iterator[Batch]:
-        """Yield this rank's share of a split in a fixed order; over all ranks each row comes exactly once."""
         ...
 
 
