@@ -33,6 +33,7 @@ def _none(value: object) -> object:
 
 Count = Annotated[int, BeforeValidator(_whole_number)]
 MaybeCount = Annotated[Count | None, BeforeValidator(_none)]
+MaybeText = Annotated[str | None, BeforeValidator(_none)]
 MaybeFloat = Annotated[float | None, BeforeValidator(_none)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 SplitName = Literal["train", "valid", "test"]
@@ -278,3 +279,20 @@ class ScoreConfig(CommandConfig):
     def candidates_each(self) -> int:
         """Candidates of a user: as told, or enough for a recall of 0.99 on models that rank everybody differently."""
         return self.candidates or max(128, 4 * self.top_n)
+
+
+# --- explore -----------------------------------------------------------------------------------
+
+
+class ExploreConfig(CommandConfig):
+    """Look at a dump: one HTML page of figures, which needs no network."""
+
+    input: str = Field(default="data/raw", description="directory of the dump's three CSV files")
+    prepared: MaybeText = Field(
+        default=None, description="directory that jobs/prepare.py made of the dump: adds its quarantine and its leaks"
+    )
+    output: str = Field(default="explore.html", description="the page to write; replaced only when all is done")
+    ratings_file: str = Field(default="users-score-2023.csv", description="ratings, a file or a directory of parts")
+    users_file: str = Field(default="users-details-2023.csv", description="users")
+    anime_file: str = Field(default="anime-dataset-2023.csv", description="anime")
+    studios: Count = Field(default=20, ge=1, le=100, description="most rated studios shown")
