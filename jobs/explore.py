@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -28,6 +27,8 @@ from widedeep.schema import MANIFEST, Manifest, parse_manifest
 PAIRS_PER_TASK = 1 << 20
 ANIME_NEEDED = ("anime_id", "Name", "Type", "Genres", "Studios", "Premiered", "Aired", "Score")
 USERS_NEEDED = ("Mal ID", "Username", "Gender", "Mean Score")
+# What is shuffled is small, but for the pairs of ratings, which say themselves how many parts they need.
+SMALL_SHUFFLES = {"spark.sql.shuffle.partitions": "16"}
 AUDIT = "audit"  # where prepare leaves its audit of leaks: in the manifest, or beside it
 
 
@@ -37,7 +38,7 @@ class Checked(NamedTuple):
     frame: DataFrame  # kept on disk while the job lasts
     rows: int
     refused: dict[str, int]  # reason -> rows
-    missing: pd.Series  # share of the rows without a value, by column
+    missing: dict[str, float]  # column -> share of the rows without a value
 
 
 class Explore:
@@ -131,7 +132,9 @@ class Explore:
             "user_tail": sums.long_tail(people),
             "anime_tail": sums.long_tail(rated),
         }
-        collected = {name: frame.toPandas() for name, frame in frames.items()}
+        log.info("counting by genre, type, studio, year, gender and activity")
+        tables = together(*(frame.toPandas for frame in frames.values()))
+        collected: dict[str, Any] = dict(zip(frames, tables, strict=True))
         # The null one is for the anime without a studio, if there are any.
         shown = collected["studios"]
         collected["studios"] = shown.head(self.config.studios + int(shown["value"].isna().any()))
@@ -177,10 +180,10 @@ class Explore:
 def _checked(frame: DataFrame, lacking: DataFrame) -> Checked:
     """Count good and bad rows (which fills the kept frame) and missing values."""
     found = {row["reason"]: row["rows"] for row in sums.reasons(frame).collect()}
-    counts = lacking.toPandas().iloc[0]
+    counts = lacking.collect()[0].asDict()
+    whole = max(counts.pop("rows"), 1)
     refused = {reason: n for reason, n in sorted(found.items(), key=str) if reason is not None}
-    shares = counts.drop("rows") / max(counts["rows"], 1)
-    return Checked(frame, sum(found.values()), refused, shares.astype(float))
+    return Checked(frame, sum(found.values()), refused, {name: n / whole for name, n in counts.items()})
 
 
 def agreement(column: str, of: str, entities: DataFrame, stated: str) -> Agreement:
@@ -255,7 +258,7 @@ def main(argv: Sequence[str]) -> None:
     """Parse, build, run, close."""
     config = load_config(ExploreConfig, argv, "explore.py", ROOT / "conf" / "explore.toml")
     page = import_page()
-    spark = build_session("widedeep explore")
+    spark = build_session("widedeep explore", SMALL_SHUFFLES)
     try:
         files = Files(spark)
         check_page(files, config.output, page.MARK)

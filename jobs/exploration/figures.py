@@ -1,5 +1,6 @@
 """Aggregates -> plotly figures. Light and dark are the page's affair: colours here must be readable on both."""
 
+from collections.abc import Collection, Iterable
 from html import escape
 
 import pandas as pd
@@ -25,7 +26,7 @@ def label(value: object) -> str:
     return escape(text if len(text) <= SHORT else f"{text[: SHORT - 1]}…", quote=False)
 
 
-def labels(values: pd.Series) -> list[str]:
+def labels(values: Iterable[object]) -> list[str]:
     """Different labels of different values, though two may begin alike."""
     found: list[str] = []
     for value in values:
@@ -36,16 +37,20 @@ def labels(values: pd.Series) -> list[str]:
     return found
 
 
-def bars(values: pd.Series, numbers: pd.Series, axis: str, color: str = BLUE, form: str = ",") -> go.Figure:
+def bars(
+    values: Collection[object], numbers: Iterable[float], axis: str, color: str = BLUE, form: str = ","
+) -> go.Figure:
     """Horizontal bars, the first at the top."""
     hover = f"%{{y}}: %{{x:{form}}}<extra></extra>"
     bar = go.Bar(x=list(numbers), y=labels(values), orientation="h", marker_color=color, hovertemplate=hover)
     figure = go.Figure(bar)
-    figure.update_xaxes(title=axis, rangemode="tozero", nticks=5, tickformat=".0%" if "%" in form else None)
+    figure.update_xaxes(title=axis, rangemode="tozero", nticks=5, tickformat="~s")
+    if "%" in form:
+        figure.update_xaxes(tickformat=".0%", range=[0, 1])
     return _rows(figure, len(values))
 
 
-def means(values: pd.Series, numbers: pd.Series, overall: float, axis: str) -> go.Figure:
+def means(values: Iterable[object], numbers: Iterable[float], overall: float, axis: str) -> go.Figure:
     """A dot for each mean, beside a line at the mean of all ratings; the first at the top."""
     names = labels(values)
     dots = go.Scatter(x=list(numbers), y=names, mode="markers", marker={"color": ORANGE, "size": 10})
@@ -59,7 +64,7 @@ def means(values: pd.Series, numbers: pd.Series, overall: float, axis: str) -> g
 
 
 def _rows(figure: go.Figure, count: int) -> go.Figure:
-    figure.update_yaxes(autorange=None, range=[count - 0.4, -0.6], dtick=1, showgrid=False)
+    figure.update_yaxes(range=[count - 0.4, -0.6], dtick=1, showgrid=False, ticklabelstandoff=6)
     return figure.update_layout(height=BAR * count + MARGIN, bargap=0.3)
 
 
@@ -82,7 +87,7 @@ def rating_shares(shares: pd.DataFrame) -> go.Figure:
         shares: a row for each bar, the first at the top; columns 1 to 10, each row adds up to 1.
 
     """
-    names = labels(shares.index.to_series())
+    names = labels(shares.index)
     figure = go.Figure()
     for level, color in zip(range(1, 11), LEVELS, strict=True):
         hover = f"%{{y}}, rating {level}: %{{x:.1%}}<extra></extra>"
@@ -90,7 +95,7 @@ def rating_shares(shares: pd.DataFrame) -> go.Figure:
         figure.add_bar(x=values, y=names, orientation="h", name=str(level), marker_color=color, hovertemplate=hover)
     figure.update_xaxes(title="share of the ratings", tickformat=".0%", range=[0, 1], nticks=5)
     _rows(figure, len(names))
-    legend = {"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom", "x": 0, "entrywidth": 0}
+    legend = {"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom", "x": 0, "entrywidth": 12}
     return figure.update_layout(barmode="stack", legend=legend, height=BAR * len(names) + MARGIN + 50)
 
 
@@ -122,7 +127,7 @@ def season_years(premieres: pd.DataFrame) -> go.Figure:
         figure.add_bar(x=x, y=y, name=season, marker_color=color, marker_line_width=0, hovertemplate=hover)
     figure.update_xaxes(title="year of the premiere", showgrid=False, nticks=6, tickformat="d")
     figure.update_yaxes(title="anime")
-    legend = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0}
+    legend = {"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom", "x": 0}
     return figure.update_layout(barmode="stack", bargap=0.1, legend=legend, height=HEIGHT)
 
 

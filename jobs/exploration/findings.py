@@ -53,7 +53,7 @@ class Findings:
     anime: int
     rows: dict[str, int]  # file -> rows read
     refused: dict[str, dict[str, int]]  # file -> reason -> rows
-    missing: dict[str, pd.Series]  # file -> share of the rows without a value, by column in the dump's order
+    missing: dict[str, dict[str, float]]  # file -> column, in the dump's order -> share of the rows without a value
     agreements: tuple[Agreement, ...] = ()
     prepared: Prepared | None = None
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import jinja2
 import plotly
+from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 from plotly.utils import PlotlyJSONEncoder
 
@@ -54,7 +55,7 @@ def render(found: Findings) -> str:
     environment.filters["table"] = table_rows
     parts = sections(found)
     return environment.get_template(TEMPLATE).render(
-        mark=jinja2.utils.markupsafe.Markup(MARK),
+        mark=Markup(MARK),
         source=found.source,
         prepared=found.prepared.directory if found.prepared else None,
         totals=totals(found),
@@ -79,17 +80,17 @@ def _figures(parts: list[Section]) -> dict[str, Any]:
     return found
 
 
-def script_json(value: Any) -> jinja2.utils.markupsafe.Markup:
+def script_json(value: Any) -> Markup:
     """JSON that may stand between script tags, whatever texts of the dump are in it."""
     text = json.dumps(value, cls=PlotlyJSONEncoder, separators=(",", ":"))
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return jinja2.utils.markupsafe.Markup(text)
+    return Markup(text)
 
 
-def script_text(code: str) -> jinja2.utils.markupsafe.Markup:
+def script_text(code: str) -> Markup:
     """A script that may stand between script tags."""
-    return jinja2.utils.markupsafe.Markup(code.replace("</script", "<\\/script"))
+    return Markup(code.replace("</script", "<\\/script"))
 
 
 def table_rows(panel: Panel) -> list[list[tuple[str, bool]]]:

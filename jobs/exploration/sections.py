@@ -13,6 +13,8 @@ from jobs.exploration.figures import NOT_STATED
 from jobs.exploration.findings import Agreement, Findings, Prepared
 from jobs.exploration.tails import gini, quantile, top_share
 
+# Ratings of a value, for its mean to be called best or worst, and of a year, for its mean to be shown.
+ENOUGH = 100
 # Types, genres and genders shown; the dump has 6, 21 and 3, and another may have any number.
 MOST = 30
 
@@ -55,6 +57,21 @@ def several(number: int, one: str, many: str | None = None) -> str:
     return f"{count(number)} {one if number == 1 else many or one + 's'}"
 
 
+def chosen(frame: pd.DataFrame, mask: Any) -> pd.DataFrame:
+    """The rows where the mask holds."""
+    return frame.loc[mask]
+
+
+def highest(frame: pd.DataFrame, column: str) -> Any:
+    """The row with the largest value of a column."""
+    return frame.loc[frame[column].idxmax()]
+
+
+def lowest(frame: pd.DataFrame, column: str) -> Any:
+    """The row with the smallest value of a column."""
+    return frame.loc[frame[column].idxmin()]
+
+
 def totals(found: Findings) -> list[tuple[str, str]]:
     """What stands at the top of the page: names and values."""
     return [
@@ -90,7 +107,7 @@ def ratings_section(found: Findings) -> Section:
     """The histogram of the ratings."""
     histogram = found.histogram
     shares = histogram.assign(share=histogram["n"] / found.ratings)
-    best = shares.loc[shares["n"].idxmax()]
+    best = highest(shares, "n")
     high = float(shares.loc[shares["rating"] >= 8, "share"].sum())
     low = float(shares.loc[shares["rating"] <= 4, "share"].sum())
     said = (
@@ -107,12 +124,12 @@ def tails_section(found: Findings) -> Section:
     users, anime = found.user_tail, found.anime_tail
     said = (
         f"Half of the raters have {several(quantile(users, 0.5), 'rating')} or fewer, the busiest has "
-        f"{count(users['n'].max())}; the busiest 10 % wrote {percent(top_share(users, 0.1))} of all ratings. "
+        f"{count(int(users['n'].max()))}; the busiest 10 % wrote {percent(top_share(users, 0.1))} of all ratings. "
         f"Half of the rated anime have {several(quantile(anime, 0.5), 'rating')} or fewer, the most rated has "
-        f"{count(anime['n'].max())}; the top 1 % hold {percent(top_share(anime, 0.01))} of all ratings and the top "
+        f"{count(int(anime['n'].max()))}; the top 1 % hold {percent(top_share(anime, 0.01))} of all ratings and the top "
         f"10 % hold {percent(top_share(anime, 0.1))}. {_silent(found)}"
     )
-    rows = [
+    rows: Any = [
         {"": name, "median": quantile(tail, 0.5), "90th percentile": quantile(tail, 0.9), "most": tail["n"].max()}
         | {f"top {percent(s)} hold": percent(top_share(tail, s)) for s in (0.01, 0.1, 0.2)}
         | {"Gini coefficient": f"{gini(tail):.3f}"}
@@ -120,7 +137,7 @@ def tails_section(found: Findings) -> Section:
     ]
     tails = {"users": users, "anime": anime}
     points = [(name, n, s) for name, tail in tails.items() for n, s in _reached(tail)]
-    reached = pd.DataFrame(points, columns=["of", "ratings, at least", "share"])
+    reached = pd.DataFrame(points, columns=pd.Index(["of", "ratings, at least", "share"]))
     panels = (
         Panel("Who has at least so many ratings", reached, figures.tail_shares(tails)),
         Panel("How the ratings are shared out", pd.DataFrame(rows), figures.tail_lorenz(tails)),
@@ -157,21 +174,21 @@ def genres_section(found: Findings) -> Section:
 
 
 def _widest(known: pd.DataFrame) -> str:
-    most = known.loc[known["anime"].idxmax()]
+    most = highest(known, "anime")
     return f"most anime ({count(most['anime'])}) are {most['value']}"
 
 
 def _known(values: pd.DataFrame) -> tuple[pd.DataFrame, int]:
     """The rows of named values, and the number of anime without one."""
     named = values["value"].notna()
-    return values[named].reset_index(drop=True), int(values.loc[~named, "anime"].sum())
+    return chosen(values, named).reset_index(drop=True), int(chosen(values, ~named)["anime"].sum())
 
 
 def _best_and_worst(known: pd.DataFrame, what: str) -> str:
-    rated = known.dropna(subset="mean")
+    rated = chosen(known, known["ratings"] >= ENOUGH)
     if len(rated) < 2:
         return ""
-    best, worst = rated.loc[rated["mean"].idxmax()], rated.loc[rated["mean"].idxmin()]
+    best, worst = highest(rated, "mean"), lowest(rated, "mean")
     return (
         f"The {what} rated best is {best['value']} (mean {best['mean']:.2f}), "
         f"the one rated worst {worst['value']} ({worst['mean']:.2f})."
@@ -221,7 +238,7 @@ def _scores(found: Findings) -> str:
     scores = found.score_quantiles
     if len(scores) < 2:
         return ""
-    best, worst = scores.loc[scores["q50"].idxmax()], scores.loc[scores["q50"].idxmin()]
+    best, worst = highest(scores, "q50"), lowest(scores, "q50")
     return (
         f"The Score that the dump states is a mean for each anime, whose median is highest for {best['type']} "
         f"({best['q50']:.2f}) and lowest for {worst['type']} ({worst['q50']:.2f})."
@@ -236,7 +253,7 @@ def studios_section(found: Findings) -> Section:
     first = known.iloc[0]
     said = (
         f"{several(found.studio_count, 'studio')} are named. {first['value']} is the most rated "
-        f"({percent(first['ratings'] / found.ratings)} of the ratings, with {several(first['anime'], 'anime', 'anime')}). "
+        f"({percent(first['ratings'] / found.ratings)} of the ratings, with {count(first['anime'])} anime). "
         f"{_best_and_worst(known, 'studio shown')} {several(bare, 'anime', 'anime')} ({percent(bare / found.anime)}) "
         "name none."
     )
@@ -249,9 +266,9 @@ def premieres_section(found: Findings) -> Section:
     if years.empty and premieres.empty:
         return Section("years", "Seasons and years", "No anime of this dump states when it was first aired.")
     said, panels = "", []
-    if len(premieres):
-        seasons = _seasons(premieres)
-        most = seasons.loc[seasons["anime"].idxmax()]
+    seasons = _seasons(premieres) if len(premieres) else None
+    if seasons is not None:
+        most = highest(seasons, "anime")
         stated = int(seasons["anime"].sum())
         said += (
             f"{several(stated, 'anime', 'anime')} ({percent(stated / found.anime)}) state the season of their "
@@ -260,31 +277,31 @@ def premieres_section(found: Findings) -> Section:
         wide = premieres.pivot_table(index="year", columns="season", values="anime", fill_value=0, aggfunc="sum")
         panels.append(Panel("Premieres by year", wide.astype(int).reset_index(), figures.season_years(premieres)))
         said += _best_and_worst(seasons, "season") + " "
-        means = figures.means(seasons["value"], seasons["mean"], found.mean, "mean rating")
-        panels.append(Panel("Mean rating by season", _listed(seasons).rename(columns={"value": "season"}), means))
+    enough = chosen(years, years["ratings"] >= ENOUGH)
     if len(years):
-        peak, rated = years.loc[years["anime"].idxmax()], years.loc[years["ratings"].idxmax()]
+        peak, rated = highest(years, "anime"), highest(years, "ratings")
         said += (
             f"Most anime were first aired in {peak['year']:.0f} ({count(peak['anime'])}), and those of "
             f"{rated['year']:.0f} have most ratings ({count(rated['ratings'])})."
         )
-        table = _listed(years)
-        panels += [
-            Panel("Ratings by year", table, figures.year_lines(years, "ratings", "ratings")),
-            Panel(
-                "Mean rating by year", table, figures.year_lines(years, "mean", "mean rating", figures.ORANGE, ".2f")
-            ),
-        ]
+        lines = figures.year_lines(years, "ratings", "ratings")
+        panels.append(Panel("Ratings by year", _listed(years), lines))
+    if len(enough):
+        lines = figures.year_lines(enough, "mean", "mean rating", figures.ORANGE, ".2f")
+        panels.append(Panel(f"Mean rating by year, of {ENOUGH} ratings or more", _listed(enough), lines))
+    if seasons is not None:
+        means = figures.means(seasons["value"], seasons["mean"], found.mean, "mean rating")
+        panels.append(Panel("Mean rating by season", _listed(seasons).rename(columns={"value": "season"}), means))
     return Section("years", "Seasons and years", said, tuple(panels))
 
 
 def _seasons(premieres: pd.DataFrame) -> pd.DataFrame:
-    """value (season), anime, ratings, mean, in the order of the year."""
+    """Rows of value (a season), anime, ratings, mean, in the order of the year."""
     totals = premieres.assign(total=premieres["mean"].fillna(0) * premieres["ratings"]).groupby("season")
     sums = totals[["anime", "ratings", "total"]].sum()
     sums = sums.reindex([season for season in figures.SEASONS if season in sums.index]).reset_index()
     sums["mean"] = (sums["total"] / sums["ratings"]).where(sums["ratings"] > 0)
-    return sums.rename(columns={"season": "value"})[["value", "anime", "ratings", "mean"]]
+    return sums.rename(columns={"season": "value"}).drop(columns="total")
 
 
 def genders_section(found: Findings) -> Section:
@@ -301,7 +318,7 @@ def genders_section(found: Findings) -> Section:
     )
     rated = stated.dropna(subset="mean")
     if len(rated) > 1:
-        best, worst = rated.loc[rated["mean"].idxmax()], rated.loc[rated["mean"].idxmin()]
+        best, worst = highest(rated, "mean"), lowest(rated, "mean")
         said += (
             f" The mean rating is highest for {best['gender']} ({best['mean']:.2f}) and lowest for "
             f"{worst['gender']} ({worst['mean']:.2f})."
@@ -320,18 +337,18 @@ def missing_section(found: Findings) -> Section:
     """Share of the rows without a value, for each column of each file."""
     said, panels = [], []
     for file, shares in found.missing.items():
-        some, empty = shares[shares > 0], shares[shares == 1]
-        if some.empty:
-            said.append(f"No value is missing in the {file} file.")
+        some, empty = [c for c in shares if shares[c] > 0], [c for c in shares if shares[c] == 1]
+        if some:
+            most = max(some, key=shares.__getitem__)
+            told = f"In the {file} file {len(some)} of {len(shares)} columns have missing values, most of all {most} "
+            said.append(
+                told + f"({percent(shares[most])})" + (f"; {len(empty)} have no value at all." if empty else ".")
+            )
         else:
-            text = f"In the {file} file {several(len(some), 'column')} of {len(shares)} have missing values, most "
-            text += f"of all {some.idxmax()} ({percent(some.max())})"
-            said.append(text + (f"; {several(len(empty), 'column is', 'columns are')} empty." if len(empty) else "."))
-        table = pd.DataFrame({"column": shares.index, "missing": shares.map(percent).values})
-        columns = shares.index.to_series()
-        panels.append(
-            Panel(f"The {file} file", table, figures.bars(columns, shares, "rows without a value", form=".2%"))
-        )
+            said.append(f"No value is missing in the {file} file.")
+        table = pd.DataFrame({"column": list(shares), "missing": [percent(share) for share in shares.values()]})
+        figure = figures.bars(list(shares), shares.values(), "rows without a value", form=".2%") if some else None
+        panels.append(Panel(f"The {file} file", table, figure))
     return Section("missing", "Missing values", " ".join(said), tuple(panels))
 
 
@@ -360,21 +377,25 @@ def quarantine_section(found: Findings) -> Section:
 
 def _reasons(refused: dict[str, dict[str, int]]) -> pd.DataFrame:
     rows = [(file, reason, n) for file, reasons in refused.items() for reason, n in reasons.items()]
-    frame = pd.DataFrame(rows, columns=["file", "reason", "rows"])
+    frame = pd.DataFrame(rows, columns=pd.Index(["file", "reason", "rows"]))
     return frame.sort_values("rows", ascending=False, kind="stable").reset_index(drop=True)
 
 
 def _prepared_quarantine(prepared: Prepared) -> str:
     aside = sum(n for reasons in prepared.quarantined.values() for n in reasons.values())
     return (
-        f"Preparation read {several(prepared.read, 'rating')} and put {several(aside, 'row')} of the three files aside, "
-        f"in {prepared.directory}/quarantine."
+        f"Preparation read {several(prepared.read, 'rating')} and put {several(aside, 'row')} of the three files "
+        f"aside, in {prepared.directory}/quarantine."
     )
 
 
 def leaks_section(found: Findings) -> Section:
     """Columns that hold what a model is to predict."""
     said = [_agreed(agreement) for agreement in found.agreements]
+    said.append(
+        "The site computes these columns from all ratings: a model that is given them is told part of what it is "
+        "tested on."
+    )
     panels = [
         Panel(
             f"{agreement.column} of the dump",
@@ -397,16 +418,17 @@ def leaks_section(found: Findings) -> Section:
 
 def _agreed(agreement: Agreement) -> str:
     if not agreement.entities or agreement.difference is None:
-        return (
-            f"{agreement.column} cannot be compared with the ratings: no {agreement.of} with at least {MIN_RATINGS} "
-            "ratings states it."
-        )
-    correlation = "" if agreement.correlation is None else f" a correlation of {agreement.correlation:.3f} and"
+        return f"No {agreement.of} with at least {MIN_RATINGS} ratings state a {agreement.column}."
+    correlation = f"a correlation of {near_one(agreement.correlation)} and " if agreement.correlation else ""
     return (
-        f"{agreement.column} follows the mean of the ratings in this dump with{correlation} a typical difference of "
-        f"{agreement.difference:.2f} ({count(agreement.entities)} {agreement.of} with at least {MIN_RATINGS} ratings): "
-        "it is computed from ratings, those that a model is tested on included."
+        f"{agreement.column} goes with the mean of the ratings in this dump with {correlation}a typical difference of "
+        f"{agreement.difference:.2g} ({count(agreement.entities)} {agreement.of} with at least {MIN_RATINGS} ratings)."
     )
+
+
+def near_one(correlation: float) -> str:
+    """0.89567 -> `0.896`; what is not quite 1 is never shown as 1."""
+    return "more than 0.999" if 0.9995 <= correlation < 1 else f"{correlation:.3f}"
 
 
 def _and(names: list[str]) -> str:
@@ -419,7 +441,7 @@ def audit_tables(audit: Any) -> list[tuple[str, pd.DataFrame]]:
         records = {key: value for key, value in audit.items() if isinstance(value, dict)}
         nested = {key: value for key, value in audit.items() if isinstance(value, list)}
         single = [(key, _cell(value)) for key, value in audit.items() if key not in records and key not in nested]
-        tables = [("summary", pd.DataFrame(single, columns=["what", "value"]))] if single else []
+        tables = [("summary", pd.DataFrame(single, columns=pd.Index(["what", "value"])))] if single else []
         if records:
             rows = [{"": key, **{k: _cell(v) for k, v in value.items()}} for key, value in records.items()]
             tables.append(("by column", pd.DataFrame(rows)))
