@@ -33,6 +33,10 @@ class Files:
         """Whether a file or directory is there."""
         return self._system(name).exists(self._path(name))
 
+    def is_directory(self, name: str) -> bool:
+        """Whether it is a directory and no file."""
+        return self._system(name).getFileStatus(self._path(name)).isDirectory()
+
     def entries(self, name: str) -> list[tuple[str, int, int]]:
         """(name, bytes, modification time in ms) of a directory's entries, or of the one file; sorted."""
         entries = self._system(name).listStatus(self._path(name))

@@ -59,6 +59,7 @@ def _of_two_columns(crosses: tuple[str, ...]) -> tuple[str, ...]:
 
 Count = Annotated[int, BeforeValidator(_whole_number)]
 MaybeCount = Annotated[Count | None, BeforeValidator(_none)]
+MaybeText = Annotated[str | None, BeforeValidator(_none)]
 MaybeFloat = Annotated[float | None, BeforeValidator(_none)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 DropShare = Annotated[float, Field(ge=0.0, lt=1.0)]
@@ -584,3 +585,20 @@ class BaselinesConfig(CommandConfig):
     mf: AlsGrid = AlsGrid()
     implicit_als: ImplicitAlsGrid = ImplicitAlsGrid()
     ease: EaseGrid = EaseGrid()
+
+
+# --- explore -----------------------------------------------------------------------------------
+
+
+class ExploreConfig(CommandConfig):
+    """Look at a dump: one HTML page of figures, which needs no network."""
+
+    input: str = Field(default="data/raw", description="directory of the dump's three CSV files")
+    prepared: MaybeText = Field(
+        default=None, description="directory that jobs/prepare.py made of the dump: adds its quarantine and its leaks"
+    )
+    output: str = Field(default="explore.html", description="the page to write; replaced only when all is done")
+    ratings_file: str = Field(default="users-score-2023.csv", description="ratings, a file or a directory of parts")
+    users_file: str = Field(default="users-details-2023.csv", description="users")
+    anime_file: str = Field(default="anime-dataset-2023.csv", description="anime")
+    studios: Count = Field(default=20, ge=1, le=100, description="most rated studios shown")
