@@ -20,7 +20,6 @@ from widedeep.schema import LEAKY_COLUMNS, AuditedFeature, Column
 
 MOST_ENTITIES = 200_000
 AUDIT_SALT = 4
-SUMS = ("n", "total", "squares")
 # Computed by us from the training split, whatever the kind of the column says.
 FROM_TRAIN = ("train_ratings", "train_mean", "score", "popularity", "rank", "mean_score")
 
@@ -34,42 +33,45 @@ class Subject(NamedTuple):
     rows: int
 
 
-def rating_sums(ratings: DataFrame, key: str, held: str) -> DataFrame:
-    """Number, sum and sum of squares of the ratings by `key`, in train and in the held-out split.
+def held_sums(held: DataFrame, key: str) -> DataFrame:
+    """Number and sum of the held-out ratings by `key`: key, held_n:double, held_total:double.
 
     Ratings are whole numbers, so the sums are exact and the same in any order.
-
-    Args:
-        ratings: user, item, rating, split.
-        key: user or item.
-        held: name of the held-out split.
-
-    Returns:
-        key, train_n, train_total, train_squares, held_n, held_total, held_squares: double.
-
     """
     rating = F.col("rating").cast("double")
-    parts = {"n": F.lit(1.0), "total": rating, "squares": rating * rating}
-    sums = [
-        F.sum(F.when(F.col("split") == split, part).otherwise(0.0)).alias(f"{label}_{name}")
-        for label, split in (("train", "train"), ("held", held))
-        for name, part in parts.items()
-    ]
-    return ratings.where(F.col("split").isin("train", held)).groupBy(key).agg(*sums)
+    return held.groupBy(key).agg(F.count("*").cast("double").alias("held_n"), F.sum(rating).alias("held_total"))
 
 
-def audit_table(subject: Subject, ratings: DataFrame, held: str) -> list[AuditedFeature]:
-    """Audit all features of a table and the leaky columns beside them, best on held-out ratings first."""
-    sums = rating_sums(ratings, subject.key, held)
-    if subject.rows > MOST_ENTITIES:
-        share = MOST_ENTITIES / subject.rows
-        sums = sums.where(uniform(F.col(subject.key), AUDIT_SALT) < share)
-    table = sums.join(subject.encoded.plain, on=subject.key, how="inner").toArrow()
-    table = table.sort_by(subject.key).combine_chunks()
-    if not table.num_rows:
-        return []
-    entities = audit.Entities(*(_sums(table, label) for label in ("train", "held")))
-    if not entities.train.n.sum():
+def entity_table(subject: Subject, train: DataFrame, held: DataFrame) -> tuple[pa.Table, list[float]]:
+    """The features and sums of who (or what) has ratings, by position; the sums of squares of train and held.
+
+    The training sums are those that the features were made with, so only the held-out ratings are grouped.
+    """
+    key, share = F.col(subject.key), MOST_ENTITIES / max(subject.rows, 1)
+    chosen = uniform(key, AUDIT_SALT) < share if share < 1 else F.lit(True)
+    sums = held_sums(held.where(chosen), subject.key)
+    joined = subject.encoded.plain.where(chosen).join(sums, on=subject.key, how="left")
+    rated = joined.where("train_ratings > 0 OR held_n IS NOT NULL").fillna(0.0, ["held_n", "held_total"])
+    square = F.sum(F.col("rating").cast("double") * F.col("rating"))
+    squares = [float(part.where(chosen).agg(square).collect()[0][0] or 0.0) for part in (train, held)]
+    return rated.toArrow().sort_by(subject.key).combine_chunks(), squares
+
+
+def audit_table(subject: Subject, train: DataFrame, held: DataFrame) -> list[AuditedFeature]:
+    """Audit all features of a table and the leaky columns beside them, best on held-out ratings first.
+
+    Args:
+        subject: the table.
+        train: user, item, rating of the training split.
+        held: the same of the held-out split.
+
+    """
+    table, squares = entity_table(subject, train, held)
+    n, mean = (table[name].to_numpy().astype(np.float64) for name in ("train_ratings", "train_mean"))
+    held_n, held_total = (table[name].to_numpy() for name in ("held_n", "held_total"))
+    # The mean is a float32 and the sum of ratings a whole number.
+    entities = audit.Entities(audit.Sums(n, np.round(n * mean), squares[0]), audit.Sums(held_n, held_total, squares[1]))
+    if not n.sum() or not held_n.sum():
         return []
     known = audit.deviations(entities)
     used = {column.name for column in subject.encoded.columns}
@@ -135,10 +137,6 @@ def telling(features: Mapping[str, tuple[AuditedFeature, ...]], best: int = 2) -
         suspects = [f for f in found if f.ratings_in_it == "all" or f.sign_of_leak]
         shown += suspects + [f for f in found if f not in suspects][:best]
     return shown
-
-
-def _sums(table: pa.Table, label: str) -> audit.Sums:
-    return audit.Sums(*(table[f"{label}_{name}"].to_numpy().astype(np.float64) for name in SUMS))
 
 
 def _numbers(values: pa.Array | pa.ChunkedArray) -> np.ndarray:

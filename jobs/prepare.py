@@ -275,8 +275,8 @@ class Prepare:
         if not self.config.audit or held is None:
             return None
         log.info("auditing features …")
-        ratings = self.spark.read.parquet(f"{self.staging}/ratings")
-        found = together(*(partial(audit_table, subject, ratings, held) for subject in subjects))
+        train, test = (self.spark.read.parquet(f"{self.staging}/ratings/split={split}") for split in ("train", held))
+        found = together(*(partial(audit_table, subject, train, test) for subject in subjects))
         return Audit(held=held, **{s.name: tuple(f) for s, f in zip(subjects, found, strict=True)})
 
     def _write_quarantine(self) -> None:

@@ -38,11 +38,11 @@ HONEST_SLOPE = 1.1  # 1 in theory; the rest is for popularity, which both sides 
 
 @dataclass(frozen=True)
 class Sums:
-    """Ratings of a split by entity: their number, sum and sum of squares, each (E,)."""
+    """Ratings of a split by entity: their number and sum, each (E,); the sum of the squares of all."""
 
     n: Floats
     total: Floats
-    squares: Floats
+    squares: float
 
     @property
     def mean(self) -> float:
@@ -156,8 +156,8 @@ def errors(predicted: Floats, sums: Sums) -> Errors:
     n = sums.n.sum()
     if not n:
         return Errors(math.nan, math.nan)
-    squared = float((sums.squares - 2 * predicted * sums.total + sums.n * predicted**2).sum() / n)
-    variance = float(sums.squares.sum() / n - sums.mean**2)
+    squared = (sums.squares + float((sums.n * predicted**2 - 2 * predicted * sums.total).sum())) / n
+    variance = sums.squares / n - sums.mean**2
     return Errors(math.sqrt(max(squared, 0.0)), 1 - squared / variance if variance > 0 else math.nan)
 
 

@@ -66,10 +66,10 @@ def suspicion(
         why = f"it was given {', '.join(leaky_columns)}: computed from all ratings, those of the test split included"
         found.append(Suspicion("leaky_columns", why))
     rmse, r2 = test["rmse"], test["r2"]
-    if r2 < 1 and rmse > 0:
-        ceiling = r2_ceiling(rmse / math.sqrt(1 - r2), noise)
-    else:
-        ceiling = RELIABILITY
+    # R2 ties the variance of the ratings to the error; a model may be a little luckier than the noise.
+    lucky = 1 - SIGMAS * SQUARED_ERROR_SPREAD / 2 / math.sqrt(max(test["ratings"], 1))
+    noise = (noise_rmse() if noise is None else noise) * max(lucky, 0.0)
+    ceiling = r2_ceiling(rmse / math.sqrt(1 - r2), noise) if r2 < 1 and rmse > 0 else RELIABILITY
     if r2 > ceiling:
         why = (
             f"its R2 of {r2:.3f} on test ratings is above {ceiling:.3f}, what the noise of people's own ratings leaves "
@@ -77,7 +77,7 @@ def suspicion(
         )
         found.append(Suspicion("ceiling", why))
     if train is not None and _clearly_below(test, train):
-        why = f"its RMSE on test ratings ({rmse:.4f}) is clearly below that on the ratings it learnt ({train['rmse']:.4f})"
+        why = f"its RMSE of {rmse:.4f} on test ratings is clearly below the {train['rmse']:.4f} on those it learnt"
         found.append(Suspicion("below_train", why))
     return tuple(found)
 
