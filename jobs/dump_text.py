@@ -26,7 +26,7 @@ USER_HEADER = (
 FAULTS = (
     "wrong_arity",  # the rating is cut off
     "user_id_not_a_number",
-    "rating_out_of_range",  # 0
+    "rating_out_of_range",  # -3
     "duplicate_pair",
     "rating_not_whole",  # 7.5
     "unknown_anime",
@@ -89,23 +89,41 @@ class RatingText:
 
 
 def rating_text(
-    model: Planted, labels: pa.Array, block: int, users: Users, ratings: Ratings, bad_rows: int
+    model: Planted,
+    labels: pa.Array,
+    block: int,
+    users: Users,
+    ratings: Ratings,
+    scored: np.ndarray,
+    bad_rows: int,
 ) -> RatingText:
-    """The lines of a block, with its part of `bad_rows` (in the whole dump) mixed in."""
+    """The lines of a block, with its part of `bad_rows` (in the whole dump) mixed in.
+
+    Args:
+        model: what the block is drawn from.
+        labels: of all anime, from `anime_labels`.
+        block: its number.
+        users: of the block.
+        ratings: of the block.
+        scored: (n,) bool; the other entries have 0 for a score.
+        bad_rows: broken rows in the whole dump.
+
+    """
     names = usernames(model, users, block)
     prefix = joined(pc.cast(pa.array(users.user_id), pa.string()), pa.array([","] * len(names)), names,
                     pa.array([","] * len(names)))  # fmt: skip
-    values = pa.array([f"{value}\n" for value in range(1, 11)])
+    values = pa.array([f"{value}\n" for value in range(11)])
     lines = joined(
         prefix.take(pa.array(ratings.user)),
         labels.take(pa.array(ratings.item)),
-        values.take(pa.array(ratings.rating - 1)),
+        values.take(pa.array(ratings.rating * scored)),
     )
     begin, end = (_bad_before(model, block + i, bad_rows) for i in (0, 1))
     if begin == end:
         return RatingText(whole_text(lines), {})
     rng = np.random.default_rng([model.seed, BAD_STREAM, block])
-    after = rng.integers(0, len(ratings.user), end - begin)  # (m,) the good line that each comes after
+    whole = np.flatnonzero(scored) if scored.any() else np.arange(len(scored))
+    after = whole[rng.integers(0, len(whole), end - begin)]  # (m,) the good line that each comes after
     faults = [FAULTS[turn % len(FAULTS)] for turn in range(begin, end)]
     broken = [
         _broken_line(
@@ -134,7 +152,7 @@ def _broken_line(turn: int, fault: str, line: str, model: Planted, ratings: Rati
         "user_id_not_a_number": f"u{user},{rest}",
         "anime_id_not_a_number": line.replace(f",{book.anime_id[ratings.item[place]]},", ",one,", 1),
         "rating_not_a_number": f"{head},",
-        "rating_out_of_range": f"{head},{11 if second else 0}",
+        "rating_out_of_range": f"{head},{11 if second else -3}",
         "rating_not_whole": f"{head},7.5",
         "unknown_anime": f"{user},x,{book.anime_id[-1] + 1 + turn % 1000},Not in the catalogue,{value}",
         "duplicate_pair": f"{head},{int(value) % 10 + 1}",  # another rating: the first is the planted one
@@ -145,8 +163,8 @@ def _broken_line(turn: int, fault: str, line: str, model: Planted, ratings: Rati
 # --- the users file ------------------------------------------------------------------------------
 
 
-def user_text(model: Planted, block: int, users: Users, ratings: Ratings) -> str:
-    """The lines of a block's users; `Mean Score` is over all of a user's ratings, test ratings included."""
+def user_text(model: Planted, block: int, users: Users, ratings: Ratings, scored: np.ndarray) -> str:
+    """The lines of a block's users; `Mean Score` is over all of a user's scores, those of the test split included."""
     rng = np.random.default_rng([model.seed, DETAIL_STREAM, block])
     size = len(users.count)
     comma, end = pa.array([","] * size), pa.array(["\n"] * size)
@@ -161,7 +179,7 @@ def user_text(model: Planted, block: int, users: Users, ratings: Ratings) -> str
     known = rng.random(size) >= COUNTERS_MISSING
     if block == 0:
         known[np.flatnonzero(users.count == 0)[2:4]] = False
-    counters = [decimals(pa.array(values, mask=~known)) for values in _activity(rng, users, ratings)]
+    counters = [decimals(pa.array(values, mask=~known)) for values in _activity(rng, users, ratings, scored)]
     fields = [field for column in [*profile, *counters] for field in (comma, column)]
     return whole_text(joined(*fields[1:], end))
 
@@ -203,11 +221,11 @@ def _locations(rng: np.random.Generator, size: int) -> pa.Array:
     return pa.array(places + rare).take(pa.array(drawn, mask=rng.random(size) < MISSING["location"]))
 
 
-def _activity(rng: np.random.Generator, users: Users, ratings: Ratings) -> list[np.ndarray]:
+def _activity(rng: np.random.Generator, users: Users, ratings: Ratings, scored: np.ndarray) -> list[np.ndarray]:
     """The counters (U,): days, mean score, watching, completed, on hold, dropped, planned, all, rewatched, episodes."""
     size = len(users.count)
-    total = np.bincount(ratings.user, weights=ratings.rating, minlength=size)
-    mean = np.round(total / np.maximum(users.count, 1), 2)
+    total = np.bincount(ratings.user, weights=ratings.rating * scored, minlength=size)
+    mean = np.round(total / np.maximum(np.bincount(ratings.user, weights=scored, minlength=size), 1), 2)
     idle = np.where(rng.random(size) < 0.5, 0, np.exp(rng.normal(2.5, 1.5, size)))  # of those who rate nothing
     seen = np.where(users.count > 0, users.count * (1 + rng.exponential(0.3, size)), idle).astype(np.int64)
     watching, hold, dropped, rewatched = (

@@ -18,10 +18,16 @@ Fields = dict[str, list[features.Field]]
 
 
 class Encoded(NamedTuple):
-    """A feature table that is all numbers but for its keys, and what was fitted for it."""
+    """A feature table that is all numbers but for its keys, and what was fitted for it.
+
+    `plain` is what is audited: the numbers neither imputed nor scaled (null: missing), the codes, and the leaky columns
+    of the dump, whether they are in the table or not.
+    """
 
     frame: DataFrame
     columns: tuple[Column, ...]
+    plain: DataFrame
+    plain_columns: tuple[Column, ...]
     numeric: dict[str, Numeric]
     vocabularies: dict[str, tuple[str, ...]]
 
@@ -99,7 +105,8 @@ def _encode(
     missing = {name: where for name, where in computed.items() if where is not None}
     missing |= {name: F.col(name).isNull() for name in sources}
     columns = [(Column(name=key, kind="key"), F.col(key)) for key in keys]
-    columns += [(Column(name=s, kind="statistic"), F.col(s)) for s in ("train_ratings", "train_mean")]
+    statistics = [(Column(name=s, kind="statistic"), F.col(s)) for s in ("train_ratings", "train_mean")]
+    columns += statistics
     columns += [
         (Column(name=name, kind="numeric", source=sources.get(name)), features.scaled(name, fitted))
         for name, fitted in numeric.items()
@@ -108,13 +115,23 @@ def _encode(
         (Column(name=f"{name}_missing", kind="indicator", source=sources.get(name)), where.cast("float"))
         for name, where in missing.items()
     ]
-    columns += [
+    codes = [
         (Column(name=f.name, kind="category", source=f.source), features.coded(f.name, vocabularies[f.name]))
         for f in fields["category"]
     ]
-    columns += [
+    codes += [
         (Column(name=f.name, kind="multi_hot", source=f.source), features.multi_coded(f.name, vocabularies[f.name]))
         for f in fields["multi_hot"]
     ]
-    frame = table.select(*(expression.alias(column.name) for column, expression in columns))
-    return Encoded(frame, tuple(column for column, _ in columns), numeric, vocabularies)
+    columns += codes
+    plain = [(Column(name=name, kind="numeric"), F.col(name)) for name in computed]
+    plain += [(Column(name=f.name, kind="numeric", source=f.source), F.col(f.name)) for f in fields["numeric"]]
+    plain = [*statistics, *plain, *codes]
+    return Encoded(
+        frame=table.select(*(expression.alias(column.name) for column, expression in columns)),
+        columns=tuple(column for column, _ in columns),
+        plain=table.select(keys[0], *(expression.alias(column.name) for column, expression in plain)),
+        plain_columns=tuple(column for column, _ in plain),
+        numeric=numeric,
+        vocabularies=vocabularies,
+    )

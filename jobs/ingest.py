@@ -13,10 +13,13 @@ from pyspark.sql import functions as F
 
 from jobs.files import Files
 from widedeep.errors import InputError
-from widedeep.schema import MAX_RATING, MIN_RATING
+from widedeep.schema import MAX_RATING, MIN_RATING, UNSCORED
 
 CORRUPT = "_corrupt"
 MISSING_WORDS = ("", "unknown", "not available", "nan", "none", "null")
+
+# A row put aside that is not damaged: it says that somebody has an anime in a list and gave it no score.
+UNSCORED_REASON = "unscored"
 
 RATING_COLUMNS = ("user_id", "anime_id", "rating")
 
@@ -87,12 +90,13 @@ def row_content(frame: DataFrame) -> Column:
     return F.coalesce(F.col(CORRUPT), F.to_csv(F.struct(*(F.col(f"`{name}`") for name in raw))))
 
 
-def typed_ratings(raw: DataFrame, anime: DataFrame) -> DataFrame:
+def typed_ratings(raw: DataFrame, anime: DataFrame, zero_unscored: bool = False) -> DataFrame:
     """Type the ratings and look their anime up.
 
     Args:
         raw: from `read_csv`.
         anime: `anime_id`, `item` of the known anime; small enough to travel to every task.
+        zero_unscored: whether entries without a score are ratings of 0; otherwise they are refused as `unscored`.
 
     Returns:
         user_id:bigint, anime_id:bigint, item:int, rating:float, reason, row (bad rows only), file, block, line.
@@ -104,13 +108,18 @@ def typed_ratings(raw: DataFrame, anime: DataFrame) -> DataFrame:
     # The join comes first: the reasons, and the costly text of bad rows, are then worked out above it.
     frame = typed.join(F.broadcast(known), on=F.col("_anime") == F.col("_known_id"), how="left")
     value = F.col("_value")
+    unscored = value.isin(*(float(mark) for mark in UNSCORED))
+    if zero_unscored:
+        value, unscored = F.when(unscored, float(UNSCORED[0])).otherwise(value), F.lit(False)
+    lowest = UNSCORED[0] if zero_unscored else MIN_RATING
     reason = first_reason(
         {
             "wrong_arity": F.col(CORRUPT).isNotNull(),
             "user_id_not_a_number": F.col("_user").isNull(),
             "anime_id_not_a_number": F.col("_anime").isNull(),
             "rating_not_a_number": value.isNull(),
-            "rating_out_of_range": ~value.between(MIN_RATING, MAX_RATING),
+            UNSCORED_REASON: unscored,
+            "rating_out_of_range": ~value.between(lowest, MAX_RATING),
             "rating_not_whole": value != F.floor(value),
             "unknown_anime": F.col("item").isNull(),
         }

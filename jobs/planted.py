@@ -41,7 +41,12 @@ CALIBRATION_BLOCKS = 16
 
 # First keys of the random streams (jobs/catalogue.py has 0); the block comes second.
 CLUSTER_STREAM, USER_STREAM, RATING_STREAM, DETAIL_STREAM, BAD_STREAM, NAME_STREAM = range(1, 7)
-TITLE_STREAM, ANIME_TEXT_STREAM, HELD_OUT_STREAM = 7, 8, 9
+TITLE_STREAM, ANIME_TEXT_STREAM, HELD_OUT_STREAM, UNSCORED_STREAM = 7, 8, 9, 10
+
+
+# Some people score all they have seen, some next to nothing: a user's share of entries without a score is drawn from
+# a Beta distribution whose two parameters sum to this, so that who it is explains half of which entries have none.
+UNSCORED_CONCENTRATION = 1.0
 
 
 # --- sizes ---------------------------------------------------------------------------------------
@@ -422,6 +427,24 @@ def draw_latent(model: Planted, block: int, users: Users | None = None) -> Laten
 def draw_ratings(model: Planted, block: int, users: Users | None = None) -> Ratings:
     """The ratings of a block, with what the planted model expects of each."""
     return rate(model, draw_latent(model, block, users))
+
+
+def draw_scored(model: Planted, block: int, users: Users, ratings: Ratings, unscored: float) -> NDArray[np.bool_]:
+    """(n,) which entries of a block have a score.
+
+    Args:
+        model: what the block is drawn from.
+        block: its number.
+        users: of the block.
+        ratings: of the block.
+        unscored: share of entries without a score, over all users; each has a share of its own.
+
+    """
+    if unscored == 0:
+        return np.ones(len(ratings.user), bool)
+    rng = np.random.default_rng([model.seed, UNSCORED_STREAM, block])
+    habit = rng.beta(UNSCORED_CONCENTRATION * unscored, UNSCORED_CONCENTRATION * (1 - unscored), len(users.count))
+    return rng.random(len(ratings.user)) >= habit[ratings.user]
 
 
 def rate(model: Planted, latent: Latent) -> Ratings:

@@ -5,13 +5,16 @@ spark-submit jobs/prepare.py --input data/raw --output data/prepared
 
 import hashlib
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from rich.table import Table as View
 
 from jobs import features, ingest, shards
+from jobs.audit import Subject, audit_table, telling
 from jobs.encode import Encoded, Fields, encode_items, encode_users
 from jobs.files import Files, check_replaceable, commit, staging_of
 from jobs.positions import bucket_counts, hash_key, with_position, with_shard
@@ -20,7 +23,7 @@ from jobs.splits import ORDER_SALT, ROW_WISE, assign_split
 from widedeep.cli import load_config, log, stdout
 from widedeep.config import PrepareConfig
 from widedeep.errors import InputError
-from widedeep.schema import LEAKS, SPLITS, DataFile, Manifest, Ratings, Table
+from widedeep.schema import LEAKS, MIN_RATING, SPLITS, UNSCORED, Audit, DataFile, Manifest, Ratings, Table
 
 # Pairs that a task counts in memory when it looks for duplicates.
 PAIRS_PER_TASK = 1 << 20
@@ -55,15 +58,18 @@ class Prepare:
         mean = train.agg(F.avg("rating")).collect()[0][0]
         options = self.config.features
 
-        def write_items() -> tuple[Table, dict[str, float]]:
+        def write_items() -> tuple[Encoded, Table, dict[str, float]]:
             encoded, regression = encode_items(anime_raw, items, train, mean, options)
-            return self._write_table("items", "item", encoded), regression
+            return encoded, self._write_table("items", "item", encoded), regression
 
-        (items_table, regression), users_table = together(
-            write_items,
-            lambda: self._write_table("users", "user", encode_users(users_raw, users, train, mean, options)),
-        )
-        self._write_quarantine()
+        def write_users() -> tuple[Encoded, Table]:
+            encoded = encode_users(users_raw, users, train, mean, options)
+            return encoded, self._write_table("users", "user", encoded)
+
+        (of_items, items_table, regression), (of_users, users_table) = together(write_items, write_users)
+        subjects = (Subject("items", "item", of_items, items_table.rows),)
+        subjects += (Subject("users", "user", of_users, users_table.rows),)
+        _, audit = together(self._write_quarantine, lambda: self._audit(subjects, described))
         manifest = Manifest(
             config=self.config.model_dump(mode="json", exclude={"input", "output"}),
             inputs=inputs,
@@ -75,6 +81,7 @@ class Prepare:
                 - sum(f.rows for files in described.values() for f in files),
                 train_mean=mean,
                 shards=described,
+                lowest=UNSCORED[0] if self.config.ratings.unscored == "zero" else MIN_RATING,
             ),
             users=users_table,
             items=items_table,
@@ -89,6 +96,7 @@ class Prepare:
                 for file, columns in LEAKS.items()
                 for column in columns
             },
+            audit=audit,
             digest=shards.digest_of(*described.values(), items_table.files, users_table.files),
         )
         commit(self.files, self.staging, self.config.output, manifest.model_dump_json(indent=1))
@@ -154,7 +162,7 @@ class Prepare:
 
         def rows() -> DataFrame:
             raw = ingest.read_csv(self.spark, self.files, path, ingest.RATING_COLUMNS)
-            return ingest.typed_ratings(raw, items)
+            return ingest.typed_ratings(raw, items, self.config.ratings.unscored == "zero")
 
         self.parsed = self._step("ratings", rows)
 
@@ -178,11 +186,14 @@ class Prepare:
             example = frame.where("reason IS NOT NULL").first()
             shown = f"; for example {example['reason']}: {example['row']}" if example else ""
             raise InputError(f"input file {path} has no good row ({total} read){shown}")
-        if count > self.config.max_bad_share * total:
-            rows = frame.where("reason IS NOT NULL").select("reason", "row").limit(3).collect()
+        unscored = bad.get(ingest.UNSCORED_REASON, 0)
+        count -= unscored  # an entry without a score is not damaged, however many there are
+        if count > self.config.max_bad_share * (total - unscored):
+            damaged = frame.where(F.col("reason") != ingest.UNSCORED_REASON)
+            rows = damaged.select("reason", "row").limit(3).collect()
             shown = "".join(f"\n  {row['reason']}: {row['row']}" for row in rows)
             raise InputError(
-                f"input file {path}: {count} of {total} rows are bad ({count / total:.2%}; "
+                f"input file {path}: {count} of {total - unscored} rows are bad ({count / (total - unscored):.2%}; "
                 f"max_bad_share allows {self.config.max_bad_share:.2%}): {bad}; mend them or raise max_bad_share{shown}"
             )
 
@@ -258,6 +269,16 @@ class Prepare:
             vocabularies=encoded.vocabularies,
         )
 
+    def _audit(self, subjects: Sequence[Subject], described: dict[str, tuple[DataFile, ...]]) -> Audit | None:
+        """Measure each feature alone on the test split, or on valid where there is no test split."""
+        held: Literal["test", "valid"] | None = "test" if described["test"] else "valid" if described["valid"] else None
+        if not self.config.audit or held is None:
+            return None
+        log.info("auditing features …")
+        train, test = (self.spark.read.parquet(f"{self.staging}/ratings/split={split}") for split in ("train", held))
+        found = together(*(partial(audit_table, subject, train, test) for subject in subjects))
+        return Audit(held=held, **{s.name: tuple(f) for s, f in zip(subjects, found, strict=True)})
+
     def _write_quarantine(self) -> None:
         """Bad rows of all files, with their reason and content."""
         parts = [
@@ -320,11 +341,32 @@ def show_summary(manifest: Manifest, output: str) -> None:
     view.add_row("users", f"{manifest.users.rows:,}")
     view.add_row("anime", f"{manifest.items.rows:,}")
     stdout.print(view)
+    if ratings.lowest < MIN_RATING:
+        stdout.print(
+            f"WARNING: entries without a score count as ratings of {ratings.lowest}: errors say who scores, too"
+        )
     used = [name for name, leak in manifest.leaks.items() if leak["used"]]
     left_out = [name for name in manifest.leaks if name not in used]
     stdout.print(f"left out because they contain test ratings: {', '.join(left_out) or 'none'}")
     if used:
         stdout.print(f"WARNING: used although they contain test ratings: {', '.join(used)}")
+    if manifest.audit:
+        show_audit(manifest.audit)
+
+
+def show_audit(audit: Audit) -> None:
+    """Print what the most telling features alone say of held-out ratings."""
+    view = View(title=f"one feature alone, fitted on train, measured on {audit.held}", title_justify="left")
+    for name in ("feature", "ratings in it", "R2 train", f"R2 {audit.held}", "slope", "sign of a leak"):
+        view.add_column(name, justify="right" if name.startswith(("R2", "slope")) else "left")
+    for feature in telling({"items": audit.items, "users": audit.users}):
+        name = f"{feature.table}: {feature.source if feature.ratings_in_it == 'all' else feature.name}"
+        slope = "" if feature.slope is None else f"{feature.slope:.2f} ± {feature.slope_error:.2f}"
+        scores = ("" if r2 is None else f"{r2:.3f}" for r2 in (feature.train_r2, feature.held_r2))
+        left_out = "" if feature.used else " (left out)"
+        view.add_row(name + left_out, feature.ratings_in_it, *scores, slope, "yes" if feature.sign_of_leak else "")
+    stdout.print(view)
+    stdout.print("slope: at most 1 for a feature without held-out ratings; manifest.json has all of them under audit")
 
 
 def main(argv: Sequence[str]) -> None:

@@ -37,13 +37,27 @@ def assign_split(ratings: DataFrame, config: SplitConfig, seed: int) -> DataFram
         share = uniform(F.col("user_id"), seed, SPLIT_SALT)
     else:
         share = uniform(*pair, seed, SPLIT_SALT)
-    sampled = uniform(*pair, seed, SAMPLE_SALT) < config.sample
     # Sampling comes first: each user's shares are shares of what is kept.
-    kept = ratings.withColumn("_kept", sampled)
-    if config.kind == "per_user" and config.sample < 1:
+    kept = ratings.withColumn("_kept", _sampled(ratings, config, seed))
+    if config.kind == "per_user" and (config.sample < 1 or config.sample_rows is not None):
         left_out = kept.where(~F.col("_kept")).withColumn("split", F.lit(None).cast("string"))
         return kept.where("_kept").withColumn("split", _by_share(share, config)).unionByName(left_out).drop("_kept")
     return kept.withColumn("split", F.when(F.col("_kept"), _by_share(share, config))).drop("_kept")
+
+
+def _sampled(ratings: DataFrame, config: SplitConfig, seed: int) -> Column:
+    """Whether a rating is kept: its hash is below the share, or among the `sample_rows` lowest of all hashes."""
+    pair = (F.col("user_id"), F.col("anime_id"))
+    if config.sample_rows is None:
+        return uniform(*pair, seed, SAMPLE_SALT) < config.sample
+    # The order of `uniform`, as a signed number: a sample by rows is a sample by some share.
+    key = hash_key(*pair, seed, SAMPLE_SALT).bitwiseXOR(F.lit(-(1 << 63)))
+    keyed = ratings.select(F.lit("all").alias("_group"), key.alias("_key"))
+    counts = bucket_counts(keyed, "_group", "_key")
+    if sum(counts.get("all", {}).values()) <= config.sample_rows:
+        return F.lit(True)
+    bound = order_statistics(keyed, "_group", "_key", counts, {"all": [config.sample_rows]})["all"][0]
+    return key < F.lit(bound)
 
 
 def _by_share(share: Column, config: SplitConfig) -> Column:
@@ -63,10 +77,13 @@ def _stratified(ratings: DataFrame, config: SplitConfig, seed: int) -> DataFrame
     frame = ratings.withColumn("_stratum", F.concat_ws("\u0001", *names))
     frame = frame.withColumn("_key", hash_key(*pair, seed, SPLIT_SALT))
     counts = bucket_counts(frame, "_stratum", "_key")
+    sample = config.sample
+    if config.sample_rows is not None:
+        sample = min(1.0, config.sample_rows / max(sum(sum(buckets.values()) for buckets in counts.values()), 1))
     cuts = {}
     for stratum, buckets in counts.items():
         total = sum(buckets.values())
-        kept = round(total * config.sample)
+        kept = round(total * sample)
         cuts[stratum] = [round(kept * config.train), round(kept * (config.train + config.valid)), kept]
     ranks = {s: [c for c in points if c < sum(counts[s].values())] for s, points in cuts.items()}
     keys = order_statistics(frame, "_stratum", "_key", counts, ranks)

@@ -23,10 +23,11 @@ from rich.table import Table
 from jobs.anime_text import anime_header, anime_lines
 from jobs.dump_text import FAULTS, RATING_HEADER, USER_HEADER, anime_labels, rating_text, user_text
 from jobs.files import Files, check_replaceable, commit, staging_of
-from jobs.planted import Planted, Sizes, draw_ratings, draw_users, plan_sizes, plant
+from jobs.planted import Planted, Sizes, draw_ratings, draw_scored, draw_users, plan_sizes, plant
 from jobs.session import build_session, run_job
 from widedeep.cli import load_config, log, stdout
 from widedeep.config import SynthesizeConfig
+from widedeep.errors import InputError
 
 RATINGS, USERS, ANIME = "users-score-2023.csv", "users-details-2023.csv", "anime-dataset-2023.csv"
 ONE_FILE = 100_000_000  # up to so many ratings each CSV is one plain file, else a directory of parts
@@ -36,7 +37,7 @@ LEVELS = range(1, 11)
 FAULT_NAMES = sorted(set(FAULTS))
 # Squared errors are summed as whole numbers of this unit: such a sum does not depend on its order.
 ERROR_UNIT = 1e-6
-COUNTS = [*(f"rated_{level}" for level in LEVELS), "squared_error", *FAULT_NAMES]
+COUNTS = [*(f"rated_{level}" for level in LEVELS), "unscored", "squared_error", *FAULT_NAMES]
 
 
 def main(argv: Sequence[str]) -> None:
@@ -73,7 +74,7 @@ def synthesize(spark: SparkSession, config: SynthesizeConfig, parts: int | None 
     log.info("planting: %s ratings, %s of %s users, %s anime", *_grouped(sizes))
     model = plant(config.seed, sizes, config.noise)
     bad_rows = round(config.bad_rows * sizes.ratings)
-    counts = write_dump(spark, files, staging, model, bad_rows, parts or part_count(sizes))
+    counts = write_dump(spark, files, staging, model, bad_rows, config.unscored, parts or part_count(sizes))
     planted = planted_facts(model, counts)
     files.write_text(f"{staging}/planted.json", json.dumps(planted, indent=2) + "\n")
     manifest = manifest_facts(files, staging, config, model, counts, planted)
@@ -88,23 +89,23 @@ def part_count(sizes: Sizes) -> int:
 
 
 def write_dump(
-    spark: SparkSession, files: Files, staging: str, model: Planted, bad_rows: int, parts: int
+    spark: SparkSession, files: Files, staging: str, model: Planted, bad_rows: int, unscored: float, parts: int
 ) -> dict[str, int]:
     """Write the three CSVs; return the sums of COUNTS over the ratings file."""
     labels = anime_labels(model)
-    shared = spark.sparkContext.broadcast((model, labels, bad_rows))
+    shared = spark.sparkContext.broadcast((model, labels, bad_rows, unscored))
     one_file = model.sizes.ratings <= ONE_FILE
     columns = ", ".join(f"`{name}` long" for name in COUNTS)
 
     def ratings_of(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        model, labels, bad_rows = shared.value
+        model, labels, bad_rows, unscored = shared.value
         for block, head in _blocks(batches, one_file):
-            yield rating_batch(model, labels, block, bad_rows, RATING_HEADER if head else None)
+            yield rating_batch(model, labels, block, bad_rows, unscored, RATING_HEADER if head else None)
 
     def users_of(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        model, _, _ = shared.value
+        model, _, _, unscored = shared.value
         for block, head in _blocks(batches, one_file):
-            yield user_batch(model, block, USER_HEADER if head else None)
+            yield user_batch(model, block, unscored, USER_HEADER if head else None)
 
     def anime_of(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for _ in batches:
@@ -133,21 +134,31 @@ def _blocks(batches: Iterable[pa.RecordBatch], one_file: bool) -> Iterator[tuple
             first = False
 
 
-def rating_batch(model: Planted, labels: pa.Array, block: int, bad_rows: int, header: str | None) -> pa.RecordBatch:
+def rating_batch(
+    model: Planted, labels: pa.Array, block: int, bad_rows: int, unscored: float, header: str | None
+) -> pa.RecordBatch:
     """One row: the text of a block of the ratings file, and its COUNTS."""
     users = draw_users(model, block)
     ratings = draw_ratings(model, block, users)
-    written = rating_text(model, labels, block, users, ratings, bad_rows)
-    levels = np.bincount(ratings.rating, minlength=11)[1:]
-    error = float(((ratings.rating - ratings.expected) ** 2).sum())
-    counts = [*levels, round(error / ERROR_UNIT), *(written.faults.get(name, 0) for name in FAULT_NAMES)]
+    scored = draw_scored(model, block, users, ratings, unscored)
+    written = rating_text(model, labels, block, users, ratings, scored, bad_rows)
+    levels = np.bincount(ratings.rating[scored], minlength=11)[1:]
+    error = float(((ratings.rating - ratings.expected)[scored] ** 2).sum())
+    counts = [
+        *levels,
+        len(scored) - scored.sum(),
+        round(error / ERROR_UNIT),
+        *(written.faults.get(name, 0) for name in FAULT_NAMES),
+    ]
     return _text_batch(written.text, header, dict(zip(COUNTS, counts, strict=True)))
 
 
-def user_batch(model: Planted, block: int, header: str | None) -> pa.RecordBatch:
+def user_batch(model: Planted, block: int, unscored: float, header: str | None) -> pa.RecordBatch:
     """One row: the text of a block of the users file. Its ratings are drawn again, for their mean."""
     users = draw_users(model, block)
-    return _text_batch(user_text(model, block, users, draw_ratings(model, block, users)), header)
+    ratings = draw_ratings(model, block, users)
+    scored = draw_scored(model, block, users, ratings, unscored)
+    return _text_batch(user_text(model, block, users, ratings, scored), header)
 
 
 def _text_batch(text: str, header: str | None = None, counts: dict[str, int] | None = None) -> pa.RecordBatch:
@@ -171,6 +182,8 @@ def planted_facts(model: Planted, counts: dict[str, int]) -> dict[str, Any]:
     """What a recommender can be measured against."""
     histogram = np.array([counts[f"rated_{level}"] for level in LEVELS])
     rows = int(histogram.sum())
+    if not rows:
+        raise InputError("not one entry got a score: lower --unscored or raise --ratings")
     mean = float((histogram * LEVELS).sum() / rows)
     return {
         # No predictor can do better than this: it knows all but the noise.
@@ -179,6 +192,7 @@ def planted_facts(model: Planted, counts: dict[str, int]) -> dict[str, Any]:
         "rmse_bias": None if math.isnan(model.bias_rmse) else round(model.bias_rmse, 4),
         "noise_sd": model.noise,
         "ratings": rows,
+        "unscored": counts["unscored"],  # entries beside them
         "mean": round(mean, 6),
         "sd": round(math.sqrt(float((histogram * (np.array(LEVELS) - mean) ** 2).sum()) / rows), 6),
         "histogram": {str(level): int(count) for level, count in zip(LEVELS, histogram, strict=True)},
@@ -196,7 +210,11 @@ def manifest_facts(
 ) -> dict[str, Any]:
     """What `manifest.json` holds: all of it follows from the config."""
     bad = {name: counts[name] for name in FAULT_NAMES}
-    rows = {RATINGS: planted["ratings"] + sum(bad.values()), USERS: model.sizes.users, ANIME: model.sizes.anime}
+    rows = {
+        RATINGS: planted["ratings"] + planted["unscored"] + sum(bad.values()),
+        USERS: model.sizes.users,
+        ANIME: model.sizes.anime,
+    }
     return {
         "config": config.model_dump(mode="json"),
         "seed": config.seed,

@@ -91,6 +91,12 @@ class SynthesizeConfig(CommandConfig):
     )
     anime: MaybeCount = Field(default=None, gt=1, description="all anime; default: grows with the root of --ratings")
     noise: float = Field(default=1.0, gt=0, description="sd of the noise beside a taste signal of sd 1")
+    unscored: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of the ratings that are entries without a score (0), as in lists people export",
+    )
     bad_rows: Share = Field(
         default=0.0, description="share of further, broken rows in the ratings file, to try quarantine"
     )
@@ -109,6 +115,9 @@ class SplitConfig(Section):
     valid: Share = Field(default=0.1, description="share used to choose settings and to stop early")
     test: Share = Field(default=0.1, description="share used once, for the reported figures")
     sample: float = Field(default=1.0, gt=0, le=1, description="keep only this share of the ratings (of each stratum)")
+    sample_rows: MaybeCount = Field(
+        default=None, ge=1, description="keep this many ratings instead (a stratum its share of them); none: all"
+    )
     strata: tuple[str, ...] = Field(
         default=("type", "gender"), description="category columns whose combinations `stratified` keeps in proportion"
     )
@@ -119,7 +128,18 @@ class SplitConfig(Section):
             raise ValueError(f"train + valid + test must be 1, not {self.train + self.valid + self.test:g}")
         if self.train == 0:
             raise ValueError("train must be above 0: nothing could be learnt")
+        if self.sample < 1 and self.sample_rows is not None:
+            raise ValueError(f"sample ({self.sample:g}) and sample_rows ({self.sample_rows}) say the same: give one")
         return self
+
+
+class RatingsConfig(Section):
+    """What a line of the ratings file means."""
+
+    unscored: Literal["drop", "zero"] = Field(
+        default="drop",
+        description="list entries without a score (0 or -1): drop puts them aside, zero makes them ratings of 0",
+    )
 
 
 class FeatureConfig(Section):
@@ -166,6 +186,10 @@ class PrepareConfig(CommandConfig):
         default=None, ge=1, description="files of the training split, a multiple of --ranks; default: by size"
     )
     max_bad_share: Share = Field(default=0.01, description="stop if more than this share of a file's rows is bad")
+    audit: bool = Field(
+        default=True, description="measure how well each feature alone predicts held-out ratings, and look for leaks"
+    )
+    ratings: RatingsConfig = RatingsConfig()
     split: SplitConfig = SplitConfig()
     features: FeatureConfig = FeatureConfig()
 

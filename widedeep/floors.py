@@ -78,7 +78,7 @@ def measure_floors(loader: Loader, world: World, users: int, items: int, mean: f
 
 
 def _errors(loader: Loader, world: World, fit: Biases, split: str) -> dict[str, float]:
-    errors = RatingErrors(world.device)
+    errors = RatingErrors(world.device, loader.lowest)
     for batch in loader.rows(split):
         errors.add(fit.predict(batch.user, batch.item), batch.rating)
     return errors.result(world)

@@ -14,15 +14,17 @@ from widedeep.world import World
 
 
 class RatingErrors:
-    """Running sums for RMSE, MAE and R2 on the 1-10 scale; predictions are clipped to it."""
+    """Running sums for RMSE, MAE and R2 on the scale of the ratings; predictions are clipped to it."""
 
-    def __init__(self, device: torch.device):
+    def __init__(self, device: torch.device, lowest: float = MIN_RATING):
+        """Begin with nothing; `lowest` is the low end of the scale (`Ratings.lowest` of the manifest)."""
+        self._lowest = lowest
         # n, squared error, absolute error, sum of ratings, sum of squared ratings
         self._sums = torch.zeros(5, dtype=torch.float64, device=device)
 
     def add(self, predicted: Tensor, rating: Tensor) -> None:
         """Take in predictions and true ratings, both [n]."""
-        error = (predicted.clamp(MIN_RATING, MAX_RATING) - rating).double()
+        error = (predicted.clamp(self._lowest, MAX_RATING) - rating).double()
         truth = rating.double()
         self._sums += torch.stack(
             [

@@ -58,6 +58,7 @@ class Loader(Rows, Protocol):
     batch: int  # b
     steps: int  # steps of an epoch
     dropped: int  # ratings of the training split left out of an epoch, over all ranks
+    lowest: int  # low end of the ratings' scale
 
     def epoch(self, number: int, first_step: int = 0) -> Iterator[Batch]:
         """Yield this rank's batches of an epoch, from a step on; the order depends on seed and number alone."""
@@ -153,6 +154,7 @@ class ResidentLoader:
     def __init__(self, data: Path, manifest: Manifest, world: World, batch_size: int, seed: int, verify: bool):
         self._data, self._manifest, self._world, self._seed = data, manifest, world, seed
         self._splits: dict[str, torch.Tensor] = {}
+        self.lowest = manifest.ratings.lowest
         self.batch = batch_size // world.size
         self._count = manifest.ratings.rows("train") // world.size  # a rank's rows of an epoch
         self.steps = -(-self._count // self.batch)
@@ -212,6 +214,7 @@ class StreamLoader:
         self, data: Path, manifest: Manifest, world: World, batch_size: int, seed: int, buffer: int, verify: bool
     ):
         self._data, self._manifest, self._world, self._seed, self._buffer = data, manifest, world, seed, buffer
+        self.lowest = manifest.ratings.lowest
         self.batch = batch_size // world.size
         counts = [sum(s.rows for s in self._shards("train", rank)) for rank in range(world.size)]
         self._count = min(counts)  # all ranks stop together

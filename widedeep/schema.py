@@ -19,6 +19,8 @@ HIDDEN_MANIFEST = "_manifest.json"
 SPLITS = ("train", "valid", "test")
 MIN_RATING, MAX_RATING = 1, 10
 LIKED = 8.0  # a test rating from here on makes an anime relevant to the user
+# What lists that people export hold in place of a score they did not give; the first is what it can be kept as.
+UNSCORED = (0, -1)
 
 # Columns of the dump computed from ratings, those of the test split included.
 LEAKS = {"anime": ("Score", "Rank", "Scored By"), "users": ("Mean Score",)}
@@ -86,10 +88,37 @@ class Ratings(_Record):
     not_sampled: int
     train_mean: float
     shards: dict[str, tuple[DataFile, ...]]  # split -> files, each of one row group
+    lowest: int = MIN_RATING  # of the scale: 0 where entries without a score were kept as ratings of 0
 
     def rows(self, split: str) -> int:
         """Number of ratings in a split."""
         return sum(shard.rows for shard in self.shards[split])
+
+
+class AuditedFeature(_Record):
+    """How well a feature alone predicts ratings, fitted on the training split; widedeep/audit.py says how."""
+
+    table: Literal["items", "users"]
+    name: str
+    kind: str  # as that of a Column
+    source: str | None  # column of the dump it comes from; None: computed by us
+    used: bool  # whether it is in the feature table
+    ratings_in_it: Literal["none", "train", "all"]  # by provenance: which ratings it was computed from
+    train_rmse: float | None  # None where there is nothing to measure
+    train_r2: float | None
+    held_rmse: float | None  # on held-out ratings
+    held_r2: float | None
+    slope: float | None  # of held-out deviations: at most 1 for an honest feature
+    slope_error: float | None  # its standard error
+    sign_of_leak: bool  # slope above what is honest by more than chance allows
+
+
+class Audit(_Record):
+    """What each feature alone says of held-out ratings, and whether it was computed from them."""
+
+    held: Literal["valid", "test"]  # the split that the features are measured on
+    items: tuple[AuditedFeature, ...]  # the best first
+    users: tuple[AuditedFeature, ...]
 
 
 class Manifest(_Record):
@@ -104,6 +133,7 @@ class Manifest(_Record):
     rank_regression: dict[str, float]  # rank = slope * popularity + intercept
     quarantined: dict[str, dict[str, int]]  # file -> reason -> rows, of the users and the anime
     leaks: dict[str, dict[str, Any]]  # column of the dump -> why it leaks and whether it was used
+    audit: Audit | None = None  # None: not asked for, or no rating is held out
     digest: str  # sha256 over the content of all files: names this very data
 
 

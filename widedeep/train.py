@@ -26,7 +26,7 @@ from widedeep.floors import measure_floors
 from widedeep.models import REGISTRY
 from widedeep.ranking import measure_ranking
 from widedeep.reader import make_loader
-from widedeep.schema import Manifest, read_manifest
+from widedeep.schema import MAX_RATING, Manifest, read_manifest
 from widedeep.sharding import embedding_kind, holders, send_shares
 from widedeep.tables import Tables
 from widedeep.tracking import Tracker, write_atomically
@@ -231,6 +231,7 @@ class Run:
             else {}
         )
         metrics = {
+            "scale": [self.loader.lowest, MAX_RATING],
             "valid": progress.valid,
             "test": test,
             "floors": floors,
@@ -306,7 +307,8 @@ def seed_everything(seed: int) -> None:
 
 def show_summary(metrics: dict[str, Any], run: Path) -> None:
     """Print the test metrics beside the floors."""
-    view = View(title=f"test ratings never seen, 1-10 scale ({run})", title_justify="left")
+    low, high = metrics["scale"]
+    view = View(title=f"test ratings never seen, {low}-{high} scale ({run})", title_justify="left")
     for name in ("", "RMSE", "MAE", "R2"):
         view.add_column(name, justify="left" if not name else "right")
     rows = {"global mean": metrics["floors"]["global_mean"], "user + item bias": metrics["floors"]["bias"]}

@@ -122,7 +122,7 @@ def evaluate(model: Recommender, loader: Loader, split: str, world: World, size:
     model.eval()
     _average_statistics(model, world)
     model.settle()
-    errors = RatingErrors(world.device)
+    errors = RatingErrors(world.device, loader.lowest)
     batches = (
         rows.take(slice(start, start + size)) for rows in loader.rows(split) for start in range(0, len(rows), size)
     )
