@@ -1,4 +1,9 @@
-"""The figures of scripts/leaderboard.sh: `best` names the best baselines, `write` writes the tables and the picture."""
+"""The figures of scripts/leaderboard.sh.
+
+presets: what to train, a line each: name, preset of conf/train, further flags.
+best: the baselines that the others are compared with.
+write: the tables and the picture.
+"""
 
 import argparse
 import json
@@ -28,7 +33,8 @@ def evaluations(work: Path) -> dict[str, dict[int, Evaluation]]:
         try:
             found.setdefault(file.parts[-2], {})[seed] = Evaluation.model_validate_json(file.read_text())
         except ValidationError as error:
-            raise SystemExit(f"{file} is of another release ({error}): delete it and run the leaderboard again") from None
+            message = f"{file} is of another release ({error}): delete it and run the leaderboard again"
+            raise SystemExit(message) from None
     return found
 
 
@@ -75,6 +81,13 @@ def best(found: Mapping[str, Mapping[int, Evaluation]], baselines: Iterable[str]
     ndcg = {name: s["ndcg_at_10"].mean for name, s in spreads.items() if s["ndcg_at_10"]}
     chosen = [min(rmse, key=rmse.__getitem__)] if rmse else []
     return list(dict.fromkeys([*chosen, *([max(ndcg, key=ndcg.__getitem__)] if ndcg else [])]))
+
+
+def presets(table: Mapping[str, Any]) -> list[list[str]]:
+    """Name, preset and flags of each model: the presets of conf/train, then their variants."""
+    files = sorted((ROOT / "conf" / "train").glob("*.toml"))
+    plain = [[f.stem, f.stem] for f in files if not f.stem.endswith("_published")]
+    return plain + [[name, v["preset"], *v["flags"]] for name, v in table["presets"].items() if "preset" in v]
 
 
 def described(table: Mapping[str, Any], name: str) -> tuple[str, str | None, str | None]:
@@ -216,10 +229,12 @@ def markdown(entries: list[dict[str, Any]], claims: list[dict[str, Any]]) -> str
         text += [f"## {title}", table_of(["", *(COLUMNS[c][0] for c in MAIN)], _named(part, MAIN))]
     more = tuple(c for c in COLUMNS if c not in MAIN)
     ranked = sorted((e for e in seeded if e["ndcg_at_10"] is not None), key=lambda e: -e["ndcg_at_10"])
-    text += ["## Lists", table_of(["", *(COLUMNS[c][0] for c in ("ndcg_at_10", *more))], _named(ranked, ("ndcg_at_10", *more)))]
+    columns = ("ndcg_at_10", *more)
+    text += ["## Lists", table_of(["", *(COLUMNS[c][0] for c in columns)], _named(ranked, columns))]
     pairs = [e for e in seeded if e.get("rmse_against") or e.get("ndcg_at_10_against")]
     if pairs:
-        names = [next((e[k]["baseline"] for e in pairs if e.get(k)), "") for k in ("rmse_against", "ndcg_at_10_against")]
+        keys = ("rmse_against", "ndcg_at_10_against")
+        names = [next((e[key]["baseline"] for e in pairs if e.get(key)), "") for key in keys]
         text += [
             "## Against the best baselines",
             f"Differences on seed {min(pairs[0]['seeds'])}, paired user by user, with 95 % intervals: RMSE from "
@@ -247,7 +262,8 @@ def _published(seeded: list[dict[str, Any]], alone: list[dict[str, Any]], claims
     for entry in alone:
         whole = by_name.get(entry["system"].removesuffix("_published"))
         honest = f"{entry['rmse']:.4f} ({entry['split']})"
-        rows.append([entry["label"], entry["published"] or "", honest, shown(whole, "rmse") if whole else "", entry["note"]])
+        on_all = shown(whole, "rmse") if whole else ""
+        rows.append([entry["label"], entry["published"] or "", honest, on_all, entry["note"]])
     named = {e["system"] for e in alone}
     rows += [
         [e["label"], e["published"] or "", "", shown(e, "rmse"), e["note"] or ""]
@@ -284,12 +300,17 @@ def picture(entries: list[dict[str, Any]], file: Path) -> None:
 
 def main() -> None:
     """Parse, collect, print or write."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("action", choices=("best", "write"))
-    parser.add_argument("--work", type=Path, required=True, help="directory of scripts/leaderboard.sh")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("action", choices=("presets", "best", "write"))
+    parser.add_argument(
+        "--work", type=Path, default=Path("data/leaderboard"), help="directory of scripts/leaderboard.sh"
+    )
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where the tables go")
     options = parser.parse_args()
     table = read_toml(TABLE)
+    if options.action == "presets":
+        print(*(" ".join(line) for line in presets(table)), sep="\n")
+        return
     if options.action == "best":
         print(*best(evaluations(options.work), table["baselines"]), sep="\n")
         return

@@ -61,9 +61,9 @@ prepared() {
   [ -e "$1/manifest.json" ] || spark-submit jobs/prepare.py --input "$input" --output "$@"
 }
 
-# trained PRESET DATA RUN SEED: train, unless it is trained.
+# trained PRESET DATA RUN ARGUMENT...: train, unless it is trained.
 trained() {
-  [ -e "$3/metrics.json" ] || torchrun widedeep/train.py --config "conf/train/$1.toml" --data "$2" --run "$3" --seed "$4"
+  [ -e "$3/metrics.json" ] || torchrun widedeep/train.py --config "conf/train/$1.toml" --data "$2" --run "${@:3}"
 }
 
 # scored DATA RUN SYSTEM: lists to evaluate, and the predicted test ratings.
@@ -73,18 +73,18 @@ scored() {
     --exclude train,valid --top-n 20
 }
 
+python scripts/leaderboard.py presets >"$work/.presets"
 for seed in $seeds; do
   here=$work/seed-$seed
   say "seed $seed"
   prepared "$here/prepared" --seed "$seed"
   spark-submit jobs/baselines.py --data "$here/prepared" --output "$here/systems"
-  for file in conf/train/*.toml; do
-    preset=$(basename "$file" .toml)
-    case $preset in *_published) continue ;; esac
-    wanted "$preset" || continue
-    trained "$preset" "$here/prepared" "$here/runs/$preset" "$seed"
-    scored "$here/prepared" "$here/runs/$preset" "$here/systems/$preset"
-  done
+  while read -r name preset flags; do
+    wanted "$name" || continue
+    # shellcheck disable=SC2086 # flags are words
+    trained "$preset" "$here/prepared" "$here/runs/$name" --seed "$seed" $flags </dev/null
+    scored "$here/prepared" "$here/runs/$name" "$here/systems/$name" </dev/null
+  done <"$work/.presets"
   spark-submit jobs/evaluate.py --data "$here/prepared" --systems "$here/systems"
 done
 
@@ -98,7 +98,7 @@ for file in conf/train/*_published.toml; do
   config=conf/prepare/$preset.toml
   [ -e "$config" ] || config=conf/prepare.toml
   prepared "$here/prepared" --config "$config"
-  trained "$preset" "$here/prepared" "$here/run" 0
+  trained "$preset" "$here/prepared" "$here/run"
 done
 [ -e "$work/published.json" ] || [ -n "$only" ] || python scripts/published.py --input "$input" --json "$work/published.json"
 

@@ -310,7 +310,7 @@ class RecommenderNetConfig(ArchitectureConfig):
     name: Literal["recommender_net"] = "recommender_net"
     embedding_dim: Count = Field(default=128, ge=1, description="width of the user and of the item embedding")
     dense: Annotated[tuple[Annotated[Count, Field(ge=1)], ...], BeforeValidator(_comma_separated)] = Field(
-        default=(), description="widths of layers between the cosine and the last one"
+        default=(64,), description="widths of layers between the cosine and the last one"
     )
     loss: Loss = Field(default="cross_entropy", description="between rating and prediction, both scaled to 0 to 1")
 
