@@ -47,6 +47,8 @@ def write_prepared(
     item_values, user_values = item_columns(random, genres, counts["item"]), user_columns(counts["user"])
     item_names, user_names = {"genres": GENRES}, {}
     if features:
+        item_values["title"] = np.array([f"The Title {number}" for number in range(items)])
+        user_values["username"] = np.array([f"member {number}" for number in range(users)])
         item_values |= feature_columns(items, ITEM_NUMBERS, ITEM_CATEGORIES, ITEM_LISTS)
         user_values |= feature_columns(users, USER_NUMBERS, USER_CATEGORIES, {})
         item_names |= vocabularies_of(ITEM_CATEGORIES | ITEM_LISTS)

@@ -176,6 +176,9 @@ def _explain(
 def _in_file(values: Any, path: tuple[str, ...], got: Any) -> bool:
     """Whether the rejected value is the one that the TOML file holds at `path`."""
     for part in path:
+        if isinstance(values, list):
+            values = dict(enumerate(values))
+            part = int(part) if part.isdigit() else part
         if not isinstance(values, dict) or part not in values:
             return False
         values = values[part]

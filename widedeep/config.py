@@ -626,3 +626,31 @@ class ExploreConfig(CommandConfig):
     users_file: str = Field(default="users-details-2023.csv", description="users")
     anime_file: str = Field(default="anime-dataset-2023.csv", description="anime")
     studios: Count = Field(default=20, ge=1, le=100, description="most rated studios shown")
+
+
+# --- what a model has learnt -------------------------------------------------------------------
+
+
+class SimilarConfig(CommandConfig):
+    """Print the anime most like an anime, or the users most like a user, as a model sees them."""
+
+    run: Path = Field(default=Path("runs/wide_deep"), description="directory written by widedeep/train.py")
+    data: Path = Field(default=Path("data/prepared"), description="directory the run was trained on")
+    anime: str | None = Field(default=None, description="title, or nearly so")
+    user: int | None = Field(default=None, description="user_id of the dump")
+    top: Count = Field(default=10, ge=1, description="how many neighbours")
+    min_ratings: Count = Field(default=10, ge=1, description="training ratings that a neighbour has at least")
+
+    @model_validator(mode="after")
+    def _one_of_both(self) -> "SimilarConfig":
+        if (self.anime is None) == (self.user is None):
+            raise ValueError("give either --anime or --user")
+        return self
+
+
+class ExportConfig(CommandConfig):
+    """Write a run's encoders, scalers and user and anime vectors as Parquet."""
+
+    run: Path = Field(default=Path("runs/wide_deep"), description="directory written by widedeep/train.py")
+    data: Path = Field(default=Path("data/prepared"), description="directory the run was trained on")
+    output: Path = Field(default=Path("data/export"), description="directory to write; replaced only when all is done")

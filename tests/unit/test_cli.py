@@ -8,7 +8,15 @@ import pytest
 
 from widedeep import config
 from widedeep.cli import load_config
-from widedeep.config import PrepareConfig, SynthesizeConfig, TrainConfig
+from widedeep.config import (
+    GenreHybridConfig,
+    NCFConfig,
+    PrepareConfig,
+    SynthesizeConfig,
+    TrainConfig,
+    WideDeepConfig,
+    WideDeepCrossConfig,
+)
 from widedeep.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,6 +94,9 @@ def test_a_bad_value_of_the_file_that_a_flag_replaces_is_no_mistake(toml):
         (TrainConfig, "model.hidden = []", "hidden must name at least one width"),
         (TrainConfig, "model.hidden = [8, 0]", "hidden must name at least one width"),
         (TrainConfig, "model.dropout = 1.0", "less than 1"),
+        (TrainConfig, 'model = { name = "recommender_net", dense = [0] }', "greater than or equal to 1"),
+        (TrainConfig, 'model = { name = "wide_deep_cross", crosses = ["genres"] }', "are no crosses of two columns"),
+        (TrainConfig, 'model = { name = "wide_deep_cross", wide_only = true, deep_only = true }', "leave nothing"),
         (TrainConfig, "epochs = 2.5", "valid integer"),
         (TrainConfig, "seed = -1", "greater than or equal to 0"),
         (TrainConfig, f"seed = {2**31}", "less than"),
@@ -132,6 +143,45 @@ def test_settings_are_frozen():
         load().epochs = 5
     with pytest.raises(ValueError, match="frozen"):
         load().model.dropout = 0.5
+
+
+def test_the_architecture_is_wide_deep_unless_another_is_named(toml):
+    assert load("--model.dropout", "0.1").model == WideDeepConfig(dropout=0.1)
+    assert load("--config", toml("[model]\nembedding_dim = 3")).model == WideDeepConfig(embedding_dim=3)
+    assert TrainConfig.model_validate({"model": {"dropout": 0.1}}).model == WideDeepConfig(dropout=0.1)
+
+
+def test_flags_override_the_file_of_any_architecture(toml):
+    file = toml('[model]\nname = "ncf"\ngmf_dim = 3\ndropout = 0.2')
+    loaded = load("--config", file, "--model.dropout", "0.1", "--model.hidden=9").model
+    assert loaded == NCFConfig(gmf_dim=3, dropout=0.1, hidden=(9,))
+    # Settings of one architecture say nothing of another.
+    assert load("--config", file, "--model.name", "genre_hybrid", "--no-model.genres").model == GenreHybridConfig(
+        genres=False
+    )
+    assert load("--model.name=wide_deep_cross", "--model.crosses=").model == WideDeepCrossConfig(crosses=())
+
+
+def test_a_setting_of_another_architecture_is_named_with_the_one_that_lacks_it(toml):
+    file = toml('[model]\nname = "ncf"\nwide_numeric = ["score"]')
+    (found,) = mistakes("--config", file)
+    assert found == f"{file}: model.wide_numeric: unknown key of ncf (got ['score'])"
+    with pytest.raises(InputError, match=r"flags: model\.gmf_dim: unknown key of wide_deep, which has "):
+        load("--model.gmf-dim", "3")
+    with pytest.raises(InputError, match=r"model\.name: there is no 'nfc'; choose one of wide_deep, .*, ncf, "):
+        load("--model.name", "nfc")
+
+
+def test_help_shows_the_settings_of_the_architecture_that_is_named(capsys):
+    for name, shown, hidden in (
+        ("ncf", "--model.gmf-dim", "--model.genres"),
+        ("genre_hybrid", "--model.genres", "gmf"),
+    ):
+        with pytest.raises(SystemExit):
+            load("--model.name", name, "--help")
+        text = capsys.readouterr().out
+        assert shown in text
+        assert hidden not in text
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "conf").rglob("*.toml")), ids=lambda file: file.stem)

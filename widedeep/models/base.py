@@ -100,11 +100,3 @@ class Recommender(nn.Module, ABC):
         for module in self.modules():
             if isinstance(module, RowEmbedding):
                 module.settle()
-
-
-def all_vectors(vectors: Callable[[Tensor], Tensor], count: int, block: int = 1 << 16) -> Tensor:
-    """`user_vectors` or `item_vectors` of positions 0 to `count`, a block at a time: [count, D] float32."""
-    with torch.inference_mode():
-        starts = range(0, count, block)
-        parts = [vectors(torch.arange(low, min(low + block, count), dtype=torch.int32)) for low in starts]
-        return torch.cat(parts) if parts else vectors(torch.empty(0, dtype=torch.int32))

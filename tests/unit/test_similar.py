@@ -1,0 +1,158 @@
+"""Neighbours, titles, and what is exported."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from sklearn.metrics.pairwise import cosine_similarity
+from sklearn.neighbors import NearestNeighbors
+
+from tests.builders import GENRES, write_prepared
+from tests.training import command, train
+from widedeep import export, similar
+from widedeep.artifact import load_artifact
+from widedeep.errors import InputError
+from widedeep.titles import match_title
+from widedeep.vectors import load_trained, nearest
+
+TITLES = [
+    *("Cowboy Bebop", "Cowboy Bebop: Tengoku no Tobira", "Boy", "Mononoke Hime", "Hime", "Fullmetal Alchemist"),
+    *("Fullmetal Alchemist: Brotherhood", "Kaze no Tani no Nausicaä", "Boy"),
+]
+RATINGS = [50, 10, 3, 40, 0, 60, 80, 30, 9]
+
+
+@pytest.mark.parametrize(
+    ("query", "taken", "others"),
+    [
+        ("Cowboy Bebop", 0, [1]),
+        ("cowboy beebop!", 0, [1]),
+        ("alchemist fullmetal", 5, []),
+        ("fullmetal alchemist brotherhod", 6, []),
+        ("brotherhood", 6, []),
+        ("mononoke", 3, []),
+        ("kaze no tani no nausicaa", 7, []),
+        ("boy", 8, [2, 0, 1]),  # of two alike the more rated one
+    ],
+)
+def test_titles_are_found_as_people_type_them(query, taken, others):
+    found = match_title(query, TITLES, RATINGS)
+    assert found.taken == taken
+    assert set(others) <= set(found.others)
+
+
+def test_what_is_no_title_is_refused_with_the_nearest():
+    with pytest.raises(InputError, match=r"no anime is called 'qqqq' or nearly so$"):
+        match_title("qqqq", TITLES, RATINGS)
+    with pytest.raises(InputError, match="nearest are 'Mononoke Hime'"):
+        match_title("moninike himura", TITLES, RATINGS)
+
+
+def test_neighbours_as_scikit_learn_finds_them():
+    random = np.random.default_rng(0)
+    vectors = random.normal(size=(200, 6)).astype(np.float32)
+    allowed = random.random(200) < 0.5
+    allowed[17] = True
+    unit = torch.nn.functional.normalize(torch.from_numpy(vectors), dim=1)
+    places, cosines = nearest(unit, 17, torch.from_numpy(allowed), 9)
+    known = np.flatnonzero(allowed)
+    distances, order = NearestNeighbors(metric="cosine").fit(vectors[known]).kneighbors(vectors[17:18], 10)
+    assert places.tolist() == known[order[0, 1:]].tolist()  # the nearest is itself
+    np.testing.assert_allclose(cosines.numpy(), 1 - distances[0, 1:], atol=1e-6)
+
+
+def test_fewer_neighbours_than_asked_for():
+    places, cosines = nearest(torch.eye(3), 0, torch.tensor([True, True, False]), 5)
+    assert places.tolist() == [1]
+    assert cosines.tolist() == [0.0]
+
+
+@pytest.fixture(scope="module", params=["wide_deep", "genre_hybrid"])
+def run(request, tmp_path_factory):
+    """A prepared directory, with titles, and a short run on it."""
+    folder = tmp_path_factory.mktemp("similar")
+    write_prepared(folder / "prepared", features=True)
+    flags = {"model__name": request.param, "model__hidden": "16,8", "epochs": 1, "ranking_users": 0}
+    train(command(folder / "prepared", folder / "run", **flags))
+    return folder
+
+
+def flags(folder, *more: str) -> list[str]:
+    return ["--run", str(folder / "run"), "--data", str(folder / "prepared"), *more]
+
+
+def test_similar_prints_the_nearest_anime(run, capsys):
+    similar.main(flags(run, "--anime", "the title 7", "--top", "4"))
+    shown = capsys.readouterr().out
+    model = load_artifact(run / "run" / "model.safetensors")
+    with torch.no_grad():
+        vectors = model.model.item_vectors(torch.arange(61, dtype=torch.int32)).numpy()
+    cosines = cosine_similarity(vectors)[7]
+    cosines[(model.item_ratings < 10) | (np.arange(61) == 7)] = -1
+    best = np.argsort(-cosines)[:4]
+    lines = [line for line in shown.splitlines() if "The Title" in line]
+    assert [int(line.split("│")[2]) for line in lines] == (5000 + best).tolist()
+    assert f"{cosines[best[0]]:.4f}" in lines[0]
+    assert "like The Title 7" in shown
+
+
+def test_similar_prints_the_nearest_users(run, capsys):
+    similar.main(flags(run, "--user", "1003", "--top", "3"))
+    assert len([line for line in capsys.readouterr().out.splitlines() if "member" in line]) == 3
+    with pytest.raises(InputError, match="user 77 is not among the 150 users"):
+        similar.main(flags(run, "--user", "77"))
+
+
+@pytest.mark.parametrize("asked", [[], ["--user", "3", "--anime", "x"]])
+def test_either_anime_or_user(run, asked):
+    with pytest.raises(InputError, match="give either --anime or --user"):
+        similar.main(flags(run, *asked))
+
+
+def test_a_run_on_other_data_is_refused(run, tmp_path):
+    write_prepared(tmp_path / "other", seed=5)
+    with pytest.raises(InputError, match="was trained on other data"):
+        load_trained(run / "run", tmp_path / "other")
+
+
+def test_export_holds_vocabularies_scalers_and_unit_vectors(run, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("widedeep.vectors.BLOCK", 50)  # several blocks
+    output = tmp_path / "export"
+    export.main(flags(run, "--output", str(output)))
+    capsys.readouterr()
+    trained = load_trained(run / "run", run / "prepared")
+    encoders = pq.read_table(output / "encoders.parquet").to_pandas()
+    assert encoders[encoders["column"] == "genres"]["value"].tolist() == list(GENRES)
+    assert encoders.groupby("column")["code"].apply(list)["gender"] == [0, 1, 2, 3]
+    for side, name, key, count in (("users", "users", "user_id", 150), ("items", "anime", "anime_id", 61)):
+        frame = pq.read_table(output / f"{name}.parquet").to_pandas()
+        ids = trained.artifact.user_id if side == "users" else trained.artifact.anime_id
+        assert frame[key].tolist() == ids.tolist()
+        assert frame[{"users": "user", "items": "item"}[side]].tolist() == list(range(count))
+        vectors = np.stack(frame["vector"])
+        assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(count), abs=1e-5)
+        assert np.array_equal(vectors, trained.vectors(side).numpy())
+    assert json.loads((output / "_manifest.json").read_text())["rows"]["anime.parquet"] == 61
+
+
+def test_export_replaces_an_export_and_nothing_else(run, tmp_path, capsys):
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.tex").write_text("…")
+    with pytest.raises(InputError, match="so it is no export"):
+        export.main(flags(run, "--output", str(tmp_path / "mine")))
+    assert (tmp_path / "mine" / "thesis.tex").exists()
+    for _ in range(2):
+        export.main(flags(run, "--output", str(tmp_path / "export")))
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_scalers_are_the_manifests():
+    from widedeep.schema import Manifest, Numeric, Table
+
+    fitted = Numeric(impute="mean", fill=2.0, scaler="standard", center=1.5, scale=0.25, missing=3, unparsed=0)
+    empty = Table(files=(), rows=0, columns=(), numeric={}, vocabularies={})
+    manifest = Manifest.model_construct(users=empty, items=empty.model_copy(update={"numeric": {"episodes": fitted}}))
+    row = {"impute": "mean", "fill": 2.0, "scaler": "standard", "center": 1.5, "scale": 0.25}
+    assert export.scalers(manifest).to_pylist() == [{"table": "items", "column": "episodes", **row}]

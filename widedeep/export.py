@@ -1,0 +1,130 @@
+"""What a run has learnt, as Parquet for other tools: encoders, scalers, and a vector for each user and anime.
+
+python -m widedeep.export --run runs/wide_deep --output data/export
+"""
+
+import json
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.table import Table as View
+
+from widedeep.cli import load_config, run_command, stdout
+from widedeep.config import ExportConfig
+from widedeep.errors import InputError
+from widedeep.schema import HIDDEN_MANIFEST, Manifest
+from widedeep.vectors import Trained, load_trained
+
+
+def encoders(manifest: Manifest) -> pa.Table:
+    """The vocabularies: table, column, code:int32, value."""
+    rows = [
+        (table, column, code, value)
+        for table, described in (("users", manifest.users), ("items", manifest.items))
+        for column, values in described.vocabularies.items()
+        for code, value in enumerate(values)
+    ]
+    schema = {"table": pa.string(), "column": pa.string(), "code": pa.int32(), "value": pa.string()}
+    return _table(rows, schema)
+
+
+def scalers(manifest: Manifest) -> pa.Table:
+    """How numbers were made: stored = ((value or fill) - center) / scale; a row for each numeric column."""
+    rows = [
+        (table, column, fitted.impute, fitted.fill, fitted.scaler, fitted.center, fitted.scale)
+        for table, described in (("users", manifest.users), ("items", manifest.items))
+        for column, fitted in described.numeric.items()
+    ]
+    texts = {"table": pa.string(), "column": pa.string(), "impute": pa.string()}
+    return _table(
+        rows, texts | {"fill": pa.float64(), "scaler": pa.string(), "center": pa.float64(), "scale": pa.float64()}
+    )
+
+
+def _table(rows: list[tuple], schema: dict[str, pa.DataType]) -> pa.Table:
+    columns = list(zip(*rows, strict=True)) or [()] * len(schema)
+    return pa.table({name: pa.array(column, schema[name]) for name, column in zip(schema, columns, strict=True)})
+
+
+def vectors(trained: Trained, side: str) -> Iterator[pa.Table]:
+    """Position, id, title of an anime, training ratings and the vector, of length 1; a block of rows at a time."""
+    artifact = trained.artifact
+    if side == "users":
+        columns = {"user": None, "user_id": artifact.user_id, "train_ratings": artifact.user_ratings}
+    else:
+        titles = trained.tables.items.strings("title")
+        columns = {"item": None, "anime_id": artifact.anime_id, "title": titles, "train_ratings": artifact.item_ratings}
+    low = 0
+    for block in trained.blocks(side):
+        high = low + len(block)
+        part = {
+            name: pa.array(range(low, high), pa.int32()) if values is None else pa.array(values[low:high])
+            for name, values in columns.items()
+        }
+        flat = pa.array(block.flatten().numpy())
+        yield pa.table({**part, "vector": pa.FixedSizeListArray.from_arrays(flat, block.shape[1])})
+        low = high
+
+
+def export(trained: Trained, output: Path) -> dict[str, int]:
+    """Write all files and commit them together.
+
+    Returns:
+        file -> rows.
+
+    Raises:
+        InputError: `output` holds something that is no export.
+
+    """
+    if output.exists() and not (output / HIDDEN_MANIFEST).is_file() and any(output.iterdir()):
+        raise InputError(f"{output} holds files but no {HIDDEN_MANIFEST}, so it is no export: choose another --output")
+    staging = output.with_name(f".{output.name}.staging")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    contents = {
+        "encoders.parquet": iter([encoders(trained.manifest)]),
+        "scalers.parquet": iter([scalers(trained.manifest)]),
+        "users.parquet": vectors(trained, "users"),
+        "anime.parquet": vectors(trained, "items"),
+    }
+    rows = {name: _write(staging / name, parts) for name, parts in contents.items()}
+    manifest = {
+        "model": trained.artifact.config.model_dump(mode="json"),
+        "data_digest": trained.manifest.digest,
+        "rows": rows,
+    }
+    (staging / HIDDEN_MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+    shutil.rmtree(output, ignore_errors=True)
+    staging.rename(output)
+    return rows
+
+
+def _write(file: Path, parts: Iterator[pa.Table]) -> int:
+    """Rows written."""
+    first = next(parts)
+    with pq.ParquetWriter(file, first.schema, compression="zstd") as writer:
+        writer.write_table(first)
+        count = len(first)
+        for part in parts:
+            writer.write_table(part)
+            count += len(part)
+    return count
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parse, write, print."""
+    config = load_config(ExportConfig, argv, "widedeep.export")
+    rows = export(load_trained(config.run, config.data), config.output)
+    view = View(title=f"export in {config.output}", title_justify="left")
+    view.add_column("file")
+    view.add_column("rows", justify="right")
+    for name, count in rows.items():
+        view.add_row(name, f"{count:,}")
+    stdout.print(view)
+
+
+if __name__ == "__main__":
+    run_command(main)

@@ -1,0 +1,67 @@
+"""Anime like an anime, or users like a user, by the cosine of what a model has learnt of them.
+
+python -m widedeep.similar --run runs/wide_deep --anime "cowboy bebop"
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from rich.table import Table as View
+
+from widedeep.cli import load_config, log, run_command, stdout
+from widedeep.config import SimilarConfig
+from widedeep.errors import InputError
+from widedeep.titles import match_title
+from widedeep.vectors import Trained, load_trained, nearest
+
+
+def find_anime(trained: Trained, query: str) -> int:
+    """The position of the anime that is meant; says which other titles match."""
+    titles = trained.tables.items.strings("title")
+    found = match_title(query, titles, trained.artifact.item_ratings.tolist())
+    if found.others:
+        others = ", ".join(repr(titles[place]) for place in found.others)
+        log.info("taking %r for %r; other matches: %s", titles[found.taken], query, others)
+    return found.taken
+
+
+def find_user(trained: Trained, user_id: int) -> int:
+    """The position of a user; raises InputError if there is none."""
+    found = np.flatnonzero(trained.artifact.user_id == user_id)
+    if not len(found):
+        raise InputError(f"user {user_id} is not among the {len(trained.artifact.user_id):,} users of the data")
+    return int(found[0])
+
+
+def show_neighbours(trained: Trained, side: str, position: int, count: int, least: int) -> None:
+    """Print a table of `count` of them, each with at least as many training ratings: little is learnt of the others."""
+    artifact = trained.artifact
+    ids, ratings = (
+        (artifact.user_id, artifact.user_ratings) if side == "users" else (artifact.anime_id, artifact.item_ratings)
+    )
+    key, text = ("user_id", "username") if side == "users" else ("anime_id", "title")
+    names = trained.table(side).strings(text)
+    if not ratings[position]:
+        log.warning("%r has no training ratings: what the model knows of it is little or nothing", names[position])
+    places, cosines = nearest(trained.vectors(side), position, torch.from_numpy(ratings >= least), count)
+    view = View(title=f"like {names[position]} ({key} {ids[position]})", title_justify="left")
+    for name in ("rank", key, text, "cosine", "training ratings"):
+        view.add_column(name, justify="left" if name == text else "right")
+    for rank, (place, cosine) in enumerate(zip(places.tolist(), cosines.tolist(), strict=True), start=1):
+        view.add_row(str(rank), str(ids[place]), names[place], f"{cosine:.4f}", f"{ratings[place]:,}")
+    stdout.print(view)
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parse, look up, print."""
+    config = load_config(SimilarConfig, argv, "widedeep.similar")
+    trained = load_trained(config.run, config.data)
+    if config.anime is not None:
+        show_neighbours(trained, "items", find_anime(trained, config.anime), config.top, config.min_ratings)
+    if config.user is not None:
+        show_neighbours(trained, "users", find_user(trained, config.user), config.top, config.min_ratings)
+
+
+if __name__ == "__main__":
+    run_command(main)
