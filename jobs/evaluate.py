@@ -6,6 +6,7 @@ spark-submit jobs/evaluate.py --data data/prepared --systems data/systems
 import hashlib
 import json
 from collections.abc import Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 from pydantic import ValidationError
@@ -177,6 +178,11 @@ class Evaluate:
         self.files.write_text(f"{system.output}/{FILE}", evaluation.model_dump_json(indent=1))
         return evaluation
 
+    @cached_property
+    def train_users(self) -> int:
+        """Number of users with training ratings."""
+        return self.users.where("train_ratings > 0").count()
+
     def _read(self, kind: str, path: str) -> DataFrame:
         """The Parquet files of an input; InputError if a column is missing."""
         frame = self.spark.read.parquet(path)
@@ -214,8 +220,7 @@ class Evaluate:
         try:
             self._check_lists(path, placed)
             lists = list_quality.of_users(placed, self.relevant)
-            train_users = self.users.where("train_ratings > 0").count()
-            figures = list_quality.user_figures(lists, self.relevant, self.items, train_users)
+            figures = list_quality.user_figures(lists, self.relevant, self.items, self.train_users)
             figures.write.mode("overwrite").parquet(target)
             shown = {row["times"]: row["items"] for row in list_quality.exposures(lists).collect()}
         finally:
@@ -346,7 +351,8 @@ def _or_inf(errors: Errors) -> float:
 def main(argv: Sequence[str]) -> None:
     """Parse, build, run, close."""
     config = load_config(EvaluateConfig, argv, "evaluate.py", ROOT / "conf" / "evaluate.toml")
-    spark = build_session("widedeep evaluate")
+    # Spark warns of long plans that it shortens for its log.
+    spark = build_session("widedeep evaluate", {"spark.sql.debug.maxToStringFields": "1000"})
     try:
         result = Evaluate(spark, config).run()
     finally:

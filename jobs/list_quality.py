@@ -132,8 +132,8 @@ def diversity(lists: DataFrame, items: DataFrame) -> DataFrame:
     Anime without genres have no direction and are left out; of fewer than two others there is no diversity.
     With unit vectors, the cosines of all ordered pairs add up to |sum of the vectors|^2 - their number.
     """
-    weighted = items.select("item", "genres", (1.0 / F.sqrt(F.size("genres"))).alias("_weight"))
-    weighted = weighted.where(F.size("genres") > 0)
+    weight = 1.0 / F.sqrt(F.size("genres"))
+    weighted = items.where(F.size("genres") > 0).select("item", "genres", weight.alias("_weight"))
     shown = lists.where(F.col("rank") <= SHOWN).join(F.broadcast(weighted), on="item", how="inner")
     entries = shown.select("user", F.explode("genres").alias("_genre"), "_weight")
     sums = entries.groupBy("user", "_genre").agg(
