@@ -74,7 +74,7 @@ def score_as_label(ratings: pd.DataFrame, anime: pd.DataFrame) -> dict[str, Any]
         anime: anime_id, Score, Popularity, Rank (numbers, NaN where unknown), Genres.
 
     """
-    rows = ratings[ratings["rating"] > 0].merge(anime.dropna(subset=["Score"]), on="anime_id", how="inner")
+    rows: Any = ratings[ratings["rating"] > 0].merge(anime.dropna(subset=["Score"]), on="anime_id", how="inner")
     rows = rows.sample(min(SAMPLE, len(rows)), random_state=SEED).reset_index(drop=True)
     test = held_out(len(rows))
     score = rows["Score"].to_numpy(np.float64)
@@ -140,7 +140,7 @@ def worse_than_the_mean(ratings: pd.DataFrame) -> dict[str, Any]:
         ratings: user_id, anime_id, rating.
 
     """
-    rated = ratings[ratings["rating"] > 0]
+    rated: Any = ratings[ratings["rating"] > 0]
     user, item = (pd.factorize(rated[name])[0].astype(np.int64) for name in ("user_id", "anime_id"))
     rating, test = rated["rating"].to_numpy(np.float64), held_out(len(rated))
     honest = np.clip(bias_predictions(user, item, rating, test), 1, 10)
@@ -262,8 +262,7 @@ def unscored_as_zero(ratings: pd.DataFrame, users: pd.DataFrame) -> dict[str, An
     for name, wanted in (("list_lengths", unscored), ("share_of_the_published", drawn)):
         extra_user, extra_item = add_unscored(user, item, wanted)
         zeros = np.zeros(len(extra_user))
-        joined = (np.concatenate(pair) for pair in ((user, extra_user), (item, extra_item), (rating, zeros)))
-        found[name] = with_zeros(*joined)
+        found[name] = with_zeros(np.r_[user, extra_user], np.r_[item, extra_item], np.r_[rating, zeros])
     return found | {"inferred": f"{inferred}; which anime have no score, and in the second list who leaves how many"}
 
 
@@ -273,13 +272,13 @@ def unscored_as_zero(ratings: pd.DataFrame, users: pd.DataFrame) -> dict[str, An
 def read_dump(directory: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
     """Ratings, users and anime of a dump: the columns needed here, whole ratings of -1 to 10 only."""
     columns = ["user_id", "anime_id", "rating"]
-    ratings = pd.read_csv(directory / RATINGS, usecols=columns, on_bad_lines="skip")
+    ratings: Any = pd.read_csv(directory / RATINGS, usecols=columns.__contains__, on_bad_lines="skip")
     ratings = ratings[columns].apply(pd.to_numeric, errors="coerce").dropna()
     ratings = ratings[ratings["rating"].isin(range(-1, 11))].astype(np.int64).drop_duplicates(["user_id", "anime_id"])
-    users = pd.read_csv(directory / USERS, usecols=["Mal ID", "Total Entries"])
-    anime = pd.read_csv(directory / ANIME, usecols=["anime_id", "Score", "Popularity", "Rank", "Genres"])
-    anime["Genres"] = anime["Genres"].where(anime["Genres"] != "UNKNOWN")
+    users = pd.read_csv(directory / USERS, usecols=["Mal ID", "Total Entries"].__contains__)
     numbers = ["Score", "Popularity", "Rank"]
+    anime: Any = pd.read_csv(directory / ANIME, usecols=["anime_id", "Genres", *numbers].__contains__)
+    anime["Genres"] = anime["Genres"].where(anime["Genres"] != "UNKNOWN")
     anime[numbers] = anime[numbers].apply(pd.to_numeric, errors="coerce")
     return ratings, users, anime
 

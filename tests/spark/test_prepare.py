@@ -162,9 +162,22 @@ def test_a_leaky_column_asked_for_by_name_is_used_and_marked(tiny):
 
 def test_too_many_bad_rows_stop_the_job_and_leave_nothing(spark, tmp_path):
     raw = write_dump(tmp_path / "raw", anime=ANIME[:3])
-    with pytest.raises(InputError, match=r"users-score-2023\.csv: 13 of 19 rows are bad.*max_bad_share allows 10"):
+    with pytest.raises(InputError, match=r"users-score-2023\.csv: 12 of 18 rows are bad.*max_bad_share allows 10"):
         prepare(spark, input=str(raw), output=str(tmp_path / "out"), max_bad_share=0.1)
     assert not (tmp_path / "out").exists()
+
+
+def test_entries_without_a_score_are_ratings_of_zero_where_that_is_asked_for(spark, tmp_path):
+    rows = [*GOOD, "1,Xinil,6,Odd,0", "2,null,5,Movie,-1", "3,unlisted,6,Odd,-2"]
+    raw = write_dump(tmp_path / "raw", ratings=rows, anime=ANIME[:3])
+    settings = {"input": str(raw), "max_bad_share": 0.2, "split": {"train": 1.0, "valid": 0.0, "test": 0.0}}
+    zero = prepare(spark, **settings, output=str(tmp_path / "zero"), ratings={"unscored": "zero"}, shards=1)
+    assert (zero.ratings.lowest, zero.ratings.quarantined) == (0, {"rating_out_of_range": 1})
+    assert sorted(ratings_of(tmp_path / "zero", "train")["rating"]) == [0, 0, 3, 7, 8, 8, 9, 10]
+    # Without them the mean is 7.5; two of nine rows are put aside and not counted among the bad ones.
+    drop = prepare(spark, **settings, output=str(tmp_path / "drop"), shards=1)
+    assert (drop.ratings.lowest, drop.ratings.train_mean) == (1, 7.5)
+    assert drop.ratings.quarantined == {"rating_out_of_range": 1, "unscored": 2}
 
 
 def test_a_file_without_a_good_row_is_refused(spark, tmp_path):

@@ -70,5 +70,39 @@ def test_sampling_keeps_the_share_and_says_nothing_about_the_split(ratings):
     assert abs(found[("train",)] / kept - 0.8) < 0.04
 
 
+@pytest.mark.parametrize("kind", ["random", "per_user", "cold_item"])
+def test_a_sample_of_rows_is_exact_and_the_same_whatever_the_order(ratings, kind):
+    def kept(frame):
+        found = split(frame, kind=kind, sample_rows=1234).where("split IS NOT NULL")
+        return {(r["user_id"], r["anime_id"]) for r in found.select("user_id", "anime_id").collect()}
+
+    once = kept(ratings)
+    assert len(once) == 1234
+    assert kept(ratings.repartition(7).orderBy(F.rand(5))) == once
+    # The rows of a share are those of a row count: both take the lowest hashes.
+    by_share = split(ratings, kind=kind, sample=0.1).where("split IS NOT NULL").select("user_id", "anime_id").collect()
+    pairs = {tuple(r) for r in by_share}
+    assert 900 < len(pairs) < 1100
+    assert pairs < once
+
+
+def test_a_sample_of_more_rows_than_there_are_is_all_of_them(ratings):
+    assert split(ratings, sample_rows=10_000).where("split IS NULL").isEmpty()
+    assert split(ratings, sample_rows=1e9).where("split IS NULL").isEmpty()
+
+
+def test_a_stratified_sample_of_rows_keeps_the_proportions(ratings):
+    found = counts(split(ratings, kind="stratified", sample_rows=1000, train=0.8, valid=0.1, test=0.1), "type")
+    totals = counts(ratings.withColumn("split", F.lit("all")), "type")
+    for kind in ("Movie", "TV"):
+        kept = sum(found[(kind, name)] for name in ("train", "valid", "test"))
+        assert kept == pytest.approx(totals[(kind, "all")] / 10, abs=2)  # two genders, each rounded
+
+
+def test_two_sizes_of_a_sample_are_refused():
+    with pytest.raises(ValueError, match="give one"):
+        SplitConfig(sample=0.5, sample_rows=10)
+
+
 def test_no_test_split(ratings):
     assert {s for (s,) in counts(split(ratings, train=0.9, valid=0.1, test=0.0))} == {"train", "valid"}

@@ -208,6 +208,24 @@ def test_broken_rows_are_as_many_as_told_and_leave_the_good_ones_alone(spark, ma
     assert (broken / "planted.json").read_bytes() == (made / "planted.json").read_bytes()
 
 
+def test_entries_without_a_score_are_zeros_in_place_of_ratings(spark, made, ratings, tmp_path):
+    listed = tmp_path / "listed"
+    manifest = synthesize(spark, SynthesizeConfig(output=str(listed), unscored=0.37, **SIZES))
+    entries = pd.read_csv(listed / CSV[0], **TEXT).astype({"user_id": int, "anime_id": int, "rating": int})
+    scored = entries["rating"] > 0
+    assert entries[["user_id", "anime_id"]].equals(ratings[["user_id", "anime_id"]])
+    assert entries["rating"][scored].equals(ratings["rating"][scored])
+    planted = json.loads((listed / "planted.json").read_text())
+    assert (planted["ratings"], planted["unscored"]) == (scored.sum(), (~scored).sum())
+    assert manifest["files"][CSV[0]]["rows"] == len(entries)
+    # The mean of 1,665 users' habits, weighted by their numbers of ratings; a habit has an sd of 0.34.
+    assert (~scored).mean() == pytest.approx(0.37, abs=0.05)
+    users = pd.read_csv(listed / CSV[1], **TEXT).set_index("Mal ID")["Mean Score"]
+    means = entries[scored].groupby("user_id")["rating"].mean()
+    shown = users[means.index.astype(str)].replace("", np.nan).astype(float).to_numpy()
+    assert np.nanmax(np.abs(shown - means.to_numpy())) <= 0.0051
+
+
 def test_sizes_of_ones_own(spark, tmp_path):
     small = tmp_path / "small"
     synthesize(spark, SynthesizeConfig(output=str(small), ratings=5_000, users=100, anime=700))

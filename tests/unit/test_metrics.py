@@ -39,6 +39,12 @@ def test_errors_by_hand():
     assert found["r2"] == pytest.approx(1 - (10 / 3) / (8 / 3))
 
 
+def test_a_scale_from_zero_is_clipped_at_zero():
+    errors = RatingErrors(ALONE.device, lowest=0)
+    errors.add(torch.tensor([-2.0, 0.5, 11.0]), torch.tensor([0.0, 0.0, 10.0]))
+    assert errors.result(ALONE)["mae"] == pytest.approx(0.5 / 3)
+
+
 def test_equal_ratings_have_no_variance_to_explain():
     found = errors_of(([6.0, 8.0], [7.0, 7.0]))
     assert found["rmse"] == 1.0

@@ -1,0 +1,52 @@
+import math
+
+import pytest
+
+from widedeep.leaks import noise_rmse, r2_ceiling, suspicion
+
+
+def figures(rmse, sd=1.66, ratings=40_000):
+    return {"rmse": rmse, "r2": 1 - (rmse / sd) ** 2, "ratings": ratings}
+
+
+def kinds(*args, **settings):
+    return [found.kind for found in suspicion(*args, **settings)]
+
+
+def test_the_ceiling_by_hand():
+    # Two ratings differ by 0.557 on a scale 4 wide: each errs by 0.39386, which is 0.88618 on one 9 wide.
+    assert noise_rmse() == pytest.approx(0.88618, abs=1e-5)
+    assert r2_ceiling(1.66) == pytest.approx(1 - (0.88618 / 1.66) ** 2, abs=1e-5)
+    assert r2_ceiling(4.0) == 0.924  # the reliability is the ceiling of ratings that spread wider
+
+
+def test_what_models_reach_is_not_suspected():
+    assert suspicion(figures(1.10), figures(0.95, ratings=300_000)) == ()
+
+
+def test_an_error_below_peoples_own_noise_is():
+    assert kinds(figures(0.80)) == ["ceiling"]
+    assert kinds(figures(0.88)) == []  # by less than chance and the margin of luck allow: 0.886 * (1 - 0.0106)
+    assert kinds({"rmse": 0.07, "r2": 0.44, "ratings": 20_000}) == ["ceiling"]  # an error in some other unit
+    assert kinds({"rmse": 0.0, "r2": 1.0, "ratings": 10}) == ["ceiling"]
+
+
+def test_a_known_noise_takes_the_place_of_peoples():
+    assert kinds(figures(0.5), noise=0.4) == []
+    assert kinds(figures(1.0), noise=1.1) == ["ceiling"]
+
+
+def test_leaky_columns_are_named():
+    (found,) = suspicion(figures(1.1), leaky_columns=("Score", "Mean Score"))
+    assert found.kind == "leaky_columns"
+    assert "Score, Mean Score" in found.why
+
+
+def test_test_error_below_training_error():
+    assert kinds(figures(1.10), figures(1.20)) == ["below_train"]
+    assert kinds(figures(1.19), figures(1.20)) == []  # less than 2 %
+    assert kinds(figures(1.10, ratings=100), figures(1.20)) == []  # a standard error of 0.078
+
+
+def test_nothing_is_said_without_test_ratings():
+    assert suspicion({"rmse": math.nan, "r2": math.nan, "ratings": 0}, figures(1.0)) == ()

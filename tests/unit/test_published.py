@@ -1,0 +1,82 @@
+"""The arithmetic of the published figures, by hand and on data whose answer is known."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from scripts import published
+
+
+def test_the_official_histogram():
+    ratings = np.repeat(np.arange(1, 11), np.array(published.OFFICIAL) // 1000)
+    assert published.histogram_mean_sd(published.OFFICIAL) == pytest.approx((ratings.mean(), ratings.std()), abs=1e-3)
+
+
+def test_zeros_among_ratings_by_hand():
+    rating = np.array([8.0, 6.0, 0.0, 0.0, 0.0])
+    assert published.mixed_sd(0.6, mean=7.0, sd=1.0) == pytest.approx(rating.std())
+    # (1 - u) + 49 u (1 - u) is 12.16 at u = 0.6, and at 0.3795918: the roots sum to 48 / 49.
+    assert published.shares_with_sd(float(rating.std()), 7.0, 1.0) == pytest.approx((48 / 49 - 0.6, 0.6))
+    assert published.shares_with_sd(5.0, 7.0, 1.0) == ()
+
+
+def test_what_the_published_figures_imply():
+    shares = published.shares_with_sd(2.79 / 0.51**0.5, *published.histogram_mean_sd(published.OFFICIAL))
+    assert shares == pytest.approx((0.368, 0.584), abs=1e-3)
+    for share in shares:
+        sd = published.mixed_sd(share, *published.histogram_mean_sd(published.OFFICIAL))
+        assert 1 - (2.79 / sd) ** 2 == pytest.approx(0.49)
+
+
+def test_added_entries_are_new_and_as_many_as_wanted():
+    rng = np.random.default_rng(0)
+    pairs = np.unique(rng.integers(0, 50 * 400, 3000))
+    user, item = pairs // 400, pairs % 400
+    wanted = rng.integers(0, 40, 50)
+    extra_user, extra_item = published.add_unscored(user, item, wanted)
+    extra = extra_user * 400 + extra_item
+    assert len(np.unique(extra)) == len(extra)
+    assert not np.isin(extra, pairs).any()
+    assert (np.bincount(extra_user, minlength=50) >= wanted).all()
+
+
+@pytest.fixture(scope="module")
+def dump():
+    """Ratings = 5 + user + anime + noise of sd 0.5; the anime's Score is a function of its id."""
+    rng = np.random.default_rng(1)
+    of_user, of_anime = rng.normal(0, 1, 200), rng.normal(0, 1, 100)
+    user, item = np.divmod(rng.choice(20_000, 12_000, replace=False), 100)
+    exact = 5.5 + of_user[user] + of_anime[item] + rng.normal(0, 0.5, 12_000)
+    ratings = pd.DataFrame({"user_id": user, "anime_id": item, "rating": np.clip(np.round(exact), 1, 10).astype(int)})
+    anime = pd.DataFrame({"anime_id": np.arange(100), "Score": 6 + of_anime, "Popularity": rng.permutation(100) + 1.0})
+    anime["Rank"] = anime["Score"].rank(ascending=False)
+    anime["Genres"] = np.where(of_anime > 0, "Action, Drama", "Comedy")
+    return ratings, anime
+
+
+def test_a_label_that_is_a_feature_has_no_error_and_says_nothing_of_ratings(dump):
+    found = published.score_as_label(*dump)
+    errors = found["label_rmse"]
+    assert errors["genres_popularity_rank_score"] < 1e-4 < errors["genres_popularity"] < errors["constant"]
+    assert found["label_rmse_by_anime_id_alone"] < 1e-4
+    # The noise and the rounding to whole numbers: sqrt(0.25 + 1 / 12) = 0.577.
+    assert found["honest"]["rmse"] == pytest.approx(0.577, abs=0.04)
+
+
+def test_biases_reach_the_noise(dump):
+    found = published.worse_than_the_mean(dump[0])["this_dump"]
+    assert found["rmse_of_biases"] == pytest.approx(0.577, abs=0.04)
+    assert found["rmse_of_mean"] == pytest.approx(dump[0]["rating"].std(), rel=0.05)  # 2,400 of them
+
+
+def test_entries_counted_as_zero_hide_the_error_of_ratings(dump):
+    ratings, _ = dump
+    users = pd.DataFrame({"Mal ID": np.arange(200), "Total Entries": np.where(np.arange(200) % 2, 60, 90)})
+    found = published.unscored_as_zero(ratings, users)
+    of_lists = found["list_lengths"]
+    assert of_lists["sd"] == pytest.approx(of_lists["sd_by_formula"])
+    assert of_lists["rmse_on_the_scored"] > 2 * of_lists["rmse_fitted_on_the_scored"]
+    zeroed = ratings.assign(rating=np.where(ratings["user_id"] < 60, -1, ratings["rating"]))
+    own = published.unscored_as_zero(zeroed, users)["own_list"]
+    assert own["unscored_share"] == pytest.approx((ratings["user_id"] < 60).mean())
+    assert own["r2"] > 0.9  # who has no scores at all is told by the user alone
