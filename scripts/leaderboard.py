@@ -293,16 +293,16 @@ def claims_of(facts: Mapping[str, Any]) -> list[dict[str, str]]:
             "published": "RMSE 1.70",
             "reproduced": "arithmetic only",
             "honest": f"{mean['this_dump']['rmse_of_biases']:.4f} by biases",
-            "reason": f"Worse than the mean of all ratings, whose RMSE is {mean['official_dump']['rmse_of_mean']:.4f} on "
-            f"the 2023 dump (R2 {mean['official_dump']['r2_of_published']:.3f}).",
+            "reason": "Worse than the mean of all ratings, whose RMSE on the 2023 dump is "
+            f"{mean['official_dump']['rmse_of_mean']:.4f} (R2 {mean['official_dump']['r2_of_published']:.3f}).",
         },
         {
             "claim": "test RMSE 2.79, R2 0.49",
             "published": "RMSE 2.79, R2 0.49",
-            "reproduced": f"{zeros['rmse']:.2f}, R2 {zeros['r2']:.2f} by biases, with {zeros['unscored_share']:.0%} zeros",
+            "reproduced": f"{zeros['rmse']:.2f}, R2 {zeros['r2']:.2f} by biases; {zeros['unscored_share']:.0%} zeros",
             "honest": f"{zeros['rmse_fitted_on_the_scored']:.4f} by biases, on what is scored",
-            "reason": f"Unscored entries as ratings of 0: {zeros['variance_that_is_scored_or_not']:.0%} of that variance "
-            "is whether an entry is scored.",
+            "reason": "Unscored entries as ratings of 0: whether an entry is scored at all is "
+            f"{zeros['variance_that_is_scored_or_not']:.0%} of that variance.",
         },
     ]
 
