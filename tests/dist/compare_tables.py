@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, Shard
 
-from widedeep.config import EmbeddingConfig, WideDeepConfig, OptimConfig, TrainConfig
-from widedeep.models import WideDeep
+from widedeep.config import EmbeddingConfig, OptimConfig, TrainConfig, WideDeepConfig, WideDeepCrossConfig
+from widedeep.models import REGISTRY
 from widedeep.reader import make_loader
+from widedeep.rows import RowEmbedding
 from widedeep.schema import read_manifest
 from widedeep.sharding import bounds, embedding_kind
 from widedeep.tables import Tables
@@ -21,6 +22,18 @@ from widedeep.trainer import TrainState, evaluate
 from widedeep.world import World, held, join_world
 
 STEPS = 10
+WIDE_DEEP = WideDeepConfig(embedding_dim=5, hidden=(8,))
+# Of the columns that the small prepared directory has.
+CROSS = WideDeepCrossConfig(
+    **{"pair_buckets": 41, "crosses": (), "wide_users": (), "wide_items": ("genres",), "embedding_dim": 3},
+    **{"deep_items": ("genres",), "deep_users": (), "deep_numeric": ("score",), "hidden": (8,)},
+)
+CASES = {
+    "adam": (WIDE_DEEP, "adam"),
+    "adagrad": (WIDE_DEEP, "adagrad"),
+    "sgd": (WIDE_DEEP, "sgd"),
+    "wide_deep_cross": (CROSS, "adam"),
+}
 # Streamed, so that ranks have unlike numbers of valid batches: the test writes an odd number of shards.
 LOADER = {"mode": "stream", "resident_limit": 0, "batch_size": 64, "shuffle_buffer": 1000, "seed": 0, "verify": True}
 
@@ -28,18 +41,20 @@ LOADER = {"mode": "stream", "resident_limit": 0, "batch_size": 64, "shuffle_buff
 class Training:
     """A model under training, and its tables with their moments."""
 
-    def __init__(self, data: Path, world: World, optim: str, sharding: str):
+    def __init__(self, data: Path, world: World, case: str, sharding: str):
+        model, optim = CASES[case]
         config = TrainConfig(
             data=data,
-            model=WideDeepConfig(embedding_dim=5, hidden=(8,)),
+            model=model,
             optim=OptimConfig(name=optim, lr=0.05, embedding_decay=1e-3),
             embedding=EmbeddingConfig(sharding=sharding),
         )
         torch.manual_seed(3)
         tables, kind = Tables(data, read_manifest(data)), embedding_kind(config.embedding, world)
-        self.model, _ = WideDeep.from_tables(config.model, tables, kind)
+        self.model, _ = REGISTRY[model.name].from_tables(model, tables, kind)
         self.state = TrainState(self.model, config, world, STEPS)
-        self.tables = [self.model.user_embedding.weight.data, self.model.item_embedding.weight.data]
+        self.embeddings = [module for module in self.model.modules() if isinstance(module, RowEmbedding)]
+        self.tables = [embedding.weight.data for embedding in self.embeddings]
         self.moments = [moment for group in self.state.optimizer._rows._moments for moment in group]
 
     def dense(self) -> list[Tensor]:
@@ -60,9 +75,9 @@ def same(shares: list[Tensor], wholes: list[Tensor], world: World) -> bool:
     return True
 
 
-def compare(data: Path, world: World, optim: str) -> dict:
+def compare(data: Path, world: World, case: str) -> dict:
     loader = make_loader(data, read_manifest(data), world, **LOADER)
-    whole, sharded = (Training(data, world, optim, sharding) for sharding in ("none", "row"))
+    whole, sharded = (Training(data, world, case, sharding) for sharding in ("none", "row"))
     found = {
         "distributed": all(isinstance(t, DTensor) and t.placements == (Shard(0),) for t in sharded.tables),
         "same_at_first": same(sharded.tables, whole.tables, world),
@@ -81,13 +96,13 @@ def compare(data: Path, world: World, optim: str) -> dict:
         "rmse": [evaluate(training.model, loader, "valid", world, 50)["rmse"] for training in (whole, sharded)],
     }
     last = torch.tensor([len(before) - 1] * (1 - world.rank), dtype=torch.int32)  # rank 1 asks for nothing
-    settled = [training.model.user_embedding(last) for training in (whole, sharded)]
+    settled = [training.embeddings[0](last) for training in (whole, sharded)]
     return found | {"settled": [rows.tolist() for rows in settled]}
 
 
 def main(data: str, out: str) -> None:
     with join_world("cpu") as world:
-        found = {optim: compare(Path(data), world, optim) for optim in ("adam", "adagrad", "sgd")}
+        found = {case: compare(Path(data), world, case) for case in CASES}
         (Path(out) / f"{world.rank}.json").write_text(json.dumps(found))
 
 

@@ -34,9 +34,9 @@ def compared(data, tmp_path_factory) -> list[dict]:
     return [json.loads((out / f"{rank}.json").read_text()) for rank in range(2)]
 
 
-@pytest.mark.parametrize("optim", ["adam", "adagrad", "sgd"])
-def test_training_gives_the_same_bits(compared, optim):
-    for found in (rank[optim] for rank in compared):
+@pytest.mark.parametrize("case", ["adam", "adagrad", "sgd", "wide_deep_cross"])
+def test_training_gives_the_same_bits(compared, case):
+    for found in (rank[case] for rank in compared):
         assert found["distributed"]
         assert found["same_at_first"]
         assert found["moved"] > 1e-3
@@ -52,8 +52,9 @@ def test_each_rank_holds_half_of_tables_and_moments(compared):
     assert shares == ((76 + 30) * 3 * 5 * 4, (75 + 29) * 3 * 5 * 4)
 
 
-def test_ranks_with_unlike_numbers_of_batches_evaluate_together(compared):
-    first, second = (rank["adam"] for rank in compared)
+@pytest.mark.parametrize("case", ["adam", "wide_deep_cross"])
+def test_ranks_with_unlike_numbers_of_batches_evaluate_together(compared, case):
+    first, second = (rank[case] for rank in compared)
     assert first["batches"] > second["batches"] + 1
     assert first["rmse"] == second["rmse"]
     assert first["rmse"][1] == pytest.approx(first["rmse"][0], rel=1e-6)

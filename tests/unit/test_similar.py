@@ -92,7 +92,7 @@ def test_similar_prints_the_nearest_anime(run, capsys):
     cosines = cosine_similarity(vectors)[7]
     cosines[(model.item_ratings < 10) | (np.arange(61) == 7)] = -1
     best = np.argsort(-cosines)[:4]
-    lines = [line for line in shown.splitlines() if "The Title" in line]
+    lines = [line for line in shown.splitlines() if "│" in line]
     assert [int(line.split("│")[2]) for line in lines] == (5000 + best).tolist()
     assert f"{cosines[best[0]]:.4f}" in lines[0]
     assert "like The Title 7" in shown
@@ -100,7 +100,7 @@ def test_similar_prints_the_nearest_anime(run, capsys):
 
 def test_similar_prints_the_nearest_users(run, capsys):
     similar.main(flags(run, "--user", "1003", "--top", "3"))
-    assert len([line for line in capsys.readouterr().out.splitlines() if "member" in line]) == 3
+    assert len([line for line in capsys.readouterr().out.splitlines() if "│" in line]) == 3
     with pytest.raises(InputError, match="user 77 is not among the 150 users"):
         similar.main(flags(run, "--user", "77"))
 
