@@ -341,9 +341,7 @@ def missing_section(found: Findings) -> Section:
         if some:
             most = max(some, key=shares.__getitem__)
             told = f"In the {file} file {len(some)} of {len(shares)} columns have missing values, most of all {most} "
-            said.append(
-                told + f"({percent(shares[most])})" + (f"; {len(empty)} without any value." if empty else ".")
-            )
+            said.append(told + f"({percent(shares[most])})" + (f"; {len(empty)} without any value." if empty else "."))
         else:
             said.append(f"No value is missing in the {file} file.")
         table = pd.DataFrame({"column": list(shares), "missing": [percent(share) for share in shares.values()]})
