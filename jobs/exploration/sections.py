@@ -126,8 +126,8 @@ def tails_section(found: Findings) -> Section:
         f"Half of the raters have {several(quantile(users, 0.5), 'rating')} or fewer, the busiest has "
         f"{count(int(users['n'].max()))}; the busiest 10 % wrote {percent(top_share(users, 0.1))} of all ratings. "
         f"Half of the rated anime have {several(quantile(anime, 0.5), 'rating')} or fewer, the most rated has "
-        f"{count(int(anime['n'].max()))}; the top 1 % hold {percent(top_share(anime, 0.01))} of all ratings and the top "
-        f"10 % hold {percent(top_share(anime, 0.1))}. {_silent(found)}"
+        f"{count(int(anime['n'].max()))}; the top 1 % hold {percent(top_share(anime, 0.01))} of all ratings and the "
+        f"top 10 % hold {percent(top_share(anime, 0.1))}. {_silent(found)}"
     )
     rows: Any = [
         {"": name, "median": quantile(tail, 0.5), "90th percentile": quantile(tail, 0.9), "most": tail["n"].max()}
@@ -288,7 +288,7 @@ def premieres_section(found: Findings) -> Section:
         panels.append(Panel("Ratings by year", _listed(years), lines))
     if len(enough):
         lines = figures.year_lines(enough, "mean", "mean rating", figures.ORANGE, ".2f")
-        panels.append(Panel(f"Mean rating by year, of {ENOUGH} ratings or more", _listed(enough), lines))
+        panels.append(Panel(f"Mean rating by year, of at least {ENOUGH} ratings", _listed(enough), lines))
     if seasons is not None:
         means = figures.means(seasons["value"], seasons["mean"], found.mean, "mean rating")
         panels.append(Panel("Mean rating by season", _listed(seasons).rename(columns={"value": "season"}), means))
@@ -341,14 +341,13 @@ def missing_section(found: Findings) -> Section:
         if some:
             most = max(some, key=shares.__getitem__)
             told = f"In the {file} file {len(some)} of {len(shares)} columns have missing values, most of all {most} "
-            said.append(
-                told + f"({percent(shares[most])})" + (f"; {len(empty)} have no value at all." if empty else ".")
-            )
+            said.append(told + f"({percent(shares[most])})" + (f"; {len(empty)} without any value." if empty else "."))
         else:
             said.append(f"No value is missing in the {file} file.")
         table = pd.DataFrame({"column": list(shares), "missing": [percent(share) for share in shares.values()]})
-        figure = figures.bars(list(shares), shares.values(), "rows without a value", form=".2%") if some else None
-        panels.append(Panel(f"The {file} file", table, figure))
+        if some:
+            figure = figures.bars(list(shares), shares.values(), "rows without a value", form=".2%")
+            panels.append(Panel(f"The {file} file", table, figure))
     return Section("missing", "Missing values", " ".join(said), tuple(panels))
 
 
