@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from pydantic import ValidationError
+from pyspark import Broadcast
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from rich import box
@@ -18,7 +19,7 @@ from rich.table import Table as View
 from jobs import list_quality, rating_quality
 from jobs.compare import Comparison, compare
 from jobs.files import Files, check_replaceable, commit, staging_of
-from jobs.session import ROOT, build_session, run_job
+from jobs.session import ROOT, build_session, run_job, together
 from widedeep.cli import load_config, log, stdout
 from widedeep.config import EvaluateConfig
 from widedeep.errors import InputError
@@ -34,6 +35,7 @@ from widedeep.evaluation import (
     gini,
     rating_figures,
 )
+from widedeep.list_figures import ACCURACY, CHARACTER, Catalogue
 from widedeep.schema import HIDDEN_MANIFEST, LIKED, MANIFEST, parse_manifest
 
 KINDS = ("recommendations", "predictions")
@@ -41,6 +43,7 @@ COLUMNS = {
     "recommendations": ("user_id", "rank", "anime_id"),
     "predictions": ("user", "item", "rating", "predicted"),
 }
+MIN_USERS_PER_TASK, MAX_USERS_PER_TASK = 1 << 13, 1 << 17
 DETAILS = "evaluation"  # figures of each user and each rating, below a system's directory
 
 
@@ -179,9 +182,16 @@ class Evaluate:
         return evaluation
 
     @cached_property
-    def train_users(self) -> int:
-        """Number of users with training ratings."""
-        return self.users.where("train_ratings > 0").count()
+    def catalogue(self) -> Broadcast[Catalogue]:
+        """What the figures of lists need to know of the anime, sent to the executors once."""
+        train_users = self.users.where("train_ratings > 0").count()
+        genres = len(self.prepared.items.vocabularies["genres"])
+        return self.spark.sparkContext.broadcast(list_quality.read_catalogue(self.items, train_users, genres))
+
+    def _tasks(self) -> int:
+        """Tasks that the users' lists are worth: Spark would start Python for each of its 200 partitions."""
+        users, cores = self.prepared.users.rows, self.spark.sparkContext.defaultParallelism
+        return max(1, -(-users // MAX_USERS_PER_TASK), min(2 * cores, users // MIN_USERS_PER_TASK))
 
     def _read(self, kind: str, path: str) -> DataFrame:
         """The Parquet files of an input; InputError if a column is missing."""
@@ -219,10 +229,11 @@ class Evaluate:
         placed = list_quality.placed_lists(self._read("recommendations", path), self.users, self.items).persist()
         try:
             self._check_lists(path, placed)
-            lists = list_quality.of_users(placed, self.relevant)
-            figures = list_quality.user_figures(lists, self.relevant, self.items, self.train_users)
+            lists = list_quality.of_users(placed, self.relevant).coalesce(self._tasks()).persist()
+            figures = lists.mapInArrow(list_quality.make_figures(self.catalogue), list_quality.FIGURES)
             figures.write.mode("overwrite").parquet(target)
             shown = {row["times"]: row["items"] for row in list_quality.exposures(lists).collect()}
+            lists.unpersist()
         finally:
             placed.unpersist()
         row = list_quality.means(self.spark.read.parquet(target)).first()
@@ -236,7 +247,7 @@ class Evaluate:
                 "%s: no list is longer than %d; recall@20 counts what is not there as missed: write %d for each user",
                 *(path, row["longest_list"], DEPTH),
             )
-        means = {name: _mean(row, name) for name in (*list_quality.ACCURACY, *list_quality.CHARACTER)}
+        means = {name: _mean(row, name) for name in (*ACCURACY, *CHARACTER)}
         distinct, items = sum(shown.values()), self.prepared.items.rows
         return RankingFigures(
             users=row["users"],
@@ -255,17 +266,19 @@ class Evaluate:
             raise InputError(
                 f"{path}: {what} is not in {self.config.data}: recommend from the data that is evaluated on"
             )
-        row = list_quality.broken_lists(placed).orderBy("user_id").first()
-        if row:
+        broken, rated = together(
+            lambda: list_quality.broken_lists(placed).orderBy("user_id").first(),
+            lambda: list_quality.already_rated(placed, self.seen).orderBy("user_id", "anime_id").first(),
+        )
+        if broken:
             raise InputError(
-                f"{path}: the list of user_id {row['user_id']} holds an anime twice or has other ranks than "
+                f"{path}: the list of user_id {broken['user_id']} holds an anime twice or has other ranks than "
                 "1, 2, 3, …: write the lists again"
             )
-        row = list_quality.already_rated(placed, self.seen).orderBy("user_id", "anime_id").first()
-        if row:
+        if rated:
             raise InputError(
-                f"{path}: anime_id {row['anime_id']} is recommended to user_id {row['user_id']}, who rated it in the "
-                f"{row['split']} split: leave rated anime out (score_all.py --exclude train,valid)"
+                f"{path}: anime_id {rated['anime_id']} is recommended to user_id {rated['user_id']}, who rated it in "
+                f"the {rated['split']} split: leave rated anime out (score_all.py --exclude train,valid)"
             )
 
 

@@ -1,21 +1,20 @@
-"""How good recommended lists are. Pure DataFrame -> DataFrame.
+"""How good recommended lists are: what Spark does of it. widedeep.list_figures has the figures themselves.
 
 `lists` is everywhere user, item, rank (1 is the best), at most DEPTH of each user; `relevant` is user, item.
 """
 
-import math
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Iterator
 
-from pyspark.sql import Column, DataFrame
+import numpy as np
+import pyarrow as pa
+from pyspark import Broadcast
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from widedeep.evaluation import DEPTH, SHOWN
+from widedeep.list_figures import ACCURACY, CHARACTER, Catalogue, Lists, catalogue, list_figures
 
-DISCOUNTS = [1.0 / math.log2(place + 2) for place in range(SHOWN)]
-IDEALS = list(accumulate(DISCOUNTS))  # of 1, 2, … relevant items
-# Figures of a user that are averaged over users.
-ACCURACY = ("ndcg_at_10", "recall_at_20", "map_at_10", "mrr_at_10", "hit_rate_at_10")
-CHARACTER = ("novelty_at_10", "diversity_at_10")
+FIGURES = ", ".join(["user int, relevant int, listed int", *(f"{name} double" for name in (*ACCURACY, *CHARACTER))])
 
 
 def placed_lists(recommendations: DataFrame, users: DataFrame, items: DataFrame) -> DataFrame:
@@ -61,95 +60,59 @@ def already_rated(placed: DataFrame, seen: DataFrame) -> DataFrame:
 
 
 def of_users(lists: DataFrame, relevant: DataFrame) -> DataFrame:
-    """Lists of the users who have a relevant item."""
-    wanted = relevant.select("user").distinct()
-    return lists.join(wanted, on="user", how="left_semi").select("user", "item", "rank")
+    """user, relevant and shown: the items of each user with a relevant one, those of the list best first."""
+    ordered = F.transform(F.sort_array(F.collect_list(F.struct("rank", "item"))), lambda entry: entry["item"])
+    shown = lists.groupBy("user").agg(ordered.alias("shown"))
+    wanted = relevant.groupBy("user").agg(F.collect_list("item").alias("relevant"))
+    none = F.array().cast("array<int>")
+    both = wanted.join(shown, on="user", how="left")
+    return both.select("user", "relevant", F.coalesce("shown", none).alias("shown"))
 
 
-def user_figures(lists: DataFrame, relevant: DataFrame, items: DataFrame, train_users: int) -> DataFrame:
-    """user, relevant, listed, and the figures ACCURACY and CHARACTER of each user with a relevant item.
-
-    All follow from the ranks of the hits. CHARACTER is null where there is nothing to speak of.
+def read_catalogue(items: DataFrame, train_users: int, vocabulary: int) -> Catalogue:
+    """What the figures need to know of the items; a few numbers for each come to the driver.
 
     Args:
-        lists: user, item, rank of these users.
-        relevant: user, item.
-        items: item, train_ratings, genres (array of codes).
+        items: item, train_ratings, genres.
         train_users: number of users with training ratings.
+        vocabulary: number of genres.
 
     """
-    hits = lists.join(relevant, on=["user", "item"], how="inner").groupBy("user")
-    hits = hits.agg(F.sort_array(F.collect_list("rank")).alias("_hits"))
-    figures = (
-        relevant.groupBy("user")
-        .agg(F.count("*").cast("int").alias("relevant"))
-        .join(hits, on="user", how="left")
-        .join(novelty(lists, items, train_users), on="user", how="left")
-        .join(diversity(lists, items), on="user", how="left")
-        .withColumn("_hits", F.coalesce("_hits", F.array().cast("array<int>")))
-        .withColumn("_top", F.filter("_hits", lambda rank: rank <= SHOWN))
-    )
-    n, first = F.col("relevant"), F.get("_top", F.lit(0))
-    best = _element(IDEALS, F.least(n, F.lit(SHOWN)) - 1)
-    precisions = F.transform("_top", lambda rank, number: (number + 1) / rank)
-    return figures.select(
-        "user",
-        "relevant",
-        F.coalesce("listed", F.lit(0)).alias("listed"),
-        (_sum(F.transform("_top", lambda rank: _element(DISCOUNTS, rank - 1))) / best).alias("ndcg_at_10"),
-        (F.size("_hits") / n).alias("recall_at_20"),
-        (_sum(precisions) / F.least(n, F.lit(SHOWN))).alias("map_at_10"),
-        F.coalesce(F.lit(1.0) / first, F.lit(0.0)).alias("mrr_at_10"),
-        first.isNotNull().cast("double").alias("hit_rate_at_10"),
-        *CHARACTER,
-    )
+    table = items.orderBy("item").select("train_ratings", "genres").toArrow().combine_chunks()
+    genres = table["genres"].combine_chunks()
+    return catalogue(table["train_ratings"].to_numpy(), train_users, _lists(genres), vocabulary)
 
 
-def _element(values: list[float], place: Column) -> Column:
-    return F.get(F.array(*map(F.lit, values)), place)
+def make_figures(items: Broadcast[Catalogue]) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
+    """The function that an executor runs over batches of `of_users`; it gives rows of FIGURES."""
+
+    def figures(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            relevant, shown = _lists(batch.column("relevant")), _lists(batch.column("shown"))
+            counts = [pa.array(np.diff(part.starts).astype(np.int32)) for part in (relevant, shown)]
+            found = list_figures(shown, relevant, items.value)
+            # NaN is what there is no figure of: null leaves it out of averages.
+            columns = [pa.array(found[name], from_pandas=True) for name in (*ACCURACY, *CHARACTER)]
+            names = ["user", "relevant", "listed", *ACCURACY, *CHARACTER]
+            yield pa.record_batch([batch.column("user"), *counts, *columns], names=names)
+
+    return figures
 
 
-def _sum(values: Column) -> Column:
-    return F.aggregate(values, F.lit(0.0), lambda total, value: total + value)
-
-
-def novelty(lists: DataFrame, items: DataFrame, train_users: int) -> DataFrame:
-    """user, listed (items of the whole list) and novelty_at_10: mean self-information of the first ten, in bits.
-
-    The information of an item is -log2 of the share of the training users who rated it (Vargas & Castells, 2011);
-    an item without training ratings counts as one with a single one.
-    """
-    share = F.greatest("train_ratings", F.lit(1)) / F.lit(max(1, train_users))
-    bits = items.select("item", (-F.log2(share)).alias("_bits"))
-    shown = F.when(F.col("rank") <= SHOWN, F.col("_bits"))
-    known = lists.join(F.broadcast(bits), on="item", how="inner")
-    return known.groupBy("user").agg(F.count("*").cast("int").alias("listed"), F.avg(shown).alias("novelty_at_10"))
-
-
-def diversity(lists: DataFrame, items: DataFrame) -> DataFrame:
-    """user, diversity_at_10: 1 - the mean cosine of the genres of two of the first ten (Smyth & McClave, 2001).
-
-    Anime without genres have no direction and are left out; of fewer than two others there is no diversity.
-    With unit vectors, the cosines of all ordered pairs add up to |sum of the vectors|^2 - their number.
-    """
-    weight = 1.0 / F.sqrt(F.size("genres"))
-    weighted = items.where(F.size("genres") > 0).select("item", "genres", weight.alias("_weight"))
-    shown = lists.where(F.col("rank") <= SHOWN).join(F.broadcast(weighted), on="item", how="inner")
-    entries = shown.select("user", F.explode("genres").alias("_genre"), "_weight")
-    sums = entries.groupBy("user", "_genre").agg(
-        F.sum("_weight").alias("_entry"), F.sum(F.col("_weight") * F.col("_weight")).alias("_own")
-    )
-    # The squared entries of a unit vector add up to 1: so those of all items do to their number.
-    n = F.round(F.sum("_own"))
-    lengths = sums.groupBy("user").agg(F.sum(F.col("_entry") * F.col("_entry")).alias("_squared"), n.alias("_n"))
-    some = lengths.where(F.col("_n") > 1)
-    cosine = (F.col("_squared") - F.col("_n")) / (F.col("_n") * (F.col("_n") - 1))
-    return some.select("user", (1.0 - cosine).alias("diversity_at_10"))
+def _lists(column: pa.ListArray) -> Lists:
+    starts = column.offsets.to_numpy()
+    return Lists(column.flatten().to_numpy(), starts - starts[0])
 
 
 def exposures(lists: DataFrame) -> DataFrame:
-    """times, items: how many items are shown so many times among the first ten; those never shown are not in it."""
-    shown = lists.where(F.col("rank") <= SHOWN).groupBy("item").agg(F.count("*").alias("times"))
+    """times, items: how many items are shown so many times among the first ten; those never shown are not in it.
+
+    Args:
+        lists: as of `of_users`.
+
+    """
+    shown = lists.select(F.explode(F.slice("shown", 1, SHOWN)).alias("item"))
+    shown = shown.groupBy("item").agg(F.count("*").alias("times"))
     return shown.groupBy("times").agg(F.count("*").alias("items"))
 
 

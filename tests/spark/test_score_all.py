@@ -7,10 +7,11 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from jobs.evaluate import Evaluate
 from jobs.score_all import score_all, show_summary
 from widedeep.artifact import FILE, load_artifact
 from widedeep.cli import log
-from widedeep.config import ScoreConfig, TrainConfig
+from widedeep.config import EvaluateConfig, ScoreConfig, TrainConfig
 from widedeep.errors import InputError
 from widedeep.recommendations import COLUMNS, recommendations_of
 from widedeep.train import Run
@@ -191,3 +192,44 @@ def test_a_model_of_other_data_is_refused(spark, prepared, run, tmp_path):
         recommend(spark, other, run, tmp_path / "out")
     with pytest.raises(InputError, match=r"holds no model\.safetensors"):
         recommend(spark, prepared, tmp_path, tmp_path / "out")
+
+
+@pytest.fixture(scope="module")
+def predicted(spark, prepared, run, tmp_path_factory) -> Path:
+    """Predictions alone."""
+    output = tmp_path_factory.mktemp("out") / "predictions"
+    config = ScoreConfig(data=str(prepared), run=str(run), top_n=0, predictions=str(output))
+    lists, manifest = score_all(spark, config)
+    assert lists is None
+    assert json.loads((output / "_manifest.json").read_text()) == json.loads(manifest.model_dump_json())
+    return output
+
+
+def test_predictions_are_the_models_for_each_test_rating(prepared, run, predicted):
+    found = pd.read_parquet(predicted)
+    assert found.dtypes.astype(str).to_dict() == {"user": "int32", "item": "int32", "rating": "float32"} | {
+        "predicted": "float32"
+    }
+    parts = [
+        pq.ParquetFile(file).read().to_pandas() for file in (prepared / "ratings" / "split=test").glob("*.parquet")
+    ]
+    test = pd.concat(parts).sort_values(["user", "item"], ignore_index=True)
+    assert found[["user", "item", "rating"]].equals(test)
+    model = load_artifact(run / FILE).model
+    with torch.inference_mode():
+        expected = model(*(torch.from_numpy(test[name].to_numpy()) for name in ("user", "item"))).numpy()
+    assert found["predicted"].to_numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def test_evaluating_them_gives_the_errors_that_training_measured(spark, prepared, run, predicted, tmp_path):
+    config = EvaluateConfig(data=str(prepared), predictions=str(predicted), output=str(tmp_path / "out"))
+    result = Evaluate(spark, config).run()
+    expected = json.loads((run / "metrics.json").read_text())["test"]
+    assert result.found["out"].rating.overall.model_dump() == pytest.approx(expected, rel=1e-5)
+
+
+def test_something_must_be_asked_for():
+    with pytest.raises(ValueError, match="top_n is 0 and predictions names no directory"):
+        ScoreConfig(top_n=0)
+    with pytest.raises(ValueError, match="the same directory"):
+        ScoreConfig(output="out", predictions="out/")
