@@ -303,8 +303,10 @@ class Grid(Section):
 class BiasGrid(Grid):
     """Of `bias`, for its ratings and its lists."""
 
-    user_priors: Amounts = Field(default=(1.0, 2.0, 5.0, 10.0), description="ratings at zero bias given to each user")
-    item_priors: Amounts = Field(default=(1.0, 3.0, 10.0, 30.0), description="ratings at zero bias given to each anime")
+    user_priors: Amounts = Field(default=(1.0, 2.0, 5.0), description="ratings at zero bias given to each user")
+    item_priors: Amounts = Field(
+        default=(0.5, 1.0, 3.0, 30.0, 300.0), description="ratings at zero bias given to each anime"
+    )
 
 
 class PopularityGrid(Grid):
@@ -346,7 +348,7 @@ class AlsGrid(Grid):
 
     ranks: Sizes = Field(default=(32, 64), description="factors")
     regularisations: Amounts = Field(
-        default=(0.08, 0.12, 0.16), description="of Spark's ALS, times the ratings of each"
+        default=(0.1, 0.14, 0.18), description="penalty of a vector for each of its ratings"
     )
     iterations: Count = Field(default=10, ge=1, description="sweeps over users and anime")
 
@@ -355,7 +357,7 @@ class ImplicitAlsGrid(Grid):
     """Of `implicit_als`."""
 
     ranks: Sizes = Field(default=(64,), description="factors")
-    regularisations: Amounts = Field(default=(0.01, 0.1), description="of Spark's ALS, times the ratings of each")
+    regularisations: Amounts = Field(default=(0.01, 0.1), description="penalty of a vector for each of its ratings")
     alphas: Amounts = Field(default=(2.0, 10.0, 40.0), description="confidence in a rated anime is 1 + alpha")
     iterations: Count = Field(default=10, ge=1, description="sweeps over users and anime")
 
