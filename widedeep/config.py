@@ -326,7 +326,7 @@ class UserKnnGrid(Grid):
     rating_similarities: tuple[Correlation, ...] = Field(default=("cosine", "pearson"), description="of residuals")
     rating_shrinkages: Amounts = Field(default=(10.0, 50.0), description="common anime that halve a correlation")
     rating_neighbours: Sizes = Field(default=(300, 1000), description="most similar users of all, raters or not")
-    rating_dampings: Amounts = Field(default=(0.5, 2.0), description="weight of a correction of 0")
+    rating_dampings: Amounts = Field(default=(0.1, 0.5), description="weight of a correction of 0")
 
 
 class ItemKnnGrid(Grid):
@@ -338,9 +338,9 @@ class ItemKnnGrid(Grid):
     list_shrinkages: Amounts = Field(default=(0.0, 20.0), description="added to the similarity's divisor")
     list_neighbours: Sizes = Field(default=(5, 10, 20), description="anime that speak for an anime")
     rating_similarities: tuple[Correlation, ...] = Field(default=("cosine", "pearson"), description="of residuals")
-    rating_shrinkages: Amounts = Field(default=(50.0, 200.0), description="common raters that halve a correlation")
-    rating_neighbours: Sizes = Field(default=(20, 50, 1000), description="most similar of the user's rated anime")
-    rating_dampings: Amounts = Field(default=(0.1, 0.5), description="weight of a correction of 0")
+    rating_shrinkages: Amounts = Field(default=(200.0, 1000.0), description="common raters that halve a correlation")
+    rating_neighbours: Sizes = Field(default=(10, 20, 50), description="most similar of the user's rated anime")
+    rating_dampings: Amounts = Field(default=(0.01, 0.05, 0.2), description="weight of a correction of 0")
 
 
 class AlsGrid(Grid):
@@ -357,8 +357,8 @@ class ImplicitAlsGrid(Grid):
     """Of `implicit_als`."""
 
     ranks: Sizes = Field(default=(64,), description="factors")
-    regularisations: Amounts = Field(default=(0.01, 0.1), description="penalty of a vector for each of its ratings")
-    alphas: Amounts = Field(default=(2.0, 10.0, 40.0), description="confidence in a rated anime is 1 + alpha")
+    regularisations: Amounts = Field(default=(0.05, 0.2), description="penalty of a vector for each of its ratings")
+    alphas: Amounts = Field(default=(0.5, 2.0), description="confidence in a rated anime is 1 + alpha")
     iterations: Count = Field(default=10, ge=1, description="sweeps over users and anime")
 
 
