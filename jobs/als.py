@@ -22,8 +22,13 @@ def preference() -> Column:
     return F.greatest(F.lit(LEAST), F.least(F.lit(MOST), 1 + (F.col("rating") - NEUTRAL) * PER_POINT)).cast("float")
 
 
-def without_biases(ratings: DataFrame, biases: Biases) -> DataFrame:
-    """user, item and what the biases leave of the rating, as the column rating."""
+def less_mean(ratings: DataFrame, mean: float) -> DataFrame:
+    """Give user, item and the rating's distance from the mean: ALS draws predictions to 0."""
+    return ratings.select("user", "item", (F.col("rating") - F.lit(mean)).cast("float").alias("rating"))
+
+
+def less_biases(ratings: DataFrame, biases: Biases) -> DataFrame:
+    """Give user, item and what the biases leave of the rating, as the column rating."""
     spark = ratings.sparkSession
     tables = [
         F.broadcast(spark.createDataFrame(pd.DataFrame({key: np.arange(len(bias), dtype=np.int32), f"_{key}": bias})))
@@ -84,5 +89,5 @@ def implicit_factors(
 
 
 def train_ratings(spark: SparkSession, data: str) -> DataFrame:
-    """user, item and rating of the training split."""
+    """Give user, item and rating of the training split."""
     return spark.read.parquet(f"{data}/ratings").where(F.col("split") == "train").select("user", "item", "rating")

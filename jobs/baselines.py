@@ -14,7 +14,7 @@ import numpy as np
 from pyspark.sql import SparkSession
 from rich.table import Table as View
 
-from jobs.als import explicit_factors, implicit_factors, train_ratings, without_biases
+from jobs.als import explicit_factors, implicit_factors, less_biases, less_mean, train_ratings
 from jobs.files import Files
 from jobs.score_all import read_prepared
 from jobs.session import ROOT, build_session, run_job
@@ -109,16 +109,15 @@ def offer_item_knn(work: Work) -> Iterator[Offer]:
 
 
 def offer_als(work: Work) -> Iterator[Offer]:
-    """Ratings by factors alone, and lists by them."""
-    nothing: Predictor = lambda user, item: np.zeros(len(user))  # noqa: E731
-    ratings = train_ratings(work.spark, work.config.data)
+    """Ratings by the mean plus factors, and lists by them."""
+    ratings = less_mean(train_ratings(work.spark, work.config.data), work.splits.mean)
     for settings, factors in explicit_factors(ratings, work.splits, work.config.als, work.config.seed):
-        yield Offer(settings, product_predictor(factors, nothing), product_ranker(factors))
+        yield Offer(settings, product_predictor(factors, global_mean(work.splits)), product_ranker(factors))
 
 
 def offer_mf(work: Work) -> Iterator[Offer]:
     """Ratings by biases plus factors of what these leave, and lists by them."""
-    ratings = without_biases(train_ratings(work.spark, work.config.data), work.biases)
+    ratings = less_biases(train_ratings(work.spark, work.config.data), work.biases)
     for settings, factors in explicit_factors(ratings, work.splits, work.config.mf, work.config.seed):
         ranker = product_ranker(factors, work.biases.item.numpy())
         yield Offer(settings, product_predictor(factors, work.base), ranker)
@@ -154,7 +153,7 @@ DENSE: tuple[BaselineName, ...] = ("item_knn", "ease")
 # --- the job -------------------------------------------------------------------------------------
 
 
-def run_baselines(spark: SparkSession, config: BaselinesConfig) -> dict[str, dict[str, Any]]:
+def run_baselines(spark: SparkSession, config: BaselinesConfig) -> dict[BaselineName, dict[str, Any]]:
     """Run the baselines that are not finished yet.
 
     Returns:
@@ -163,19 +162,18 @@ def run_baselines(spark: SparkSession, config: BaselinesConfig) -> dict[str, dic
     """
     files = Files(spark)
     manifest = read_prepared(files, config.data)
-    notes: dict[BaselineName, dict[str, Any] | None] = {
-        name: finished(files, config, manifest, name) for name in config.only
-    }
-    missing = [name for name in config.only if notes[name] is None]
-    for name in set(notes) - set(missing):
-        log.info("%s is finished already; --resume never runs it again", name)
+    notes = {name: finished(files, config, manifest, name) for name in config.only}
+    missing: list[BaselineName] = [name for name in config.only if notes[name] is None]
+    for name in config.only:
+        if notes[name]:
+            log.info("%s is finished already; --resume never runs it again", name)
     if missing:
         work = Work(spark, config, manifest, prepared_here(files, config.data, manifest))
         check_memory(missing, len(work.splits.rated), config.memory_gb)
         for number, name in enumerate(missing, 1):
             log.info("%s (%d of %d)", name, number, len(missing))
             notes[name] = run_one(work, files, name)
-    return {name: note for name, note in notes.items() if note is not None}
+    return {name: note for name in config.only if (note := notes[name]) is not None}
 
 
 def identity(config: BaselinesConfig, manifest: Manifest, name: BaselineName) -> dict[str, Any]:
@@ -269,7 +267,7 @@ def write_outputs(work: Work, tuned: Tuned, directory: str, config: dict[str, An
         write_lists(work.spark, path, lists, predictor, work.names, settings, digest)
 
 
-def show_summary(notes: dict[str, dict[str, Any]], output: str) -> None:
+def show_summary(notes: dict[BaselineName, dict[str, Any]], output: str) -> None:
     """Print the figures on valid, by which settings were chosen."""
     view = View(title=f"systems in {output}, figures on valid", title_justify="left")
     for name in ("system", "RMSE", "NDCG@10", "Recall@20", "tuning s", "writing s"):

@@ -514,8 +514,10 @@ class Grid(Section):
 class BiasGrid(Grid):
     """Of `bias`, for its ratings and its lists."""
 
-    user_priors: Amounts = Field(default=(1.0, 2.0, 5.0, 10.0), description="ratings at zero bias given to each user")
-    item_priors: Amounts = Field(default=(1.0, 3.0, 10.0, 30.0), description="ratings at zero bias given to each anime")
+    user_priors: Amounts = Field(default=(1.0, 2.0, 5.0), description="ratings at zero bias given to each user")
+    item_priors: Amounts = Field(
+        default=(0.5, 1.0, 3.0, 30.0, 300.0), description="ratings at zero bias given to each anime"
+    )
 
 
 class PopularityGrid(Grid):
@@ -535,7 +537,7 @@ class UserKnnGrid(Grid):
     rating_similarities: tuple[Correlation, ...] = Field(default=("cosine", "pearson"), description="of residuals")
     rating_shrinkages: Amounts = Field(default=(10.0, 50.0), description="common anime that halve a correlation")
     rating_neighbours: Sizes = Field(default=(300, 1000), description="most similar users of all, raters or not")
-    rating_dampings: Amounts = Field(default=(0.5, 2.0), description="weight of a correction of 0")
+    rating_dampings: Amounts = Field(default=(0.1, 0.5), description="weight of a correction of 0")
 
 
 class ItemKnnGrid(Grid):
@@ -547,9 +549,9 @@ class ItemKnnGrid(Grid):
     list_shrinkages: Amounts = Field(default=(0.0, 20.0), description="added to the similarity's divisor")
     list_neighbours: Sizes = Field(default=(5, 10, 20), description="anime that speak for an anime")
     rating_similarities: tuple[Correlation, ...] = Field(default=("cosine", "pearson"), description="of residuals")
-    rating_shrinkages: Amounts = Field(default=(50.0, 200.0), description="common raters that halve a correlation")
-    rating_neighbours: Sizes = Field(default=(20, 50, 1000), description="most similar of the user's rated anime")
-    rating_dampings: Amounts = Field(default=(0.1, 0.5), description="weight of a correction of 0")
+    rating_shrinkages: Amounts = Field(default=(200.0, 1000.0), description="common raters that halve a correlation")
+    rating_neighbours: Sizes = Field(default=(10, 20, 50), description="most similar of the user's rated anime")
+    rating_dampings: Amounts = Field(default=(0.01, 0.05, 0.2), description="weight of a correction of 0")
 
 
 class AlsGrid(Grid):
@@ -557,7 +559,7 @@ class AlsGrid(Grid):
 
     ranks: Sizes = Field(default=(32, 64), description="factors")
     regularisations: Amounts = Field(
-        default=(0.08, 0.12, 0.16), description="of Spark's ALS, times the ratings of each"
+        default=(0.1, 0.14, 0.18), description="penalty of a vector for each of its ratings"
     )
     iterations: Count = Field(default=10, ge=1, description="sweeps over users and anime")
 
@@ -566,8 +568,8 @@ class ImplicitAlsGrid(Grid):
     """Of `implicit_als`."""
 
     ranks: Sizes = Field(default=(64,), description="factors")
-    regularisations: Amounts = Field(default=(0.01, 0.1), description="of Spark's ALS, times the ratings of each")
-    alphas: Amounts = Field(default=(2.0, 10.0, 40.0), description="confidence in a rated anime is 1 + alpha")
+    regularisations: Amounts = Field(default=(0.05, 0.2), description="penalty of a vector for each of its ratings")
+    alphas: Amounts = Field(default=(0.5, 2.0), description="confidence in a rated anime is 1 + alpha")
     iterations: Count = Field(default=10, ge=1, description="sweeps over users and anime")
 
 

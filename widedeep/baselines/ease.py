@@ -49,7 +49,7 @@ def ease_lists(splits: Splits, grid: EaseGrid) -> Iterator[Offer]:
         gram = dense_product(known, known)
         for l2 in grid.l2:
             weights = ease_weights(gram, l2)
-            for weighted in {fitted_to_weighted, True}:
+            for weighted in (True,) if fitted_to_weighted else (False, True):
                 settings = {"l2": l2, "weighted_fit": fitted_to_weighted, "weighted_history": weighted}
                 yield Offer(settings, ranker=linear(splits, splits.past(weighted), weights))
 

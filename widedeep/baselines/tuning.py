@@ -107,10 +107,9 @@ def ranked(
     """
     for low in range(0, len(users), BLOCK):
         block = users[low : low + BLOCK]
-        scores = torch.from_numpy(ranker(block))
-        best, where = top_unseen(
-            scores, np.split(seen[block].indices, seen[block].indptr[1:-1]), min(n, scores.shape[1])
-        )
+        scores, rows = torch.from_numpy(ranker(block)), seen[block]
+        hidden = np.split(rows.indices, rows.indptr[1:-1])
+        best, where = top_unseen(scores, hidden, min(n, scores.shape[1]))
         yield block, where.numpy(), best.numpy()
 
 

@@ -1,0 +1,221 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from pyspark.ml.recommendation import ALS
+from pyspark.sql import functions as F
+
+from jobs.als import fit_als, implicit_factors, less_biases, preference, train_ratings
+from jobs.baselines import OFFERS, run_baselines, show_summary
+from widedeep.baselines.factors import product_predictor
+from widedeep.baselines.simple import bias_fits, bias_predictor, residuals
+from widedeep.baselines.splits import Splits, load_splits
+from widedeep.baselines.splits import preference as preference_of
+from widedeep.cli import log
+from widedeep.config import BASELINES, BaselinesConfig
+from widedeep.errors import InputError
+from widedeep.recommendations import COLUMNS, recommendations_of
+from widedeep.schema import read_manifest
+
+# One setting each, or two where the choice is looked at.
+GRIDS = {
+    "bias": {"user_priors": (2.0,), "item_priors": (1.0, 1000.0)},
+    "user_knn": {
+        "list_exponents": (0.5,),
+        "list_shrinkages": (0.0,),
+        "list_neighbours": (50,),
+        "rating_similarities": ("cosine",),
+        "rating_shrinkages": (10.0,),
+        "rating_neighbours": (300,),
+        "rating_dampings": (0.5,),
+    },
+    "item_knn": {
+        "list_exponents": (0.5,),
+        "list_shrinkages": (0.0,),
+        "list_neighbours": (20,),
+        "rating_similarities": ("cosine",),
+        "rating_shrinkages": (20.0,),
+        "rating_neighbours": (20,),
+        "rating_dampings": (0.1,),
+    },
+    "als": {"ranks": (4,), "regularisations": (0.1,), "iterations": 3},
+    "mf": {"ranks": (4,), "regularisations": (0.15,), "iterations": 3},
+    "implicit_als": {"ranks": (4,), "regularisations": (0.1,), "alphas": (2.0,), "iterations": 3},
+    "ease": {"l2": (20.0,)},
+}
+PREDICTING = {"global_mean", "bias", "user_knn", "item_knn", "als", "mf"}
+LISTING = set(BASELINES) - {"global_mean"}
+
+
+def config_of(prepared: Path, output: Path, **settings) -> BaselinesConfig:
+    return BaselinesConfig.model_validate({"data": str(prepared), "output": str(output), **GRIDS, **settings})
+
+
+@pytest.fixture(scope="module")
+def splits(prepared) -> Splits:
+    return load_splits(prepared, read_manifest(prepared))
+
+
+@pytest.fixture(scope="module")
+def systems(spark, prepared, tmp_path_factory):
+    """All baselines and their notes."""
+    output = tmp_path_factory.mktemp("systems") / "systems"
+    return output, run_baselines(spark, config_of(prepared, output))
+
+
+def read(directory: Path) -> pd.DataFrame:
+    files = json.loads((directory / "_manifest.json").read_text())["files"]
+    return pd.concat([pq.read_table(directory / file["path"]).to_pandas() for file in files], ignore_index=True)
+
+
+def pairs(splits: Splits, *names: str) -> set[tuple[int, int]]:
+    return {(u, i) for name in names for u, i in zip(*(c.tolist() for c in splits.pairs(name)[:2]), strict=True)}
+
+
+def test_each_baseline_writes_what_it_can(systems):
+    output, notes = systems
+    assert list(notes) == list(BASELINES) == list(OFFERS)
+    for name in BASELINES:
+        assert (output / name / "predictions").exists() == (name in PREDICTING)
+        assert (output / name / "recommendations").exists() == (name in LISTING)
+        note = json.loads((output / name / "tuning.json").read_text())
+        assert note == json.loads(json.dumps(notes[name]))
+        assert (note["ratings"] is not None, note["lists"] is not None) == (name in PREDICTING, name in LISTING)
+
+
+@pytest.mark.parametrize("name", sorted(PREDICTING))
+def test_every_test_rating_is_predicted_once(prepared, splits, systems, name):
+    found = read(systems[0] / name / "predictions")
+    assert found.dtypes.astype(str).to_dict() == {
+        "user": "int32",
+        "item": "int32",
+        "rating": "float32",
+        "predicted": "float32",
+    }
+    expected = pd.DataFrame(dict(zip(("user", "item", "rating"), splits.pairs("test"), strict=True)))
+    order = ["user", "item"]
+    left, right = (frame.sort_values(order, ignore_index=True) for frame in (found, expected))
+    assert left[["user", "item", "rating"]].equals(right)
+    assert np.isfinite(found["predicted"]).all()
+    manifest = json.loads((systems[0] / name / "predictions" / "_manifest.json").read_text())
+    assert (manifest["rows"], manifest["data_digest"]) == (len(expected), read_manifest(prepared).digest)
+
+
+@pytest.mark.parametrize("name", sorted(LISTING))
+def test_users_with_a_liked_test_anime_get_a_list(prepared, splits, systems, name):
+    directory = systems[0] / name / "recommendations"
+    found = read(directory)
+    assert tuple(found.columns) == COLUMNS
+    users = pq.read_table(prepared / "users", columns=["user", "user_id"]).to_pandas()
+    items = pq.read_table(prepared / "items", columns=["item", "anime_id", "title"]).to_pandas()
+    user, _, rating = splits.pairs("test")
+    expected = users.set_index("user")["user_id"][np.unique(user[rating >= 8])]
+    assert found["user_id"].unique().tolist() == expected.tolist()
+    assert found.groupby("user_id")["rank"].apply(list).map(lambda r: r == list(range(1, 21))).all()
+    assert found.groupby("user_id")["score"].apply(lambda s: s.is_monotonic_decreasing).all()
+    assert found["predicted_rating"].between(1, 10).all()
+    known = found.merge(users, on="user_id").merge(items, on="anime_id", suffixes=("", "_known"))
+    assert (known["title"] == known["title_known"]).all()
+    assert not set(zip(known["user"], known["item"], strict=True)) & pairs(splits, "train", "valid")
+    assert recommendations_of(directory, int(expected.iloc[0]))[0]["rank"] == 1
+
+
+def test_the_test_error_of_each_baseline_is_that_of_a_method_that_works(systems):
+    rmse = {}
+    for name in PREDICTING:
+        frame = read(systems[0] / name / "predictions")
+        rmse[name] = float(np.sqrt(((frame["predicted"].clip(1, 10) - frame["rating"]) ** 2).mean()))
+    assert rmse["bias"] < 0.9 * rmse["global_mean"]
+    assert all(rmse[name] < rmse["global_mean"] for name in PREDICTING - {"global_mean"})
+
+
+def test_the_settings_kept_are_the_best_on_valid(systems):
+    note = systems[1]["bias"]
+    figures = {trial["settings"]["item_prior"]: trial["figures"] for trial in note["trials"]}
+    assert set(figures) == {1.0, 1000.0}
+    assert note["ratings"]["figures"]["rmse"] == min(f["rmse"] for f in figures.values())
+    assert note["lists"]["figures"]["ndcg_at_10"] == max(f["ndcg_at_10"] for f in figures.values())
+    # A prior of 1000 ratings leaves nearly no difference between anime.
+    assert figures[1.0]["rmse"] < figures[1000.0]["rmse"]
+
+
+def test_a_finished_baseline_is_skipped_and_another_one_refused(spark, prepared, systems, tmp_path, monkeypatch):
+    output = tmp_path / "systems"
+    config = config_of(prepared, output, only="popularity")
+    run_baselines(spark, config)
+    stamps = {file: file.stat().st_mtime_ns for file in output.rglob("*") if file.is_file()}
+    said = []
+    monkeypatch.setattr(log, "info", lambda text, *values: said.append(text % values))
+    notes = run_baselines(spark, config)
+    assert notes["popularity"]["lists"] is not None
+    assert said == ["popularity is finished already; --resume never runs it again"]
+    assert {file: file.stat().st_mtime_ns for file in output.rglob("*") if file.is_file()} == stamps
+    with pytest.raises(InputError, match="popularity holds a baseline that differs in top_n"):
+        run_baselines(spark, config_of(prepared, output, only="popularity", top_n=5))
+    run_baselines(spark, config_of(prepared, output, only="popularity", top_n=5, resume="never"))
+    assert read(output / "popularity" / "recommendations")["rank"].max() == 5
+    # Cut off before its end, it is run again.
+    (output / "popularity" / "tuning.json").unlink()
+    (output / "popularity" / ".tuning.json.crc").unlink(missing_ok=True)
+    run_baselines(spark, config)
+    assert read(output / "popularity" / "recommendations")["rank"].max() == 20
+
+
+def test_too_many_anime_are_refused_before_anything_is_fitted(spark, prepared, tmp_path):
+    config = config_of(prepared, tmp_path / "systems", only="popularity,ease", memory_gb=1e-4)
+    with pytest.raises(InputError, match=r"memory_gb: ease need about .* raise --memory-gb"):
+        run_baselines(spark, config)
+    assert not (tmp_path / "systems").exists()
+
+
+def test_the_summary_names_every_system(systems, capsys):
+    show_summary(systems[1], "somewhere")
+    said = capsys.readouterr().out
+    for name, note in systems[1].items():
+        assert name in said
+        for part, figure in (("ratings", "rmse"), ("lists", "ndcg_at_10")):
+            if note[part]:
+                assert f"{note[part]['figures'][figure]:.4f}" in said
+
+
+# --- Spark's factors -----------------------------------------------------------------------------
+
+
+def test_factors_predict_what_the_model_of_spark_does(spark, prepared, splits):
+    ratings = train_ratings(spark, str(prepared)).cache()
+    settings = {"rank": 3, "maxIter": 2, "regParam": 0.1, "seed": 1}
+    factors = fit_als(ratings, splits, **settings)
+    model = ALS(userCol="user", itemCol="item", ratingCol="rating", coldStartStrategy="nan", **settings).fit(ratings)
+    test = spark.read.parquet(f"{prepared}/ratings").where("split = 'test'").select("user", "item", "rating")
+    expected = model.transform(test).toPandas()
+    predict = product_predictor(factors, lambda user, item: np.zeros(len(user)))
+    found = predict(expected["user"].to_numpy(), expected["item"].to_numpy())
+    unknown = expected["prediction"].isna().to_numpy()  # users or anime without training ratings
+    assert found[unknown] == pytest.approx(0)
+    assert found[~unknown] == pytest.approx(expected["prediction"][~unknown].to_numpy(), abs=1e-3)
+    assert factors.rated.tolist() == splits.rated.tolist()
+
+
+def test_spark_subtracts_the_same_biases_and_weighs_the_same(spark, prepared, splits):
+    ((_, fit),) = bias_fits(splits, [(2.0, 1.0)])
+    ratings = train_ratings(spark, str(prepared))
+    rest = less_biases(ratings, fit).toPandas().sort_values(["user", "item"])
+    user, item, _ = splits.pairs("train")
+    order = np.lexsort((item, user))
+    assert rest["user"].tolist() == user[order].tolist()
+    assert rest["rating"].to_numpy() == pytest.approx(residuals(splits, bias_predictor(fit))[order], abs=1e-5)
+    levels = spark.createDataFrame([(float(n),) for n in range(1, 11)], "rating float").select(preference().alias("w"))
+    assert [row["w"] for row in levels.collect()] == pytest.approx(preference_of(np.arange(1.0, 11.0)))
+
+
+def test_implicit_settings_are_all_tried(spark, prepared, splits):
+    ratings = train_ratings(spark, str(prepared)).where(F.col("user") < 60)
+    grid = config_of(prepared, prepared, implicit_als=GRIDS["implicit_als"] | {"alphas": (1.0, 5.0)}).implicit_als
+    found = list(implicit_factors(ratings, splits, grid, 0))
+    tried = [(settings["alpha"], settings["weighted_history"]) for settings, _ in found]
+    assert tried == [(1.0, False), (5.0, False), (1.0, True), (5.0, True)]
+    values = [factors.item[factors.rated].tobytes() for _, factors in found]
+    assert len(set(values)) == 4

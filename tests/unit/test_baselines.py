@@ -1,0 +1,371 @@
+"""Each method against a library, or against its definition written out with loops over dense matrices."""
+
+import math
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import torch
+from sklearn.linear_model import Ridge
+from sklearn.metrics import mean_squared_error
+from sklearn.metrics.pairwise import cosine_similarity
+
+from widedeep.baselines import user_knn
+from widedeep.baselines.ease import ease_lists, ease_weights
+from widedeep.baselines.factors import Factors, product_predictor, product_ranker
+from widedeep.baselines.item_knn import (
+    item_lists,
+    item_ratings,
+    nearest_items,
+    residual_similarity,
+    set_similarity,
+    weighted_mean,
+)
+from widedeep.baselines.products import at, dense_product, strongest
+from widedeep.baselines.simple import bias_fits, bias_predictor, bias_ranker, popular_for_cold, popularity
+from widedeep.baselines.splits import Splits, load_splits, preference
+from widedeep.baselines.tuning import Judge, Offer, ranked, tune
+from widedeep.baselines.user_knn import user_lists, user_ratings
+from widedeep.config import EaseGrid, ItemKnnGrid, UserKnnGrid
+from widedeep.reader import Batch
+
+USERS, ITEMS = 40, 25
+
+
+def splits_of(train, valid=(), test=(), users=USERS, items=ITEMS) -> Splits:
+    """From rows of (user, item, rating)."""
+    parts = {}
+    for name, rows in (("train", train), ("valid", valid), ("test", test)):
+        user, item, rating = torch.tensor(rows, dtype=torch.float32).reshape(-1, 3).T.contiguous()
+        parts[name] = Batch(user.int(), item.int(), rating)
+    mean = float(np.mean([row[2] for row in train]))
+    return Splits(users, items, mean, parts)
+
+
+@pytest.fixture(scope="module")
+def splits() -> Splits:
+    """Random ratings; the last two users and items have none in train."""
+    random = np.random.default_rng(3)
+    pairs = random.choice(USERS * ITEMS, 420, replace=False)
+    rows = np.stack([pairs // ITEMS, pairs % ITEMS, random.integers(1, 11, len(pairs))], axis=1)
+    part = random.choice(3, len(rows), p=[0.7, 0.15, 0.15])
+    part[(rows[:, 0] >= USERS - 2) | (rows[:, 1] >= ITEMS - 2)] = 1
+    return splits_of(*(rows[part == p].tolist() for p in range(3)))
+
+
+def dense(splits: Splits, values=None) -> np.ndarray:
+    user, item, rating = splits.pairs("train")
+    matrix = np.zeros((splits.users, splits.items))
+    matrix[user, item] = rating if values is None else values
+    return matrix
+
+
+def everyone(splits: Splits) -> np.ndarray:
+    return np.arange(splits.users)
+
+
+# --- products ------------------------------------------------------------------------------------
+
+
+def test_dense_product_is_numpys(monkeypatch):
+    monkeypatch.setattr("widedeep.baselines.products.ROWS", 7)
+    random = np.random.default_rng(0)
+    left, right = (random.random((n, 30)) * (random.random((n, 30)) < 0.3) for n in (23, 16))
+    found = dense_product(sp.csr_matrix(left.astype(np.float32)), sp.csr_matrix(right.astype(np.float32)))
+    assert np.allclose(found, left @ right.T, atol=1e-5)
+
+
+def test_strongest_and_at_by_hand():
+    weights = np.array([[0.0, 3.0, 1.0, 2.0], [5.0, 0.0, 4.0, 1.0]])
+    columns = strongest(weights, 2)
+    assert columns.tolist() == [[1, 3], [0, 2]]
+    assert strongest(weights, 9).tolist()[0][0] == 1
+    sparse = at(columns, np.take_along_axis(weights, columns, axis=1), 4)
+    assert sparse.toarray().tolist() == [[0, 3, 0, 2], [5, 0, 4, 0]]
+    assert at(np.empty((2, 0), np.int64), np.empty((2, 0)), 4).toarray().tolist() == [[0] * 4] * 2
+
+
+# --- what all share ------------------------------------------------------------------------------
+
+
+def test_preference_by_hand():
+    assert preference(np.array([1.0, 3.0, 4.0, 7.0, 9.0, 10.0])).tolist() == [0.1, 0.1, 0.25, 1.0, 1.5, 1.75]
+
+
+def test_splits_hold_the_ratings_of_the_prepared_directory(small):
+    found = load_splits(small.path, small.manifest)
+    for split in ("train", "valid", "test"):
+        assert np.array_equal(np.stack(found.pairs(split), axis=1), small.ratings(split))
+    train = small.ratings("train")
+    assert found.rated.tolist() == sorted(set(train[:, 1].astype(int).tolist()))
+    liked = found.matrix("test", least=8)
+    assert liked.nnz == (small.ratings("test")[:, 2] >= 8).sum()
+
+
+def test_lists_leave_out_what_was_seen_and_what_cannot_be_scored():
+    seen = sp.csr_matrix(np.array([[1, 0, 0, 0], [0, 0, 0, 0], [0, 1, 1, 0]]))
+    scores = np.array([[9, 2, 5, -np.inf], [1, 1, 0, -np.inf], [1, 2, 3, -np.inf]], np.float32)
+    ((users, items, best),) = ranked(lambda users: scores[users].copy(), np.arange(3), seen, 2)
+    assert users.tolist() == [0, 1, 2]
+    assert items.tolist() == [[2, 1], [0, 1], [0, -1]]
+    assert best[0].tolist() == [5, 2]
+
+
+def test_the_judge_measures_as_worked_out_by_hand():
+    train = [(0, 0, 9), (1, 1, 5), (2, 0, 7)]
+    valid = [(0, 1, 8), (0, 2, 3), (1, 0, 10), (1, 3, 9), (2, 1, 4)]
+    judge = Judge(splits_of(train, valid, users=3, items=4), 10, 0)
+    # Errors 0, 11 clipped to 10 - 3, 4, 3, -2.
+    found = judge.errors(lambda user, item: np.array([8.0, 11.0, 6.0, 6.0, 6.0]))
+    assert found == {"rmse": pytest.approx(math.sqrt((0 + 49 + 16 + 9 + 4) / 5)), "ratings": 5}
+    # Users 0 and 1 like something. 0: candidates 1, 2, 3, the liked 1 is first. 1: candidates 0, 2, 3; in the order
+    # 3, 2, 0 both liked are in places 1 and 3.
+    scores = np.array([[9, 4, 3, 2], [1, 9, 2, 3], [0, 0, 0, 0]], np.float32)
+    quality = judge.quality(lambda users: scores[users].copy())
+    assert quality["ndcg_at_10"] == pytest.approx((1 + (1 + 0.5) / (1 + 1 / math.log2(3))) / 2)
+    assert (quality["recall_at_20"], quality["users"]) == (1.0, 2)
+
+
+def test_the_best_offers_are_kept_ratings_by_error_and_lists_by_gain():
+    train, valid = [(0, 0, 9), (1, 1, 5)], [(0, 1, 8), (1, 0, 10)]
+    judge = Judge(splits_of(train, valid, users=2, items=3), 10, 0)
+
+    def rate(value):
+        return lambda user, item: np.full(len(user), value)
+
+    def rank(last):
+        return lambda users: np.array([[0, 1, last]] * len(users), np.float32)
+
+    offers = [
+        Offer({"n": n}, rate(v), rank(last)) for n, v, last in ((0, 2.0, 0.5), (1, 9.0, 3), (2, 9.0, 3), (3, 4.0, -1))
+    ]
+    tuned = tune("x", iter(offers), judge)
+    # User 1's candidates are 0 and 2: only the last offer puts the liked 0 first.
+    assert (tuned.ratings.settings, tuned.lists.settings) == ({"n": 1}, {"n": 3})
+    assert [trial.settings["n"] for trial in tuned.trials] == [0, 1, 2, 3]
+    assert tuned.trials[1].figures["rmse"] == pytest.approx(1.0)
+
+
+def test_without_valid_ratings_the_first_offer_is_taken():
+    judge = Judge(splits_of([(0, 0, 9)], users=1, items=2), 10, 0)
+    offers = [Offer({"n": n}, lambda user, item: np.full(len(user), 5.0)) for n in (0, 1)]
+    tuned = tune("x", iter(offers), judge)
+    assert tuned.ratings.settings == {"n": 0}
+    assert math.isnan(tuned.trials[0].figures["rmse"])
+    assert tuned.lists is None
+
+
+# --- simple --------------------------------------------------------------------------------------
+
+
+def test_biases_predict_and_rank():
+    splits = splits_of([(0, 0, 9), (0, 1, 5), (1, 0, 8)], users=3, items=3)
+    ((settings, fit),) = bias_fits(splits, [(2.0, 1.0)])
+    assert settings == {"user_prior": 2.0, "item_prior": 1.0}
+    user, item = np.array([0, 2, 1]), np.array([1, 0, 2])
+    expected = fit.mean + fit.user.numpy()[user] + fit.item.numpy()[item]
+    assert bias_predictor(fit)(user, item).tolist() == expected.tolist()
+    assert bias_ranker(fit)(np.array([1]))[0].argsort().tolist() == fit.item.numpy().argsort().tolist()
+    assert fit.item[0] > fit.item[2] > fit.item[1]
+
+
+def test_popularity_is_a_share_of_the_users_and_serves_those_without_history():
+    splits = splits_of([(0, 0, 9), (0, 1, 5), (1, 0, 4), (2, 1, 8), (3, 1, 7)], users=5, items=3)
+    assert popularity(splits, 0)(np.array([0])).tolist() == [[0.5, 0.75, 0.0]]
+    assert popularity(splits, 8)(np.array([4, 0])).tolist() == [[0.25, 0.25, 0.0]] * 2
+    ranker = popular_for_cold(splits, lambda users: np.full((len(users), 3), 9, np.float32))
+    assert ranker(np.array([4, 1])).tolist() == [[0.5, 0.75, 0.0], [9, 9, 9]]
+
+
+# --- neighbourhoods ------------------------------------------------------------------------------
+
+
+def test_the_plain_similarity_is_sklearns_cosine(splits):
+    columns = splits.history[:, splits.rated].T.tocsr()
+    sizes = np.diff(columns.indptr)
+    found = set_similarity(dense_product(columns, columns), sizes, sizes, 0.5, 0.0)
+    assert np.allclose(found, cosine_similarity(columns.toarray()), atol=1e-6)
+
+
+def test_the_asymmetric_similarity_by_hand():
+    found = set_similarity(np.array([[2.0]]), np.array([4]), np.array([16]), 0.75, 1.0)
+    assert found[0, 0] == pytest.approx(2 / (4**0.25 * 16**0.75 + 1))
+
+
+def test_no_item_is_its_own_neighbour():
+    common = np.array([[3, 1, 2], [1, 4, 0], [2, 0, 2]], np.float32)
+    closest, weights = nearest_items(common, np.array([3, 4, 2]), 0.5, 0.0, 1)
+    assert closest[:, 0].tolist() == [2, 0, 0]
+    assert weights[:, 0] == pytest.approx([2 / 6**0.5, 1 / 12**0.5, 2 / 6**0.5])
+
+
+def test_item_lists_are_sums_of_similarities(splits):
+    grid = ItemKnnGrid(list_exponents=(0.8,), list_shrinkages=(2.0,), list_neighbours=(ITEMS,))
+    plain, weighted = list(item_lists(splits, grid))
+    history, opinions = dense(splits) > 0, dense(splits, preference(splits.pairs("train")[2]))
+    sizes = history.sum(0)
+    for offer, past in ((plain, history), (weighted, opinions)):
+        assert offer.settings["weighted_history"] == (past is opinions)
+        found = offer.ranker(everyone(splits))
+        for i in splits.rated:
+            expected = sum(
+                past[:, j] * (history[:, i] & history[:, j]).sum() / (sizes[i] ** 0.2 * sizes[j] ** 0.8 + 2)
+                for j in splits.rated
+                if j != i
+            )
+            assert found[:, i] == pytest.approx(expected, abs=1e-5)
+        assert (found[:, -2:] == -np.inf).all()
+
+
+def test_user_lists_are_sums_of_opinions(splits, monkeypatch):
+    monkeypatch.setattr(user_knn, "AT_ONCE", 7)
+    grid = UserKnnGrid(list_exponents=(0.7,), list_shrinkages=(2.0,), list_neighbours=(USERS,))
+    _, weighted = list(user_lists(splits, grid))
+    history, opinions = dense(splits) > 0, dense(splits, preference(splits.pairs("train")[2]))
+    sizes = history.sum(1)
+    found = weighted.ranker(everyone(splits))
+    for u in range(USERS):
+        expected = sum(
+            opinions[v] * (history[u] & history[v]).sum() / (sizes[u] ** 0.3 * sizes[v] ** 0.7 + 2)
+            for v in range(USERS)
+            if v != u
+        )
+        assert found[u] == pytest.approx(expected, abs=1e-5)
+
+
+def test_only_the_nearest_users_vote():
+    rows = [(0, 0, 7), (0, 1, 7), (1, 0, 7), (1, 1, 7), (1, 2, 7), (2, 1, 7), (2, 3, 7), (2, 4, 7), (3, 4, 7)]
+    splits = splits_of(rows, users=4, items=5)
+    grid = UserKnnGrid(list_exponents=(0.5,), list_shrinkages=(0.0,), list_neighbours=(1, 2))
+    one, _, two, _ = [offer.ranker(np.array([0]))[0] for offer in user_lists(splits, grid)]
+    # User 1 has cosine 2 / 6^0.5 with user 0, user 2 has 1 / 6^0.5, user 3 none.
+    assert one == pytest.approx(np.array([2, 2, 2, 0, 0]) / 6**0.5)
+    assert two == pytest.approx(np.array([2, 3, 2, 1, 1]) / 6**0.5)
+
+
+def test_correlations_are_sklearns_over_common_raters_and_over_all():
+    random = np.random.default_rng(5)
+    there = random.random((6, 40)) < 0.6
+    rest = random.normal(0, 1, (6, 40)) * there
+    common = there.astype(float) @ there.T
+    for kind in ("pearson", "cosine"):
+        left = (rest**2) @ there.T if kind == "pearson" else (rest**2).sum(1)[:, None]
+        found = residual_similarity(rest @ rest.T, common, left, left.T, 10.0)
+        for a in range(6):
+            for b in range(6):
+                both = there[a] & there[b] if kind == "pearson" else np.full(40, True)
+                expected = cosine_similarity(rest[a, both][None], rest[b, both][None])[0, 0]
+                assert found[a, b] == pytest.approx(expected * common[a, b] / (common[a, b] + 10), abs=1e-6)
+
+
+def test_a_weighted_mean_by_hand():
+    weights, values = np.array([[0.5, -0.25, 0.1]]), np.array([2.0, 1.0, -3.0])
+    assert weighted_mean(weights, values, 3, 0.15) == pytest.approx([(1.0 - 0.25 - 0.3) / (0.85 + 0.15)])
+    assert weighted_mean(weights, values, 2, 0.25) == pytest.approx([(1.0 - 0.25) / (0.75 + 0.25)])
+
+
+def base(user, item):
+    return 6.0 + 0.01 * user - 0.02 * item
+
+
+# With one common rating a Pearson correlation is 1 or -1, so that many tie for the last place: all are neighbours.
+@pytest.mark.parametrize(("kind", "k"), [("cosine", 3), ("pearson", ITEMS)])
+def test_item_predictions_are_those_of_the_definition(splits, kind, k):
+    shrinkage, damping = 5.0, 0.3
+    grid = ItemKnnGrid(
+        rating_similarities=(kind,), rating_shrinkages=(shrinkage,), rating_neighbours=(k,), rating_dampings=(damping,)
+    )
+    (offer,) = item_ratings(splits, base, grid)
+    history, rest = residuals_of(splits)
+    similar = correlations(rest.T, history.T, kind, shrinkage)
+    user, item, _ = splits.pairs("valid")
+    expected = []
+    for u, i in zip(user, item, strict=True):
+        near = sorted(np.flatnonzero(history[u]), key=lambda j: -abs(similar[i, j]))[:k]
+        total = sum(similar[i, j] * rest[u, j] for j in near) if history[:, i].any() else 0
+        expected.append(base(u, i) + total / (sum(abs(similar[i, j]) for j in near) + damping))
+    assert offer.predictor(user, item) == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(("kind", "k"), [("cosine", 6), ("pearson", USERS)])
+def test_user_predictions_are_those_of_the_definition(splits, kind, k, monkeypatch):
+    monkeypatch.setattr(user_knn, "BLOCK", 8)
+    shrinkage, damping = 5.0, 0.3
+    grid = UserKnnGrid(
+        rating_similarities=(kind,), rating_shrinkages=(shrinkage,), rating_neighbours=(k,), rating_dampings=(damping,)
+    )
+    (offer,) = user_ratings(splits, base, grid)
+    history, rest = residuals_of(splits)
+    similar = correlations(rest, history, kind, shrinkage)
+    user, item, _ = splits.pairs("valid")
+    expected = []
+    for u, i in zip(user, item, strict=True):
+        near = sorted((v for v in range(USERS) if v != u), key=lambda v: -similar[u, v])[:k]
+        near = [v for v in near if similar[u, v] > 0 and history[v, i]]
+        total = sum(similar[u, v] * rest[v, i] for v in near)
+        expected.append(base(u, i) + total / (sum(similar[u, v] for v in near) + damping))
+    assert offer.predictor(user, item) == pytest.approx(expected, abs=1e-5)
+
+
+def residuals_of(splits: Splits) -> tuple[np.ndarray, np.ndarray]:
+    """Where there are ratings, and what `base` leaves of them."""
+    user, item, rating = splits.pairs("train")
+    return dense(splits) > 0, dense(splits, rating - base(user, item))
+
+
+def correlations(rest: np.ndarray, there: np.ndarray, kind: str, shrinkage: float) -> np.ndarray:
+    """Of all pairs of rows."""
+    rows = len(rest)
+    found = np.zeros((rows, rows))
+    for a in range(rows):
+        for b in range(rows):
+            both = there[a] & there[b]
+            left, right = (rest[row][both if kind == "pearson" else slice(None)] for row in (a, b))
+            scale = np.sqrt((left**2).sum() * (right**2).sum())
+            if both.any() and scale:
+                found[a, b] = rest[a] @ rest[b] / scale * both.sum() / (both.sum() + shrinkage)
+    return found
+
+
+# --- EASE and factors ----------------------------------------------------------------------------
+
+
+def test_ease_is_ridge_regression_of_each_item_on_the_others(splits):
+    history = (dense(splits) > 0)[:, splits.rated].astype(float)
+    found = ease_weights((history.T @ history).astype(np.float32), 3.0)
+    assert found.dtype == np.float32
+    assert (found.diagonal() == 0).all()
+    for item in range(history.shape[1]):
+        others = np.delete(history, item, axis=1)
+        ridge = Ridge(alpha=3.0, fit_intercept=False).fit(others, history[:, item])
+        assert np.delete(found[:, item], item) == pytest.approx(ridge.coef_, abs=1e-5)
+
+
+def test_ease_scores_plain_and_weighted_histories(splits):
+    offers = list(ease_lists(splits, EaseGrid(l2=(3.0,))))
+    kinds = [(offer.settings["weighted_fit"], offer.settings["weighted_history"]) for offer in offers]
+    assert kinds == [(False, False), (False, True), (True, True)]
+    matrices = [dense(splits, v)[:, splits.rated] for v in (1, preference(splits.pairs("train")[2]))]
+    for (fitted, scored), offer in zip(kinds, offers, strict=True):
+        weights = ease_weights((matrices[fitted].T @ matrices[fitted]).astype(np.float32), 3.0)
+        found = offer.ranker(everyone(splits))
+        assert np.allclose(found[:, splits.rated], matrices[scored] @ weights, atol=1e-5)
+        assert (found[:, -2:] == -np.inf).all()
+
+
+def test_factors_predict_and_rank(monkeypatch):
+    monkeypatch.setattr("widedeep.baselines.factors.PAIRS", 2)
+    factors = Factors(
+        np.array([[1, 2], [0, -1]], np.float32), np.array([[3, 1], [0, 0], [1, 1]], np.float32), np.array([0, 2])
+    )
+    predict = product_predictor(factors, lambda user, item: user + 10.0)
+    assert predict(np.array([0, 1, 1]), np.array([0, 2, 1])).tolist() == [15, 10, 11]
+    assert product_ranker(factors)(np.array([0, 1])).tolist() == [[5, -np.inf, 3], [-1, -np.inf, -1]]
+    assert product_ranker(factors, np.array([0.5, 0, 4]))(np.array([1])).tolist() == [[-0.5, -np.inf, 3]]
+
+
+def test_the_figures_of_the_judge_are_sklearns(splits):
+    judge = Judge(splits, USERS, 0)
+    _, item, rating = splits.pairs("valid")
+    found = judge.errors(lambda user, item: 5.0 + 0.1 * item)
+    assert found["rmse"] == pytest.approx(math.sqrt(mean_squared_error(rating, 5.0 + 0.1 * item)), rel=1e-6)
