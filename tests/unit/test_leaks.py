@@ -2,6 +2,9 @@ import math
 
 import pytest
 
+from tests.conftest import ROOT
+from widedeep.cli import load_config
+from widedeep.config import PrepareConfig
 from widedeep.leaks import noise_rmse, r2_ceiling, suspicion
 
 
@@ -50,3 +53,15 @@ def test_test_error_below_training_error():
 
 def test_nothing_is_said_without_test_ratings():
     assert suspicion({"rmse": math.nan, "r2": math.nan, "ratings": 0}, figures(1.0)) == ()
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "conf" / "prepare").glob("*.toml")), ids=lambda file: file.stem)
+def test_published_preparations_are_understood(file):
+    config = load_config(PrepareConfig, ["--config", str(file)], "prepare.py")
+    published = {
+        "wide_deep_published": (100_000, 1.0, "random", 0.2, "drop"),
+        "wide_deep_features_published": (None, 0.5, "stratified", 0.15, "drop"),
+        "genre_hybrid_unscored": (None, 1.0, "random", 0.1, "zero"),
+    }
+    split = config.split
+    assert published[file.stem] == (split.sample_rows, split.sample, split.kind, split.test, config.ratings.unscored)
