@@ -22,7 +22,7 @@ from widedeep.schema import Manifest, read_manifest
 from widedeep.significance import Difference, Spread, over_seeds
 
 ROOT = Path(__file__).resolve().parent.parent
-TABLE = ROOT / "conf" / "leaderboard.toml"
+TABLE = ROOT / "scripts" / "leaderboard.toml"
 
 
 def evaluations(work: Path) -> dict[str, dict[int, Evaluation]]:
