@@ -89,7 +89,7 @@ class Explore:
     def _entity(self, path: str, needed: Sequence[str], multi_line: bool) -> Checked:
         raw, lacking = self._read(path, needed, multi_line)
         keyed = ingest.keyed_rows(raw, needed[0])
-        frame = self._keep(keyed.select("id", *(f"`{name}`" for name in needed[1:]), "reason"))
+        frame = self._keep(keyed.select("id", *(f"`{name}`" for name in needed[1:]), "reason", "row"))
         return _checked(frame, lacking)
 
     def _ratings(self, path: str, catalogue: DataFrame) -> tuple[Checked, DataFrame]:
@@ -97,7 +97,9 @@ class Explore:
         raw, lacking = self._read(path, ingest.RATING_COLUMNS, False)
         known = catalogue.select("anime_id", F.lit(0).alias("item"))
         typed = ingest.typed_ratings(raw, known)
-        checked = _checked(self._keep(typed.drop("item", "row")), lacking)
+        # The text of the bad rows is kept: it needs all columns, and Spark takes a row of which it needs only some
+        # for whole although others are missing or too many.
+        checked = _checked(self._keep(typed.drop("item")), lacking)
         good = checked.frame.where("reason IS NULL")
         repeated = self._keep(ingest.repeated_pairs(good, max(-(-checked.rows // PAIRS_PER_TASK), 1)))
         if not repeated.isEmpty():
