@@ -150,22 +150,27 @@ def make_scorer(
             scorer = Scorer(model, count, device)
         else:
             scorer = TwoStageScorer(model, count, Approximation.from_bytes(approximation.value), candidates, device)
-        fallback = None
-        for batch in batches:
-            cold = batch.column("train_ratings").to_numpy() == 0
-            if cold_users == "model" and not model.cold_users_alike:
-                cold[:] = False  # the model tells them apart, so each is scored as everybody else is
-            users, ids = batch.column("user").to_numpy(), batch.column("user_id").to_numpy()
-            seen = [
-                np.asarray(s.values, np.int64) if s.is_valid else np.empty(0, np.int64) for s in batch.column("seen")
-            ]
-            if cold.any() and fallback is None:
-                fallback = Fallback(artifact, scorer, cold_users, int(users[cold][0]))
-            for low in range(0, len(users), BLOCK):
-                part = slice(low, low + BLOCK)
-                yield score_block(artifact, scorer, fallback, users[part], ids[part], cold[part], seen[part], top_n)
+        yield from score_batches(artifact, scorer, batches, top_n, cold_users)
 
     return score
+
+
+def score_batches(
+    artifact: Artifact, scorer: Scorer, batches: Iterable[pa.RecordBatch], top_n: int, cold_users: str
+) -> Iterator[pa.RecordBatch]:
+    """Batches of (user, user_id, train_ratings, seen) -> batches of SCORED."""
+    fallback = None
+    for batch in batches:
+        cold = batch.column("train_ratings").to_numpy() == 0
+        if cold_users == "model" and not artifact.model.cold_users_alike:
+            cold[:] = False  # the model tells them apart, so each is scored as everybody else is
+        users, ids = batch.column("user").to_numpy(), batch.column("user_id").to_numpy()
+        seen = [np.asarray(s.values, np.int64) if s.is_valid else np.empty(0, np.int64) for s in batch.column("seen")]
+        if cold.any() and fallback is None:
+            fallback = Fallback(artifact, scorer, cold_users, int(users[cold][0]))
+        for low in range(0, len(users), BLOCK):
+            part = slice(low, low + BLOCK)
+            yield score_block(artifact, scorer, fallback, users[part], ids[part], cold[part], seen[part], top_n)
 
 
 class Fallback:

@@ -33,6 +33,17 @@ def test_any_number_of_ranks_gives_the_same_curve(runs):
     assert one[0] != pytest.approx(one[1], rel=1e-3)  # it is no constant
 
 
+def test_any_number_of_ranks_gives_the_same_curve_of_another_architecture(data, tmp_path):
+    flags = {"model__name": "ncf", "model__gmf_dim": 8, "model__mlp_dim": 8, "epochs": 2, "ranking_users": 0}
+    for ranks in (1, 2):
+        argv = command(data[0], tmp_path / str(ranks), **flags)
+        done = torchrun(ranks, argv)
+        assert done.returncode == 0, done.stderr
+    one, two = ([epoch["valid"]["rmse"] for epoch in curve(tmp_path / str(ranks))] for ranks in (1, 2))
+    assert two == pytest.approx(one, rel=1e-5)
+    assert one[0] != pytest.approx(one[1], rel=1e-3)
+
+
 def test_any_number_of_ranks_measures_the_same(runs):
     one, two = (metrics(runs[ranks][0]) for ranks in (1, 2))
     assert (one["train"]["ranks"], two["train"]["ranks"]) == (1, 2)
