@@ -64,7 +64,7 @@ class ItemKnnGrid(Grid):
     list_neighbours: Sizes = Field(default=(5, 10, 20), description="anime that speak for an anime")
     rating_similarities: tuple[Correlation, ...] = Field(default=("cosine", "pearson"), description="of residuals")
     rating_shrinkages: Amounts = Field(default=(200.0, 1000.0), description="common raters that halve a correlation")
-    rating_neighbours: Sizes = Field(default=(10, 20, 50), description="most similar of the user's rated anime")
+    rating_neighbours: Sizes = Field(default=(5, 10, 20), description="most similar of the user's rated anime")
     rating_dampings: Amounts = Field(default=(0.01, 0.05, 0.2), description="weight of a correction of 0")
 
 
