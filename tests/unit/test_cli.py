@@ -8,7 +8,7 @@ import pytest
 
 from widedeep import config
 from widedeep.cli import load_config
-from widedeep.config import PrepareConfig, SynthesizeConfig, TrainConfig
+from widedeep.config import EvaluateConfig, PrepareConfig, SynthesizeConfig, TrainConfig
 from widedeep.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -144,6 +144,19 @@ def test_every_file_of_conf_is_valid(file):
 
 def python(*argv: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, *argv], cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("--recommendations", "a"), "needs --output"),
+        (("--output", "a"), "needs --output"),
+        (("--predictions", "a", "--output", "b", "--against", "c"), "cannot go with a single system"),
+    ],
+)
+def test_a_single_system_is_named_whole(argv, said):
+    (line,) = mistakes(*argv, cls=EvaluateConfig)
+    assert said in line
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda path: path.stem)
