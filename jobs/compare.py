@@ -58,13 +58,15 @@ def compare(
 
 def _ndcg(spark: SparkSession, *directories: str) -> Difference:
     frames = [spark.read.parquet(f"{d}/users").select("user", F.col("ndcg_at_10").alias("value")) for d in directories]
-    return compare_means(*paired(*frames, columns=["value"]))
+    system, baseline = paired(*frames, columns=["value"])
+    return compare_means(system, baseline)
 
 
 def _rmse(spark: SparkSession, *directories: str) -> Difference:
     sums = [F.sum("squared_error").alias("value"), F.count("*").cast("double").alias("ratings")]
     frames = [spark.read.parquet(f"{d}/ratings").groupBy("user").agg(*sums) for d in directories]
-    return compare_rmse(*paired(*frames, columns=["value", "ratings"]))
+    system, baseline, ratings = paired(*frames, columns=["value", "ratings"])
+    return compare_rmse(system, baseline, ratings)
 
 
 def paired(system: DataFrame, baseline: DataFrame, columns: Sequence[str]) -> list[np.ndarray]:

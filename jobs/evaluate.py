@@ -340,7 +340,7 @@ def show_comparison(result: Comparison) -> None:
     for name, compared in result.systems.items():
         for figure, found in (("NDCG@10", compared.ndcg_at_10), ("RMSE", compared.rmse)):
             if found:
-                p = "" if found.p_value is None else f"{found.p_value:.2g}"
+                p = "" if found.p_value is None else "<1e-99" if found.p_value < 1e-99 else f"{found.p_value:.2g}"
                 view.add_row(name, figure, *(_text(v, sign=True) for v in (found.difference, found.low, found.high)), p)
     stdout.print(view)
 

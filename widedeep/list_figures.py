@@ -106,7 +106,7 @@ def _diversity(shown: csr_array, items: Catalogue) -> np.ndarray:
         items: of the catalogue.
 
     """
-    sums = (shown @ items.genres).toarray()  # [U, G]
+    sums = csr_array(shown @ items.genres).toarray()  # [U, G]
     n = shown @ (np.diff(items.genres.indptr) > 0).astype(np.float64)
     with np.errstate(invalid="ignore", divide="ignore"):  # a single item makes no pair
         return np.where(n > 1, 1.0 - ((sums**2).sum(axis=1) - n) / (n * (n - 1)), np.nan)

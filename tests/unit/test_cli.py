@@ -9,6 +9,7 @@ import pytest
 from widedeep import config
 from widedeep.cli import load_config
 from widedeep.config import (
+    EvaluateConfig,
     GenreHybridConfig,
     NCFConfig,
     PrepareConfig,
@@ -194,6 +195,19 @@ def test_every_file_of_conf_is_valid(file):
 
 def python(*argv: str) -> subprocess.CompletedProcess:
     return subprocess.run([sys.executable, *argv], cwd=ROOT, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("--recommendations", "a"), "needs --output"),
+        (("--output", "a"), "needs --output"),
+        (("--predictions", "a", "--output", "b", "--against", "c"), "cannot go with a single system"),
+    ],
+)
+def test_a_single_system_is_named_whole(argv, said):
+    (line,) = mistakes(*argv, cls=EvaluateConfig)
+    assert said in line
 
 
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda path: path.stem)
