@@ -29,7 +29,6 @@ ANIME_NEEDED = ("anime_id", "Name", "Type", "Genres", "Studios", "Premiered", "A
 USERS_NEEDED = ("Mal ID", "Username", "Gender", "Mean Score")
 # What is shuffled is small, but for the pairs of ratings, which say themselves how many parts they need.
 SMALL_SHUFFLES = {"spark.sql.shuffle.partitions": "16"}
-AUDIT = "audit"  # where prepare leaves its audit of leaks: in the manifest, or beside it
 
 
 class Checked(NamedTuple):
@@ -171,12 +170,8 @@ class Explore:
             quarantined={"ratings": manifest.ratings.quarantined, **manifest.quarantined},
             examples=sums.quarantine_examples(quarantine).toPandas(),
             leaks=manifest.leaks,
-            audit=self._audit(directory, json.loads(text or "{}")),
+            audit=json.loads(text or "{}").get("audit"),
         )
-
-    def _audit(self, directory: str, manifest: dict[str, Any]) -> Any:
-        path = f"{directory}/{AUDIT}.json"
-        return json.loads(self.files.read_text(path)) if self.files.exists(path) else manifest.get(AUDIT)
 
 
 def _checked(frame: DataFrame, lacking: DataFrame) -> Checked:

@@ -13,7 +13,7 @@ BLUE, ORANGE, GREEN, PINK = "#4c8fd6", "#dd8a3c", "#4fa877", "#cf6f9f"
 LEVELS = ("#a83a4b", "#c5544f", "#d97757", "#e49c62", "#dcbb79", "#bcc48d", "#86b8a6", "#569db5", "#4480b4", "#45609f")
 SEASONS = {"winter": BLUE, "spring": PINK, "summer": GREEN, "fall": ORANGE}
 BAR, MARGIN = 24, 90  # pixels of a bar, and of all that is above and below the bars
-SHORT = 26  # letters of a label, so that it leaves room for the bars on a phone
+SHORT = 30  # letters of a label, so that it leaves room for the bars on a phone
 HEIGHT = 360
 NOT_STATED = "not stated"
 

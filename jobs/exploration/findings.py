@@ -29,7 +29,7 @@ class Prepared:
     quarantined: dict[str, dict[str, int]]  # file -> reason -> rows
     examples: pd.DataFrame  # file, reason, rows, example
     leaks: dict[str, dict[str, Any]]  # column of the dump -> file, why, used
-    audit: Any = None  # whatever prepare's audit of leaks holds; None if there was none
+    audit: dict[str, Any] | None = None  # prepare's audit of features: `held`, and records of `items` and of `users`
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Findings -> the sections of the page: what is seen, in a sentence with its numbers, and the figures that show it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ from jobs.exploration.tails import gini, quantile, top_share
 ENOUGH = 100
 # Types, genres and genders shown; the dump has 6, 21 and 3, and another may have any number.
 MOST = 30
+AUDITED = ("items", "users")
 
 
 @dataclass(frozen=True)
@@ -359,13 +360,15 @@ def quarantine_section(found: Findings) -> Section:
         worst = bad.iloc[0]
         said = (
             f"{several(total, 'row')} of {count(read)} ({percent(total / read)}) would be put into quarantine, most of "
-            f"them ({count(worst['rows'])}) in the {worst['file']} file as {worst['reason']}."
+            f"them ({count(worst['rows'])}) in the {worst['file']} file, as {worst['reason'].replace('_', ' ')}."
         )
     else:
         said = f"All {count(read)} rows are good: none would be put into quarantine."
     panels = []
     if total:
-        names = bad["file"] + ": " + bad["reason"]
+        names = bad["reason"].str.replace("_", " ")
+        if bad["file"].nunique() > 1:
+            names = bad["file"] + ": " + names
         panels.append(Panel("Refused rows by reason", bad, figures.bars(names, bad["rows"], "rows", figures.ORANGE)))
     if found.prepared:
         said += " " + _prepared_quarantine(found.prepared)
@@ -411,7 +414,9 @@ def leaks_section(found: Findings) -> Section:
         said.append(f"Preparation left out {_and(left_out)}" + (f" and used {_and(used)}." if used else "."))
         rows = [{"column": name, **{key: _cell(value) for key, value in leak.items()}} for name, leak in leaks.items()]
         panels.append(Panel("What preparation did with the columns", pd.DataFrame(rows)))
-        panels += [Panel(f"Audit: {name}", table) for name, table in audit_tables(found.prepared.audit)]
+        audit = found.prepared.audit or {}
+        said += _signs(audit)
+        panels += [Panel(title, table) for title, table in audit_tables(audit)]
     return Section("leaks", "Leaks", " ".join(said), tuple(panels))
 
 
@@ -434,21 +439,27 @@ def _and(names: list[str]) -> str:
     return ", ".join(names) or "no column"
 
 
-def audit_tables(audit: Any) -> list[tuple[str, pd.DataFrame]]:
-    """Whatever the audit holds, as tables: records (a list or a mapping of them) as rows, single values as a list."""
-    if isinstance(audit, dict):
-        records = {key: value for key, value in audit.items() if isinstance(value, dict)}
-        nested = {key: value for key, value in audit.items() if isinstance(value, list)}
-        single = [(key, _cell(value)) for key, value in audit.items() if key not in records and key not in nested]
-        tables = [("summary", pd.DataFrame(single, columns=pd.Index(["what", "value"])))] if single else []
-        if records:
-            rows = [{"": key, **{k: _cell(v) for k, v in value.items()}} for key, value in records.items()]
-            tables.append(("by column", pd.DataFrame(rows)))
-        return tables + [(key, part) for key, value in nested.items() for _, part in audit_tables(value)]
-    if isinstance(audit, list) and audit:
-        rows = [{k: _cell(v) for k, v in row.items()} if isinstance(row, dict) else {"": _cell(row)} for row in audit]
-        return [("by column", pd.DataFrame(rows))]
-    return []
+def audit_tables(audit: Mapping[str, Any]) -> list[tuple[str, pd.DataFrame]]:
+    """Titles and tables of the audited features, as prepare lists them; none if nothing was audited."""
+    return [
+        (
+            f"Audit of the {part}: each feature alone, on the {audit.get('held', 'held-out')} ratings",
+            pd.DataFrame(
+                [{name.replace("_", " "): _cell(value) for name, value in row.items()} for row in audit[part]]
+            ),
+        )
+        for part in AUDITED
+        if audit.get(part)
+    ]
+
+
+def _signs(audit: Mapping[str, Any]) -> list[str]:
+    """A sentence on the features in which the audit saw held-out ratings; empty if nothing was audited."""
+    rows = [row for part in AUDITED for row in audit.get(part) or ()]
+    if not rows:
+        return []
+    seen = [row.get("source") or row["name"] for row in rows if row.get("sign_of_leak")]
+    return [f"Of {len(rows)} features audited, these show signs of held-out ratings: {', '.join(seen) or 'none'}."]
 
 
 def _cell(value: Any) -> str:

@@ -159,17 +159,6 @@ def test_stated_means_are_compared_with_those_of_the_ratings(found, anime, users
             assert (inside >= row.own).mean() >= 0.5
 
 
-def test_an_audit_beside_the_manifest_is_taken_along(spark, dump, prepared, tmp_path):
-    import shutil
-
-    copy = shutil.copytree(prepared, tmp_path / "prepared")
-    (copy / "audit.json").write_text('[{"column": "Score", "rmse": 0.5}]')
-    run = Explore(spark, ExploreConfig(input=str(dump), prepared=str(copy)))
-    prepared_part = run._prepared()
-    assert prepared_part is not None
-    assert prepared_part.audit == [{"column": "Score", "rmse": 0.5}]
-
-
 def test_duplicates_of_a_pair_count_once(spark, tmp_path):
     found = explore(spark, input=write_dump(tmp_path / "raw"))
     assert found.ratings == len(GOOD)

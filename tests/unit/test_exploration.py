@@ -18,6 +18,17 @@ EVIL = '<img src="http://evil.example/x.png" onerror="alert(1)"></script><b>Stud
 SLUGS = ("ratings", "tails", "genres", "types", "studios", "years", "gender", "missing", "quarantine", "leaks")
 
 
+# A record of prepare's audit, as far as it matters here.
+AUDITED = {
+    "name": "dump_score",
+    "source": "Score",
+    "used": False,
+    "held_r2": 0.123456,
+    "slope": None,
+    "sign_of_leak": True,
+}
+
+
 def tail_of(counts: list[int]) -> pd.DataFrame:
     n, entities = np.unique(counts, return_counts=True)
     return pd.DataFrame({"n": n, "entities": entities})
@@ -63,7 +74,7 @@ def some_findings(name: str = "Action") -> Findings:
             quarantined={"ratings": {"wrong_arity": 2}},
             examples=pd.DataFrame({"file": [name], "reason": ["wrong_arity"], "rows": [2], "example": [name]}),
             leaks={"Score": {"file": "anime", "why": name, "used": False}},
-            audit={"columns": [{"column": name, "rmse": 1.25}]},
+            audit={"held": "test", "items": [AUDITED | {"name": name}], "users": []},
         ),
     )
 
@@ -205,17 +216,15 @@ def test_scripts_cannot_be_left_by_a_text_of_the_dump():
     assert json.loads(text) == value
 
 
-@pytest.mark.parametrize(
-    ("audit", "expected"),
-    [
-        (None, []),
-        ([{"column": "a", "rmse": 1.23456}], [("by column", [{"column": "a", "rmse": "1.235"}])]),
-        ({"Score": {"leak": True}}, [("by column", [{"": "Score", "leak": "yes"}])]),
-        (
-            {"floor": 1.5, "columns": [{"column": "a"}]},
-            [("summary", [{"what": "floor", "value": "1.5"}]), ("columns", [{"column": "a"}])],
-        ),
-    ],
-)
-def test_an_audit_becomes_tables_whatever_its_shape(audit, expected):
-    assert [(name, table.to_dict("records")) for name, table in audit_tables(audit)] == expected
+def test_the_audit_is_shown_where_there_is_one():
+    honest = {"name": "damped_mean", "source": None, "sign_of_leak": False}
+    audit = {"held": "test", "items": [AUDITED, honest], "users": []}
+    ((title, table),) = audit_tables(audit)
+    assert title == "Audit of the items: each feature alone, on the test ratings"
+    assert table.iloc[0].tolist() == ["dump_score", "Score", "no", "0.1235", "", "yes"]
+    assert table.columns[-1] == "sign of leak"
+    found = some_findings()
+    assert found.prepared is not None
+    said = sections(replace(found, prepared=replace(found.prepared, audit=audit)))[-1].said
+    assert said.endswith("Of 2 features audited, these show signs of held-out ratings: Score.")
+    assert "audited" not in sections(replace(found, prepared=replace(found.prepared, audit=None)))[-1].said
