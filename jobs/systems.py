@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ConfigDict
 from pyspark.sql import SparkSession
 
 from jobs.files import Files, check_replaceable, commit, staging_of
 from jobs.shards import describe
 from widedeep.baselines.tuning import Predictor
+from widedeep.predictions import PredictionManifest
 from widedeep.recommendations import RecommendationManifest
 from widedeep.schema import HIDDEN_MANIFEST, MAX_RATING, MIN_RATING, DataFile, Manifest
 
@@ -43,17 +43,6 @@ LISTED = pa.schema(
 )
 # users [n], items [n, N] (-1: none) and scores [n, N] of a block of users, best first
 Lists = Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]
-
-
-class PredictionManifest(BaseModel):
-    """`_manifest.json` of a predictions directory; written last."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    config: dict[str, Any]
-    data_digest: str  # of the prepared directory
-    rows: int
-    files: tuple[DataFile, ...]
 
 
 class Names(NamedTuple):

@@ -83,7 +83,7 @@ def test_ncf_is_one_layer_over_product_and_mlp(tables):
 
 
 def test_recommender_net_is_a_sigmoid_over_the_cosine(tables):
-    model = build(RecommenderNet, RecommenderNetConfig(embedding_dim=5), tables)
+    model = build(RecommenderNet, RecommenderNetConfig(embedding_dim=5, dense=()), tables)
     cosine = cosine_similarity(embedded(model, "user"), embedded(model, "item"))
     expected = sigmoid_rating(cosine * model.last.weight[0, 0] + model.last.bias)
     torch.testing.assert_close(model(USER, ITEM), expected)

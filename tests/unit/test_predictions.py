@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from widedeep.config import ModelConfig
+from widedeep.config import WideDeepConfig
 from widedeep.models import REGISTRY
 from widedeep.predictions import BLOCK_PAIRS, predict_pairs
 from widedeep.tables import Tables
@@ -11,7 +11,7 @@ from widedeep.tables import Tables
 @pytest.fixture(scope="module")
 def model(small):
     torch.manual_seed(0)
-    config = ModelConfig(embedding_dim=4, hidden=(8,), embedding_sd=1.0)
+    config = WideDeepConfig(embedding_dim=4, hidden=(8,), embedding_sd=1.0)
     return REGISTRY[config.name].from_tables(config, Tables(small.path, small.manifest))[0].eval()
 
 
