@@ -176,9 +176,8 @@ def _explain(
 def _in_file(values: Any, path: tuple[str, ...], got: Any) -> bool:
     """Whether the rejected value is the one that the TOML file holds at `path`."""
     for part in path:
-        if isinstance(values, list):
-            values = dict(enumerate(values))
-            part = int(part) if part.isdigit() else part
+        if isinstance(values, list):  # a value of a list has its number for a name
+            values = dict(zip(map(str, range(len(values))), values, strict=True))
         if not isinstance(values, dict) or part not in values:
             return False
         values = values[part]

@@ -10,6 +10,8 @@ from pyspark.sql import functions as F
 
 from jobs.als import fit_als, implicit_factors, less_biases, preference, train_ratings
 from jobs.baselines import OFFERS, run_baselines, show_summary
+from jobs.files import Files
+from jobs.systems import prepared_here
 from widedeep.baselines.factors import product_predictor
 from widedeep.baselines.simple import bias_fits, bias_predictor, residuals
 from widedeep.baselines.splits import Splits, load_splits
@@ -179,6 +181,15 @@ def test_the_summary_names_every_system(systems, capsys):
         for part, figure in (("ratings", "rmse"), ("lists", "ndcg_at_10")):
             if note[part]:
                 assert f"{note[part]['figures'][figure]:.4f}" in said
+
+
+def test_prepared_data_elsewhere_is_fetched(spark, prepared, splits):
+    here = prepared_here(Files(spark), prepared.as_uri(), read_manifest(prepared))
+    assert here != prepared
+    found = load_splits(here, read_manifest(prepared))
+    for name in ("train", "valid", "test"):
+        assert all(map(np.array_equal, found.pairs(name), splits.pairs(name)))
+    assert prepared_here(Files(spark), str(prepared), read_manifest(prepared)) == prepared
 
 
 # --- Spark's factors -----------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import pytest
 from widedeep import config
 from widedeep.cli import load_config
 from widedeep.config import (
+    BaselinesConfig,
     EvaluateConfig,
     GenreHybridConfig,
     NCFConfig,
@@ -106,6 +107,9 @@ def test_a_bad_value_of_the_file_that_a_flag_replaces_is_no_mistake(toml):
         (PrepareConfig, "ranks = 2\nshards = 3", "shards (3) must be a multiple of ranks (2)"),
         (PrepareConfig, 'features.leaky_columns = ["Mood"]', "['Mood'] not among"),
         (PrepareConfig, "max_bad_share = 1.5", "less than or equal to 1"),
+        (BaselinesConfig, "ease.l2 = []", "l2 must name at least one value"),
+        (BaselinesConfig, "ease.l2 = [0.0]", "greater than 0"),
+        (BaselinesConfig, 'only = ["eas"]', "'item_knn'"),
     ],
 )
 def test_impossible_values_are_refused(toml, cls, text, said):
