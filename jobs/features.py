@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
-from pyspark.ml.feature import VectorAssembler
-from pyspark.ml.regression import LinearRegression
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
@@ -20,6 +18,7 @@ from widedeep.schema import Numeric
 
 # Codes that every category vocabulary begins with.
 UNKNOWN, OTHER = "", "<other>"
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
 class Field(NamedTuple):
@@ -32,8 +31,13 @@ class Field(NamedTuple):
 
 def year_of(text: Column) -> Column:
     """`Oct 20, 1999`, `Oct 1999` or `1999` -> 1999.8 (years, as a double); null if none of them."""
-    date = F.coalesce(*(F.try_to_timestamp(F.trim(text), F.lit(f)) for f in ("MMM d, yyyy", "MMM yyyy", "yyyy")))
-    return _years(date)
+    # By the parts: parsing by a format throws (and catches) an exception for each text in another format.
+    month, day, year = (
+        F.regexp_extract(text, r"^\s*(?:([A-Z][a-z]{2}) (?:(\d{1,2}), )?)?(\d{4})\s*$", i) for i in (1, 2, 3)
+    )
+    number = F.when(month == "", 1).otherwise(_code({name: place for place, name in enumerate(MONTHS, 1)})[month])
+    whole = F.concat_ws("-", year, number.cast("string"), F.when(day == "", "1").otherwise(day))
+    return _years(F.when(number.isNotNull(), whole.try_cast("date")))
 
 
 def timestamp_year(text: Column) -> Column:
@@ -168,18 +172,19 @@ def with_ranks(items: DataFrame, min_ratings: int) -> DataFrame:
 
 
 def fit_rank_regression(items: DataFrame) -> dict[str, float]:
-    """Least squares of rank on popularity (Spark ML), over the anime that have both.
+    """Least squares of rank on popularity, over the anime that have both.
 
     Returns:
         slope and intercept; with fewer than two ranked anime, the identity.
 
     """
-    known = items.where("rank IS NOT NULL AND train_ratings > 0").select("popularity", "rank")
-    if len(known.head(2)) < 2:
+    known = items.where("rank IS NOT NULL AND train_ratings > 0").coalesce(1)  # one order of sums, whatever the cores
+    fitted = [f("rank", "popularity").alias(f.__name__) for f in (F.regr_slope, F.regr_intercept)]
+    found = known.agg(F.count("*").alias("known"), *fitted).first()
+    assert found is not None
+    if found["known"] < 2:
         return {"slope": 1.0, "intercept": 0.0}
-    points = VectorAssembler(inputCols=["popularity"], outputCol="features").transform(known.coalesce(1))
-    model = LinearRegression(labelCol="rank", solver="normal").fit(points)
-    return {"slope": rounded(float(model.coefficients[0])), "intercept": rounded(float(model.intercept))}
+    return {"slope": rounded(found["regr_slope"]), "intercept": rounded(found["regr_intercept"])}
 
 
 def rounded(value: float) -> float:

@@ -11,8 +11,8 @@ from jobs.positions import partition_exactly
 from widedeep.errors import InputError
 from widedeep.schema import DataFile
 
-# petastorm reads a row group whole; about a million rows is where its rate is that of plain pyarrow.
-TARGET_ROWS = 1 << 21
+# petastorm holds three row groups at a time: of this size they are 20 MB, at any number of ratings.
+TARGET_ROWS = 1 << 19
 DEFAULT_SHARDS = 8  # deals equally to 1, 2, 4 and 8 ranks
 ROW_GROUP_BYTES = 1 << 27  # above any shard of TARGET_ROWS, so that each is one row group
 TABLE_FILE_ROWS = 1 << 20

@@ -20,7 +20,9 @@ def test_durations_in_minutes(spark):
 
 def test_dates_in_years(spark):
     found = parsed(spark, features.year_of, ["Oct 20, 1999", "Oct 1999", "1999", "?", "Not available", None])
+    wrong = parsed(spark, features.year_of, ["Feb 30, 2000", "Okt 3, 1999", "Oct 20 1999", "20 Oct, 1999", "anF 1999"])
     assert found == pytest.approx([1999 + 292 / 366, 1999 + 273 / 366, 1999.0, None, None, None])
+    assert wrong == [None] * 5
 
 
 def test_iso_dates_with_an_offset_in_years(spark):
