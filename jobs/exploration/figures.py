@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable
 from html import escape
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -38,7 +39,7 @@ def labels(values: Iterable[object]) -> list[str]:
 
 
 def bars(
-    values: Collection[object], numbers: Iterable[float], axis: str, color: str = BLUE, form: str = ","
+    values: Collection[object], numbers: Collection[float], axis: str, color: str = BLUE, form: str = ","
 ) -> go.Figure:
     """Horizontal bars, the first at the top."""
     hover = f"%{{y}}: %{{x:{form}}}<extra></extra>"
@@ -47,6 +48,8 @@ def bars(
     figure.update_xaxes(title=axis, rangemode="tozero", nticks=5, tickformat="~s")
     if "%" in form:
         figure.update_xaxes(tickformat=".0%", range=[0, 1])
+    elif max(numbers, default=0) < 5:  # a few rows: no ticks at halves
+        figure.update_xaxes(dtick=1)
     return _rows(figure, len(values))
 
 
@@ -96,7 +99,7 @@ def rating_shares(shares: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(title="share of the ratings", tickformat=".0%", range=[0, 1], nticks=5)
     _rows(figure, len(names))
     legend = {"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom", "x": 0, "entrywidth": 12}
-    return figure.update_layout(barmode="stack", legend=legend, height=BAR * len(names) + MARGIN + 50)
+    return figure.update_layout(barmode="stack", legend=legend, height=BAR * max(len(names), 4) + MARGIN + 50)
 
 
 def score_boxes(quantiles: pd.DataFrame) -> go.Figure:
@@ -125,7 +128,7 @@ def season_years(premieres: pd.DataFrame) -> go.Figure:
         hover = f"{season} %{{x}}: %{{y:,}} anime<extra></extra>"
         x, y = list(part["year"]), list(part["anime"])
         figure.add_bar(x=x, y=y, name=season, marker_color=color, marker_line_width=0, hovertemplate=hover)
-    figure.update_xaxes(title="year of the premiere", showgrid=False, nticks=6, tickformat="d")
+    figure.update_xaxes(title="year of the premiere", showgrid=False, **_year_ticks(premieres["year"]))
     figure.update_yaxes(title="anime")
     legend = {"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom", "x": 0}
     return figure.update_layout(barmode="stack", bargap=0.1, legend=legend, height=HEIGHT)
@@ -138,9 +141,14 @@ def year_lines(years: pd.DataFrame, column: str, axis: str, color: str = BLUE, f
         line={"color": color, "width": 2}, marker={"size": 4}, hovertemplate=f"%{{x}}: %{{y:{form}}}<extra></extra>"
     )
     figure = go.Figure(line)
-    figure.update_xaxes(title="year first aired", nticks=6, tickformat="d", showgrid=False)
+    figure.update_xaxes(title="year first aired", showgrid=False, **_year_ticks(years["year"]))
     figure.update_yaxes(title=axis, nticks=6)
     return figure.update_layout(height=300)
+
+
+def _year_ticks(years: Iterable[int]) -> dict[str, Any]:
+    few = len(set(years)) < 6  # nticks alone would put ticks within a year
+    return {"tickformat": "d", "dtick": 1} if few else {"tickformat": "d", "nticks": 6}
 
 
 def tail_shares(tails: dict[str, pd.DataFrame]) -> go.Figure:
