@@ -215,13 +215,15 @@ def markdown(entries: list[dict[str, Any]], claims: list[dict[str, Any]]) -> str
     """The leaderboard as a page."""
     seeded = [e for e in entries if e["kind"] != "as published"]
     alone = [e for e in entries if e["kind"] == "as published"]
+    seeds = max(len(e["seeds"]) for e in seeded)
+    over = f"drawn anew with each of {seeds} seeds; ± is the standard deviation over them" if seeds > 1 else "one seed"
     text = [
         "# Leaderboard",
         f"Written by `scripts/leaderboard.sh`; the figures are also in [leaderboard.json](leaderboard.json). "
-        f"Split: {seeded[0]['split']}, drawn anew with each seed; "
-        f"{max(len(e['seeds']) for e in seeded)} seeds, ± is the standard deviation over them. Errors are of test "
-        "ratings on the 1-10 scale. Lists are judged by test ratings of 8 or more; the candidates are all anime that "
-        "the user did not rate in train or valid. Models rank by predicted rating, as the published systems do.",
+        f"Split: {seeded[0]['split']}, {over}. Errors are of test ratings on the 1-10 scale. Lists are judged by test "
+        "ratings of 8 or more; the candidates are all anime that the user did not rate in train or valid. Models rank "
+        "by predicted rating, as the published systems do.",
+        winners(seeded),
         "![RMSE beside NDCG@10 of every system](leaderboard.svg)",
     ]
     for title, kind in (("Models", "model"), ("Baselines", "baseline")):
@@ -249,6 +251,17 @@ def markdown(entries: list[dict[str, Any]], claims: list[dict[str, Any]]) -> str
     flagged = [f"- {e['label']}: {why}" for e in entries for why in e["suspicion"]]
     text += ["## Suspected of a leak", "\n".join(flagged) or "None: no system is better than it could be without one."]
     return "\n\n".join(text) + "\n"
+
+
+def winners(entries: Iterable[dict[str, Any]]) -> str:
+    """Who is best at what, in a sentence each."""
+    rated = {e["kind"]: e for e in sorted(entries, key=lambda e: -(e["rmse"] or 99.0)) if e["rmse"] is not None}
+    ranked = {e["kind"]: e for e in sorted(entries, key=lambda e: e["ndcg_at_10"] or 0.0)}
+    told = []
+    for what, key, found in (("Lowest RMSE", "rmse", rated), ("Highest NDCG@10", "ndcg_at_10", ranked)):
+        best_of = (f"{e['label']} among the {kind}s ({e[key]:.4f})" for kind, e in sorted(found.items()))
+        told.append(f"{what}: {', '.join(best_of)}.")
+    return " ".join(told)
 
 
 def _named(entries: Iterable[dict[str, Any]], columns: Iterable[str]) -> list[list[str]]:
@@ -308,27 +321,29 @@ def claims_of(facts: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def picture(entries: list[dict[str, Any]], file: Path) -> None:
-    """Rating error against ranking quality; systems that have only one of the two stand on the margins."""
+    """Rating error against ranking quality, systems by numbers; those that only rank are lines across."""
     plt.rcParams["svg.hashsalt"] = "leaderboard"  # the same picture, the same bytes
-    figure, axes = plt.subplots(figsize=(9, 6))
+    figure, axes = plt.subplots(figsize=(11, 6))
     colours = {"model": "tab:blue", "baseline": "tab:orange"}
-    both = [e for e in entries if e["rmse"] is not None and e["ndcg_at_10"] is not None]
-    for kind, colour in colours.items():
-        part = [e for e in both if e["kind"] == kind]
-        axes.scatter([e["rmse"] for e in part], [e["ndcg_at_10"] for e in part], color=colour, label=kind, zorder=3)
-    for e in both:
-        axes.annotate(e["label"], (e["rmse"], e["ndcg_at_10"]), fontsize=7, xytext=(4, 4), textcoords="offset points")
-    for e in entries:
-        if e["rmse"] is None and e["ndcg_at_10"] is not None:
-            axes.axhline(e["ndcg_at_10"], color=colours.get(e["kind"], "grey"), linewidth=0.8, linestyle=":")
-            place = (0.995, e["ndcg_at_10"])
-            axes.annotate(e["label"], place, xycoords=("axes fraction", "data"), fontsize=7, ha="right", va="bottom")
+    ranked = sorted((e for e in entries if e["ndcg_at_10"] is not None), key=lambda e: -e["ndcg_at_10"])
+    for number, entry in enumerate(ranked, 1):
+        colour, height = colours[entry["kind"]], entry["ndcg_at_10"]
+        if entry["rmse"] is None:
+            axes.axhline(height, color=colour, linewidth=0.8, linestyle=":", zorder=1)
+            place, frame = (0.99, height), ("axes fraction", "data")
+            axes.annotate(str(number), place, xycoords=frame, fontsize=8, ha="right", va="bottom", color=colour)
+        else:
+            mark = f"${number}$"
+            axes.scatter(entry["rmse"], height, color=colour, marker=mark, s=60 if number < 10 else 110, zorder=3)
+        axes.text(1.02, 1 - 0.045 * number, f"{number:2d}  {entry['label']}", transform=axes.transAxes, color=colour)
+    axes.set_yscale("log")  # most models crowd near the bottom
     axes.set_xlabel("RMSE of test ratings (left is better)")
     axes.set_ylabel("NDCG@10 of lists (up is better)")
-    axes.set_title("Predicting ratings well is not recommending well")
-    axes.legend(loc="center left", fontsize=8)
+    axes.set_title("Models (blue) and baselines (orange); dotted lines rank without predicting ratings", fontsize=10)
+    axes.grid(alpha=0.3)
     figure.tight_layout()
-    figure.savefig(file, metadata={"Date": None})
+    figure.savefig(file, metadata={"Date": None} if file.suffix == ".svg" else None)
+    plt.close(figure)
 
 
 def main() -> None:

@@ -1,0 +1,80 @@
+"""The tables of the leaderboard, of evaluations whose figures are known."""
+
+import json
+
+import pytest
+
+from scripts import leaderboard
+from tests.builders import write_prepared
+from widedeep.evaluation import FILE, Errors, Evaluation, Mean, RankingFigures, RatingFigures
+
+TABLE = {"baselines": {"bias": "biases", "ease": "EASE"}, "presets": {"wide": {"label": "wide", "note": "a note"}}}
+
+
+def evaluation(name: str, rmse: float | None, ndcg: float | None) -> Evaluation:
+    mean = Mean(mean=ndcg, standard_error=0.01, users=9)
+    rating = ranking = None
+    if rmse is not None:
+        overall = Errors(ratings=400, rmse=rmse, mae=rmse / 2, r2=1 - rmse**2 / 2.5)
+        rating = RatingFigures(
+            overall=overall, by_user_ratings={}, by_item_ratings={}, calibration=(), calibration_error=0.0
+        )
+    if ndcg is not None:
+        ranking = RankingFigures(
+            **{"users": 9, "users_with_list": 9, "longest_list": 20, "coverage_at_10": 0.5, "gini_at_10": 0.5},
+            **{name: mean for name in ("ndcg_at_10", "recall_at_20", "map_at_10", "mrr_at_10", "hit_rate_at_10")},
+            **{name: mean for name in ("novelty_at_10", "diversity_at_10")},
+        )
+    return Evaluation(system=name, data_digest="d", inputs={}, liked=8.0, rating=rating, ranking=ranking)
+
+
+@pytest.fixture
+def work(tmp_path):
+    """Two seeds of a model and of two baselines; EASE only ranks."""
+    figures = {"wide": [(1.18, 0.02), (1.20, 0.04)], "bias": [(1.21, 0.08), (1.21, 0.08)], "ease": [(None, 0.3)] * 2}
+    for seed in (0, 1):
+        config = {"split": {"kind": "random", "train": 0.8, "valid": 0.1, "test": 0.1}}
+        prepared = tmp_path / f"seed-{seed}" / "prepared"
+        prepared.mkdir(parents=True)
+        manifest = write_prepared(prepared, users=30, items=20, ratings=400)
+        (prepared / "manifest.json").write_text(manifest.model_copy(update={"config": config}).model_dump_json())
+        for name, pairs in figures.items():
+            system = tmp_path / f"seed-{seed}" / "systems" / name
+            system.mkdir(parents=True)
+            (system / FILE).write_text(evaluation(name, *pairs[seed]).model_dump_json())
+    return tmp_path
+
+
+def test_best_baselines_by_error_and_by_lists(work):
+    assert leaderboard.best(leaderboard.evaluations(work), TABLE["baselines"]) == ["bias", "ease"]
+
+
+def test_entries_are_means_over_seeds(work):
+    entries = {entry["system"]: entry for entry in leaderboard.rows_of_seeds(work, TABLE)}
+    wide = entries["wide"]
+    assert (wide["kind"], wide["label"], wide["note"], wide["seeds"]) == ("model", "wide", "a note", [0, 1])
+    assert wide["split"] == "random 80/10/10 of 400 ratings"
+    assert (wide["rmse"], wide["ndcg_at_10"]) == pytest.approx((1.19, 0.03))
+    assert (wide["rmse_sd"], wide["ndcg_at_10_sd"]) == pytest.approx((0.02 / 2**0.5, 0.02 / 2**0.5))
+    assert entries["ease"]["rmse"] is None
+    assert not wide["suspicion"]
+
+
+def test_an_impossible_error_is_flagged(work):
+    for seed in (0, 1):
+        file = work / f"seed-{seed}" / "systems" / "wide" / FILE
+        file.write_text(evaluation("wide", 0.3, 0.02).model_dump_json())
+    entries = leaderboard.rows_of_seeds(work, TABLE)
+    assert [bool(e["suspicion"]) for e in entries if e["system"] == "wide"] == [True]
+    assert "wide: its R2" in leaderboard.markdown(entries, [])
+
+
+def test_page_and_picture(work, tmp_path):
+    entries = leaderboard.rows_of_seeds(work, TABLE)
+    page = leaderboard.markdown(entries, [])
+    assert "| wide | 1.1900 ± 0.0141 | 0.5950 ± 0.0071 |" in page
+    assert "Lowest RMSE: biases among the baselines (1.2100), wide among the models (1.1900)." in page
+    json.dumps(entries)
+    leaderboard.picture(entries, tmp_path / "a.svg")
+    leaderboard.picture(entries, tmp_path / "b.svg")
+    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
