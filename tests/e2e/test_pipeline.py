@@ -58,8 +58,8 @@ def test_wrong_input_ends_with_2_through_spark_submit(tmp_path):
     said = command(f"spark-submit jobs/prepare.py --input {tmp_path}/nothing --output {tmp_path}/out", code=2)
     assert "nothing/users-score-2023.csv does not exist" in said.stderr
     assert said.stdout == ""
-    said = command("spark-submit jobs/score_all.py --top-n 0 --cold-users nobody", code=2)
-    assert "top_n" in said.stderr
+    said = command("spark-submit jobs/score_all.py --users-per-file 0 --cold-users nobody", code=2)
+    assert "users_per_file" in said.stderr
     assert "cold_users" in said.stderr
     command("python -m widedeep.recommendations --user x", code=2)
 
