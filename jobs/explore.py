@@ -118,6 +118,8 @@ class Explore:
         files: dict[str, Checked],
         prepared: Prepared | None,
     ) -> Findings:
+        # Filled before many ask for them at once.
+        _, users = together(levels.count, people.count)
         rated = self._keep(sums.with_totals(catalogue, sums.anime_totals(levels)))
         studios = self._keep(sums.of_anime(rated, "studios"))
         frames = {
@@ -143,7 +145,7 @@ class Explore:
             source=self.config.input,
             **collected,
             studio_count=studios.where("value IS NOT NULL").count(),
-            users=people.count(),
+            users=users,
             anime=catalogue.count(),
             rows={file: checked.rows for file, checked in files.items()},
             refused={file: checked.refused for file, checked in files.items()},
