@@ -7,6 +7,7 @@ write: the tables and the picture.
 
 import argparse
 import json
+import shlex
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -357,7 +358,7 @@ def main() -> None:
     options = parser.parse_args()
     table = read_toml(TABLE)
     if options.action == "presets":
-        print(*(" ".join(line) for line in presets(table)), sep="\n")
+        print(*(shlex.join(line) for line in presets(table)), sep="\n")
         return
     if options.action == "best":
         print(*best(evaluations(options.work), table["baselines"]), sep="\n")

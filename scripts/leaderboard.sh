@@ -79,10 +79,10 @@ for seed in $seeds; do
   say "seed $seed"
   prepared "$here/prepared" --seed "$seed"
   spark-submit jobs/baselines.py --data "$here/prepared" --output "$here/systems"
-  while read -r name preset flags; do
+  while read -r name preset quoted; do
     wanted "$name" || continue
-    # shellcheck disable=SC2086 # flags are words
-    trained "$preset" "$here/prepared" "$here/runs/$name" --seed "$seed" $flags </dev/null
+    eval "flags=($quoted)"
+    trained "$preset" "$here/prepared" "$here/runs/$name" --seed "$seed" "${flags[@]}" </dev/null
     scored "$here/prepared" "$here/runs/$name" "$here/systems/$name" </dev/null
   done <"$work/.presets"
   spark-submit jobs/evaluate.py --data "$here/prepared" --systems "$here/systems"
