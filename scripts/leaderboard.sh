@@ -82,7 +82,7 @@ for seed in $seeds; do
   while read -r name preset quoted; do
     wanted "$name" || continue
     eval "flags=($quoted)"
-    trained "$preset" "$here/prepared" "$here/runs/$name" --seed "$seed" "${flags[@]}" </dev/null
+    trained "$preset" "$here/prepared" "$here/runs/$name" --seed "$seed" ${flags[@]+"${flags[@]}"} </dev/null
     scored "$here/prepared" "$here/runs/$name" "$here/systems/$name" </dev/null
   done <"$work/.presets"
   spark-submit jobs/evaluate.py --data "$here/prepared" --systems "$here/systems"
