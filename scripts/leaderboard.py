@@ -72,6 +72,7 @@ COLUMNS = {
     "novelty_at_10": ("novelty, bits", 2),
     "diversity_at_10": ("diversity", 3),
 }
+SMALLEST_P = 1e-9  # below, only that it is below
 MAIN = ("rmse", "mae", "r2", "ndcg_at_10", "recall_at_20", "coverage_at_10")
 
 
@@ -142,7 +143,7 @@ def rows_of_seeds(work: Path, table: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def difference(names: list[str], found: Difference | None) -> dict[str, Any] | None:
     """A difference from the best baseline, for the JSON."""
-    return {"baseline": names[0], **found.model_dump()} if names and found else None
+    return {"against": names[0], **found.model_dump()} if names and found else None
 
 
 def suspected(manifest: Manifest, errors: Errors) -> list[str]:
@@ -203,7 +204,10 @@ def compared(found: Mapping[str, Any] | None) -> str:
     text = f"{found['difference']:+.4f}"
     if found["low"] is not None:
         text += f" [{found['low']:+.4f}, {found['high']:+.4f}]"
-    return text + (f", p {found['p_value']:.2g}" if found["p_value"] is not None else "")
+    p_value = found["p_value"]
+    if p_value is None:
+        return text
+    return text + (f", p {p_value:.1g}" if p_value >= SMALLEST_P else f", p < {SMALLEST_P:g}")
 
 
 def table_of(headings: list[str], rows: Iterable[list[str]]) -> str:
@@ -237,7 +241,7 @@ def markdown(entries: list[dict[str, Any]], claims: list[dict[str, Any]]) -> str
     pairs = [e for e in seeded if e.get("rmse_against") or e.get("ndcg_at_10_against")]
     if pairs:
         keys = ("rmse_against", "ndcg_at_10_against")
-        names = [next((e[key]["baseline"] for e in pairs if e.get(key)), "") for key in keys]
+        names = [next((e[key]["against"] for e in pairs if e.get(key)), "") for key in keys]
         text += [
             "## Against the best baselines",
             f"Differences on seed {min(pairs[0]['seeds'])}, paired user by user, with 95 % intervals: RMSE from "

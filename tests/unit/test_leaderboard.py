@@ -4,9 +4,11 @@ import json
 
 import pytest
 
+from jobs.compare import Compared, Comparison
 from scripts import leaderboard
 from tests.builders import write_prepared
 from widedeep.evaluation import FILE, Errors, Evaluation, Mean, RankingFigures, RatingFigures
+from widedeep.significance import Difference
 
 TABLE = {"baselines": {"bias": "biases", "ease": "EASE"}, "presets": {"wide": {"label": "wide", "note": "a note"}}}
 
@@ -67,6 +69,17 @@ def test_an_impossible_error_is_flagged(work):
     entries = leaderboard.rows_of_seeds(work, TABLE)
     assert [bool(e["suspicion"]) for e in entries if e["system"] == "wide"] == [True]
     assert "wide: its R2" in leaderboard.markdown(entries, [])
+
+
+def test_differences_name_what_they_are_from(work):
+    difference = Difference(system=1.19, baseline=1.21, difference=-0.02, low=-0.03, high=-0.01, p_value=1e-30, users=9)
+    comparison = Comparison(
+        against="bias", data_digest="d", systems={"wide": Compared(ndcg_at_10=None, rmse=difference)}
+    )
+    (work / "seed-0" / "systems" / "against_bias.json").write_text(comparison.model_dump_json())
+    page = leaderboard.markdown(leaderboard.rows_of_seeds(work, TABLE), [])
+    assert "RMSE - bias" in page
+    assert "| wide | -0.0200 [-0.0300, -0.0100], p < 1e-09 |  |" in page
 
 
 def test_page_and_picture(work, tmp_path):
