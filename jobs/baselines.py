@@ -264,7 +264,7 @@ def write_outputs(work: Work, tuned: Tuned, directory: str, config: dict[str, An
         lists = ranked(tuned.lists.ranker, work.test_users, seen, work.config.top_n)
         settings = config | {"settings": tuned.lists.settings}
         path, predictor = f"{directory}/recommendations", tuned.lists.predictor or work.base
-        write_lists(work.spark, path, lists, predictor, work.names, settings, digest)
+        write_lists(work.spark, path, lists, predictor, work.names, splits.lowest, settings, digest)
 
 
 def show_summary(notes: dict[BaselineName, dict[str, Any]], output: str) -> None:

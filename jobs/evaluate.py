@@ -218,7 +218,7 @@ class Evaluate:
                     f"{path} has {predictions.count():,} rows, the test split of {self.config.data} has {tested:,}: "
                     "each test rating must be predicted once, and nothing else"
                 )
-            rating_quality.rating_errors(matches).write.mode("overwrite").parquet(target)
+            rating_quality.rating_errors(matches, self.prepared.ratings.lowest).write.mode("overwrite").parquet(target)
         finally:
             matches.unpersist()
         cells = rating_quality.error_cells(self.spark.read.parquet(target), self.users, self.items)

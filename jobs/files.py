@@ -1,5 +1,7 @@
 """The file system of the data (local, HDFS, object store), through Hadoop; all-or-nothing output."""
 
+import atexit
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +12,13 @@ from pyspark.sql import SparkSession
 
 from widedeep.errors import InputError
 from widedeep.schema import MANIFEST
+
+
+def scratch_directory() -> Path:
+    """A new directory on this machine, gone when the process ends."""
+    here = Path(tempfile.mkdtemp(prefix="widedeep-"))
+    atexit.register(shutil.rmtree, here, ignore_errors=True)
+    return here
 
 
 class Files:
@@ -98,10 +107,10 @@ class Files:
             reader.close()
 
     def fetch(self, name: str) -> str:
-        """Copy a file to a temporary directory of this machine; return its path there."""
-        target = f"{tempfile.mkdtemp(prefix='widedeep-')}/{name.rsplit('/', 1)[-1]}"
-        self._system(name).copyToLocalFile(False, self._path(name), self._path(f"file://{target}"), True)
-        return target
+        """Copy a file to this machine, until the job ends; return its path here."""
+        target = scratch_directory() / name.rsplit("/", 1)[-1]
+        self._system(name).copyToLocalFile(False, self._path(name), self._path(target.as_uri()), True)
+        return str(target)
 
     def send(self, here: Path, name: str) -> None:
         """Move a file of this machine to where the data is."""

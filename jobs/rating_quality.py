@@ -4,7 +4,7 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from widedeep.evaluation import BIN_WIDTH, BINS, BUCKETS
-from widedeep.schema import MAX_RATING, MIN_RATING
+from widedeep.schema import MAX_RATING
 
 
 def matched(test: DataFrame, predictions: DataFrame) -> DataFrame:
@@ -33,9 +33,9 @@ def problems(matches: DataFrame) -> DataFrame:
     return matches.groupBy("problem").agg(F.count("*").alias("rows"), first).select("problem", "rows", "first.*")
 
 
-def rating_errors(matches: DataFrame) -> DataFrame:
-    """user, item, rating, predicted (float, clipped to the scale) and squared_error (double)."""
-    clipped = F.least(F.greatest("predicted", F.lit(float(MIN_RATING))), F.lit(float(MAX_RATING)))
+def rating_errors(matches: DataFrame, lowest: int) -> DataFrame:
+    """user, item, rating, predicted (float, clipped to [lowest, 10]) and squared_error (double)."""
+    clipped = F.least(F.greatest("predicted", F.lit(float(lowest))), F.lit(float(MAX_RATING)))
     error = clipped.cast("double") - F.col("rating")
     return matches.select(
         "user", "item", "rating", clipped.cast("float").alias("predicted"), (error * error).alias("squared_error")
@@ -51,7 +51,7 @@ def error_cells(errors: DataFrame, users: DataFrame, items: DataFrame) -> DataFr
         items: item and train_ratings.
 
     """
-    number = F.floor((F.col("predicted") - float(MIN_RATING)) / BIN_WIDTH)
+    number = F.floor(F.col("predicted") / BIN_WIDTH)
     with_buckets = (
         errors.withColumn("bin", F.least(number, F.lit(BINS - 1)).cast("int"))
         .join(users.select("user", bucket("train_ratings").alias("user_bucket")), on="user", how="inner")

@@ -29,7 +29,7 @@ from widedeep.config import ScoreConfig
 from widedeep.errors import InputError
 from widedeep.predictions import PredictionManifest
 from widedeep.recommendations import COLUMNS, Recall, RecommendationManifest
-from widedeep.schema import HIDDEN_MANIFEST, MANIFEST, MAX_RATING, MIN_RATING, Manifest, parse_manifest
+from widedeep.schema import HIDDEN_MANIFEST, MANIFEST, MAX_RATING, Manifest, parse_manifest
 from widedeep.scorer import BLOCK, Scorer
 
 # A look-up reads one row group: small ones make it quick.
@@ -231,7 +231,7 @@ def score_block(
             pa.array(chosen, pa.int32()),
             pa.array(artifact.anime_id[chosen], pa.int64()),
             pa.array(scores[rows, ranks], pa.float32()),
-            pa.array(np.clip(predicted[rows, ranks], MIN_RATING, MAX_RATING), pa.float32()),
+            pa.array(np.clip(predicted[rows, ranks], artifact.lowest, MAX_RATING), pa.float32()),
         ],
         schema=SCORED,
     )

@@ -4,7 +4,6 @@ import hashlib
 import io
 import os
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +13,7 @@ from typing import Any
 from pyspark import SparkConf, SparkContext
 from pyspark.sql import SparkSession
 
+from jobs.files import scratch_directory
 from widedeep.cli import run_command
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -64,7 +64,7 @@ def zip_package() -> str:
     """Zip our own packages for the executors, which have no checkout; return the file's path."""
     sources = sorted(path for package in SHIPPED for path in (ROOT / package).rglob("*.py"))
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
-    target = Path(tempfile.mkdtemp(prefix="widedeep-")) / f"widedeep-{digest}.zip"
+    target = scratch_directory() / f"widedeep-{digest}.zip"
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sources:
             archive.write(path, path.relative_to(ROOT))

@@ -15,12 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
-from jobs.files import Files, check_replaceable, commit, staging_of
+from jobs.files import Files, check_replaceable, commit, scratch_directory, staging_of
 from jobs.shards import describe
 from widedeep.baselines.tuning import Predictor
 from widedeep.predictions import PredictionManifest
 from widedeep.recommendations import RecommendationManifest
-from widedeep.schema import HIDDEN_MANIFEST, MAX_RATING, MIN_RATING, DataFile, Manifest
+from widedeep.schema import HIDDEN_MANIFEST, MAX_RATING, DataFile, Manifest
 
 # A look-up reads one row group: small ones make it quick.
 ROW_GROUP = 1 << 14
@@ -57,7 +57,7 @@ def prepared_here(files: Files, data: str, manifest: Manifest) -> Path:
     """The prepared directory on this machine; its files are fetched if it is on another file system."""
     if Path(data).is_dir():
         return Path(data)
-    here = Path(tempfile.mkdtemp(prefix="widedeep-"))
+    here = scratch_directory()
     shards = [shard for group in manifest.ratings.shards.values() for shard in group]
     for file in (*shards, *manifest.users.files, *manifest.items.files):
         (here / file.path).parent.mkdir(parents=True, exist_ok=True)
@@ -94,6 +94,7 @@ def write_lists(
     lists: Lists,
     predictor: Predictor,
     names: Names,
+    lowest: int,
     config: dict[str, Any],
     data_digest: str,
 ) -> RecommendationManifest:
@@ -105,6 +106,7 @@ def write_lists(
         lists: of blocks of users, in ascending order of positions.
         predictor: of the column predicted_rating.
         names: of users and items.
+        lowest: of the ratings' scale, to which predictions are clipped.
         config: for the manifest.
         data_digest: of the prepared directory.
 
@@ -118,7 +120,7 @@ def write_lists(
             chosen, who = items[rows, ranks], block[rows]
             users.update(who.tolist())
             shown.update(chosen.tolist())
-            predicted = np.clip(predictor(who, chosen), MIN_RATING, MAX_RATING)
+            predicted = np.clip(predictor(who, chosen), lowest, MAX_RATING)
             columns = [
                 names.user_id[who],
                 (ranks + 1).astype(np.int32),

@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from jobs.compare import Comparison
 from widedeep.cli import read_toml
 from widedeep.evaluation import FILE, Errors, Evaluation
-from widedeep.leaks import suspicion
+from widedeep.leaks import noise_rmse, suspicion
 from widedeep.schema import Manifest, read_manifest
 from widedeep.significance import Difference, Spread, over_seeds
 
@@ -152,7 +152,7 @@ def suspected(manifest: Manifest, errors: Errors) -> list[str]:
         return []
     leaky = [column for column, leak in manifest.leaks.items() if leak["used"]]
     test = {"rmse": errors.rmse, "r2": errors.r2, "ratings": errors.ratings}
-    return [s.why for s in suspicion(test, leaky_columns=leaky)]
+    return [s.why for s in suspicion(test, leaky, noise_rmse(manifest.ratings.lowest))]
 
 
 def split_of(manifest: Manifest) -> str:
@@ -160,7 +160,8 @@ def split_of(manifest: Manifest) -> str:
     split = manifest.config["split"]
     parts = "/".join(f"{100 * split[name]:g}" for name in ("train", "valid", "test"))
     rows = sum(manifest.ratings.rows(name) for name in manifest.ratings.shards)
-    return f"{split['kind']} {parts} of {rows:,} ratings"
+    what = "ratings" if manifest.ratings.lowest else "entries, those without a score as 0"
+    return f"{split['kind']} {parts} of {rows:,} {what}"
 
 
 def rows_as_published(work: Path, table: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -170,7 +171,7 @@ def rows_as_published(work: Path, table: Mapping[str, Any]) -> list[dict[str, An
         name = file.parts[-3]
         metrics, manifest = json.loads(file.read_text()), read_manifest(file.parent.parent / "prepared")
         label, published, _ = described(table, name.removesuffix("_published"))
-        bias = metrics["floors"]["bias"]["rmse"]
+        bias = metrics["floors"]["bias"]
         entries.append(
             {
                 "system": name,
@@ -182,7 +183,7 @@ def rows_as_published(work: Path, table: Mapping[str, Any]) -> list[dict[str, An
                 **{key: metrics["ranking"].get("model", {}).get(key) for key in MAIN[3:]},
                 "published": published,
                 "suspicion": suspected(manifest, Errors(**metrics["test"])),
-                "note": f"user + item biases on the same split: RMSE {bias:.4f}",
+                "note": f"user + item biases on the same split: RMSE {bias['rmse']:.4f}, R2 {bias['r2']:.2f}",
             }
         )
     return entries
@@ -279,7 +280,7 @@ def _published(seeded: list[dict[str, Any]], alone: list[dict[str, Any]], claims
     rows = []
     for entry in alone:
         whole = by_name.get(entry["system"].removesuffix("_published"))
-        honest = f"{entry['rmse']:.4f} ({entry['split']})"
+        honest = f"{entry['rmse']:.4f}, R2 {entry['r2']:.2f} ({entry['split']})"
         on_all = shown(whole, "rmse") if whole else ""
         rows.append([entry["label"], entry["published"] or "", honest, on_all, entry["note"]])
     named = {e["system"] for e in alone}

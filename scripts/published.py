@@ -2,6 +2,9 @@
 
 python scripts/published.py --input data/raw --json published.json
 
+With --unscored DIR it also writes the dump with the entries without a score that the last of the three figures implies,
+as ratings of 0: what conf/prepare/genre_hybrid_published.toml takes in.
+
 The notebooks are not available. What is known of them is in the comments of each function: everything that is only
 inferred, from their figures or from what is usual, is under `inferred` in the output.
 """
@@ -9,6 +12,8 @@ inferred, from their figures or from what is usual, is under `inferred` in the o
 import argparse
 import json
 import math
+import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -204,8 +209,15 @@ def _contains(ordered: Ints, values: Ints) -> NDArray[np.bool_]:
     return ordered[place] == values
 
 
-def with_zeros(user: Ints, item: Ints, rating: Floats) -> dict[str, float]:
-    """What biases get when entries without a score are ratings of 0, and what is left of it where there is a score."""
+def with_zeros(ratings: pd.DataFrame) -> dict[str, float]:
+    """What biases get when entries without a score are ratings of 0, and what is left of it where there is a score.
+
+    Args:
+        ratings: user_id, anime_id, rating; 0 or less is no score.
+
+    """
+    user, item = (pd.factorize(ratings[name])[0].astype(np.int64) for name in ("user_id", "anime_id"))
+    rating = np.maximum(ratings["rating"].to_numpy(np.float64), 0)
     test, scored = held_out(len(rating)), rating > 0
     predicted = np.clip(bias_predictions(user, item, rating, test), 0, 10)
     alone = np.flatnonzero(scored)
@@ -226,44 +238,95 @@ def with_zeros(user: Ints, item: Ints, rating: Floats) -> dict[str, float]:
     }
 
 
-def unscored_as_zero(ratings: pd.DataFrame, users: pd.DataFrame) -> dict[str, Any]:
-    """RMSE 2.79 and R2 0.49: entries without a score counted as ratings of 0.
+def implied() -> tuple[float, tuple[float, ...]]:
+    """The sd of the labels behind RMSE 2.79 and R2 0.49, and the shares of zeros that give real ratings that sd."""
+    sd = PUBLISHED["unscored_rmse"] / math.sqrt(1 - PUBLISHED["unscored_r2"])
+    return sd, shares_with_sd(sd, *histogram_mean_sd(OFFICIAL))
 
-    Both figures together say what the sd of that data was, and with the mean and sd of real ratings how many of its
-    entries had no score. Where the dump's own entries without a score are known they are used: from the ratings file (0
-    or -1), or their number for each user from the length of his list (`Total Entries`); which anime they are is drawn.
+
+def unscored_entries(ratings: pd.DataFrame, users: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Entries without a score that may have stood beside a dump's ratings; of which anime is drawn, by popularity.
 
     Args:
         ratings: user_id, anime_id, rating.
         users: `Mal ID` and `Total Entries`.
 
+    Returns:
+        user_id, anime_id, rating (0) of two kinds: `list_lengths`, of each user as many as his list is longer than
+        his ratings; `share_of_the_published`, as many as the published figures imply, unevenly over users. None of
+        them if the dump has entries without a score (0 or -1) of its own.
+
     """
-    sd_published = PUBLISHED["unscored_rmse"] / math.sqrt(1 - PUBLISHED["unscored_r2"])
-    shares = shares_with_sd(sd_published, *histogram_mean_sd(OFFICIAL))
+    if (ratings["rating"] <= 0).any():
+        return {}
     user, raters = pd.factorize(ratings["user_id"])
-    user, item = user.astype(np.int64), pd.factorize(ratings["anime_id"])[0].astype(np.int64)
-    rating = np.maximum(ratings["rating"].to_numpy(np.float64), 0)
-    found: dict[str, Any] = {
-        "published": {"rmse": PUBLISHED["unscored_rmse"], "r2": PUBLISHED["unscored_r2"]},
-        "sd_of_its_labels": sd_published,
-        "unscored_shares_that_give_it": list(shares),
-    }
-    inferred = "the share follows from the published figures if its ratings were distributed like the official dump's"
-    if (rating == 0).any():
-        found["own_list"] = with_zeros(user, item, rating)
-        return found | {"inferred": inferred}
+    item, anime = pd.factorize(ratings["anime_id"])
+    user, item, share = user.astype(np.int64), item.astype(np.int64), implied()[1][0]
     count = np.bincount(user)
     entries = users.drop_duplicates("Mal ID").set_index("Mal ID")["Total Entries"].reindex(raters).to_numpy(np.float64)
     unscored = np.nan_to_num(entries - count).clip(0).astype(np.int64)
-    habit = np.random.default_rng(SEED).beta(HABIT * shares[0], HABIT * (1 - shares[0]), len(count)).clip(0, 0.9)
+    habit = np.random.default_rng(SEED).beta(HABIT * share, HABIT * (1 - share), len(count)).clip(0, 0.9)
     drawn = np.round(count * habit / (1 - habit)).astype(np.int64)
     # The habits decide who leaves how much unscored; together they must leave the share that is wanted.
-    drawn = np.round(drawn * shares[0] / (1 - shares[0]) * count.sum() / drawn.sum()).astype(np.int64)
+    drawn = np.round(drawn * share / (1 - share) * count.sum() / drawn.sum()).astype(np.int64)
+    found = {}
     for name, wanted in (("list_lengths", unscored), ("share_of_the_published", drawn)):
-        extra_user, extra_item = add_unscored(user, item, wanted)
-        zeros = np.zeros(len(extra_user))
-        found[name] = with_zeros(np.r_[user, extra_user], np.r_[item, extra_item], np.r_[rating, zeros])
-    return found | {"inferred": f"{inferred}; which anime have no score, and in the second list who leaves how many"}
+        of_user, of_item = add_unscored(user, item, wanted)
+        found[name] = pd.DataFrame({"user_id": raters[of_user], "anime_id": anime[of_item], "rating": 0})
+    return found
+
+
+def unscored_as_zero(ratings: pd.DataFrame, added: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    """RMSE 2.79 and R2 0.49: entries without a score counted as ratings of 0.
+
+    Both figures together say what the sd of that data was, and with the mean and sd of real ratings how many of its
+    entries had no score.
+
+    Args:
+        ratings: user_id, anime_id, rating.
+        added: as of `unscored_entries`.
+
+    """
+    sd, shares = implied()
+    lists = {name: pd.concat([ratings, more], ignore_index=True) for name, more in added.items()}
+    return {
+        "published": {"rmse": PUBLISHED["unscored_rmse"], "r2": PUBLISHED["unscored_r2"]},
+        "sd_of_its_labels": sd,
+        "unscored_shares_that_give_it": list(shares),
+        **{name: with_zeros(entries) for name, entries in (lists or {"own_list": ratings}).items()},
+        "inferred": "the share follows from the published figures if its ratings were distributed like the official "
+        "dump's" + ("; which anime have no score, and in the second list who leaves how many" if lists else ""),
+    }
+
+
+def write_unscored(source: Path, target: Path, entries: pd.DataFrame) -> None:
+    """Copy a dump, with entries without a score behind its ratings; the ratings file is the last to get its name.
+
+    Args:
+        source: directory of the dump.
+        target: directory to write.
+        entries: user_id, anime_id, rating.
+
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    for name in (USERS, ANIME):
+        shutil.copyfile(source / name, target / name)
+    columns = {
+        "user_id": entries["user_id"],
+        "Username": _texts(source / USERS, "Mal ID", "Username", entries["user_id"]),
+        "anime_id": entries["anime_id"],
+        "Anime Title": _texts(source / ANIME, "anime_id", "Name", entries["anime_id"]),
+        "rating": entries["rating"],
+    }
+    header: Any = pd.read_csv(source / RATINGS, nrows=0).columns
+    draft = target / f"{RATINGS}.draft"
+    shutil.copyfile(source / RATINGS, draft)
+    with draft.open("rb+") as file:
+        file.seek(-1, os.SEEK_END)
+        if file.read() != b"\n":
+            file.write(b"\n")
+    pd.DataFrame(columns).reindex(columns=header).to_csv(draft, mode="a", header=False, index=False)
+    draft.rename(target / RATINGS)
 
 
 # --- reading and showing -------------------------------------------------------------------------
@@ -283,6 +346,12 @@ def read_dump(directory: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame
     return ratings, users, anime
 
 
+def _texts(file: Path, key: str, column: str, wanted: pd.Series) -> np.ndarray:
+    """What stands in a column where the key is each of those wanted."""
+    frame: Any = pd.read_csv(file, usecols=[key, column].__contains__, dtype=str, keep_default_na=False)
+    return frame.drop_duplicates(key).set_index(key)[column].reindex(wanted.astype(str)).to_numpy()
+
+
 def flat(facts: dict[str, Any], path: str = "") -> dict[str, Any]:
     """Nested facts under dotted names."""
     rows: dict[str, Any] = {}
@@ -297,15 +366,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--input", type=Path, default=Path("data/raw"), help="directory of the dump's three CSV files")
     parser.add_argument("--json", type=Path, help="write the figures to this file")
+    parser.add_argument("--unscored", type=Path, help="write the dump with entries without a score to this directory")
     options = parser.parse_args()
     missing = [name for name in (RATINGS, USERS, ANIME) if not (options.input / name).exists()]
     if missing:
         parser.error(f"--input {options.input} lacks {', '.join(missing)}")
     ratings, users, anime = read_dump(options.input)
+    added = unscored_entries(ratings, users)
+    if options.unscored:
+        write_unscored(options.input, options.unscored, added.get("share_of_the_published", ratings.head(0)))
     facts = {
         "rmse_0.0729": score_as_label(ratings, anime),
         "rmse_1.70": worse_than_the_mean(ratings),
-        "rmse_2.79_r2_0.49": unscored_as_zero(ratings, users),
+        "rmse_2.79_r2_0.49": unscored_as_zero(ratings, added),
     }
     if options.json:
         options.json.write_text(json.dumps(facts, indent=1) + "\n")

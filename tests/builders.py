@@ -32,14 +32,18 @@ def write_prepared(
     shards: Mapping[str, int | Sequence[int]] = SHARDS,
     seed: int = 0,
     features: bool = False,
+    lowest: int = 1,
 ) -> Manifest:
     """Write a prepared directory; splits that `shards` does not name are empty.
 
-    With `features` the tables also have columns like those that jobs/prepare.py makes of the dump.
+    With `features` the tables also have columns like those that jobs/prepare.py makes of the dump. With a `lowest` of 0
+    every seventh rating is 0.
     """
     random = np.random.default_rng(seed)
     genres = random.random((items, len(GENRES))) < 0.4  # [I, G]
     rows = planted_ratings(random, users, genres, ratings)
+    if not lowest:
+        rows["rating"][::7] = 0
     parts = dict(zip(SPLITS, split(random, rows, users, items), strict=True))
     files = {name: write_shards(directory, name, parts[name], shards.get(name, 0)) for name in SPLITS}
     train = parts["train"]
@@ -63,6 +67,7 @@ def write_prepared(
             read=ratings,
             quarantined={},
             not_sampled=0,
+            lowest=lowest,
             train_mean=float(train["rating"].mean(dtype=np.float64)),
             shards=files,
         ),

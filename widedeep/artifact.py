@@ -32,6 +32,7 @@ class Artifact:
     model: Recommender
     config: ModelConfig
     manifest_digest: str
+    lowest: int  # of the ratings' scale
     vocabularies: dict[str, dict[str, list[str]]]  # table -> column -> values
     user_id: np.ndarray  # [users] int64, by position
     anime_id: np.ndarray  # [items] int64, by position
@@ -56,6 +57,7 @@ def save_artifact(
         "config": config.model_dump_json(),
         "shape": json.dumps(shape),
         "manifest_digest": manifest.digest,
+        "lowest": str(manifest.ratings.lowest),
         "vocabularies": json.dumps({"users": manifest.users.vocabularies, "items": manifest.items.vocabularies}),
     }
     write_pieces_atomically(file, _pieces(tensors, header))
@@ -98,6 +100,7 @@ def load_artifact(file: Path) -> Artifact:
         config = TypeAdapter(ModelConfig).validate_json(header["config"])
         with torch.device("meta"):  # no memory for weights that are replaced at once
             model = REGISTRY[config.name](config, json.loads(header["shape"]))
+        lowest = int(header["lowest"])
         state = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
         model.load_state_dict(state, assign=True)
     except FileNotFoundError:
@@ -110,6 +113,7 @@ def load_artifact(file: Path) -> Artifact:
         model=model.eval().requires_grad_(False),
         config=config,
         manifest_digest=header["manifest_digest"],
+        lowest=lowest,
         vocabularies=json.loads(header["vocabularies"]),
         user_id=tensors["ids.user_id"].numpy(),
         anime_id=tensors["ids.anime_id"].numpy(),

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from pydantic import BaseModel, ConfigDict
 
-from widedeep.schema import MAX_RATING, MIN_RATING
+from widedeep.schema import MAX_RATING
 
 FORMAT_VERSION = 1
 FILE = "evaluation.json"
@@ -18,7 +18,8 @@ SHOWN, DEPTH = 10, 20  # lists are judged by their first 10; recall by their fir
 # Training ratings of a user or an item: (name, most of them).
 BUCKETS = (("0", 0), ("1-5", 5), ("6-20", 20), ("21-100", 100), (">100", None))
 BIN_WIDTH = 0.5
-BINS = round((MAX_RATING - MIN_RATING) / BIN_WIDTH)
+# From 0, which ratings reach where entries without a score count as that.
+BINS = round(MAX_RATING / BIN_WIDTH)
 
 
 class _Record(BaseModel):
@@ -96,7 +97,7 @@ class Evaluation(_Record):
 
 def bin_bounds(number: int) -> tuple[float, float]:
     """Predicted ratings that bin `number` of BINS holds."""
-    return MIN_RATING + number * BIN_WIDTH, MIN_RATING + (number + 1) * BIN_WIDTH
+    return number * BIN_WIDTH, (number + 1) * BIN_WIDTH
 
 
 def rating_figures(cells: Sequence[Mapping[str, object]]) -> RatingFigures:

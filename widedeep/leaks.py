@@ -20,9 +20,7 @@ RE_RATING_RMSE = 0.557  # Amatriain et al.: the least of all pairs of trials, 1-
 RE_RATING_WIDTH = 4.0
 RELIABILITY = 0.924
 NOISE_SHARE = RE_RATING_RMSE / math.sqrt(2) / RE_RATING_WIDTH  # sd of one rating's noise over a scale's width
-# A test error is clearly below the training error if it is so by more than this and by more than chance allows.
-MARGIN = 0.02
-SIGMAS = 3.0
+SIGMAS = 3.0  # of luck allowed
 # Squared errors of ratings spread about 1.4 times as much as their mean (kurtosis 3, that of a normal distribution).
 SQUARED_ERROR_SPREAD = math.sqrt(2.0)
 
@@ -30,7 +28,7 @@ SQUARED_ERROR_SPREAD = math.sqrt(2.0)
 class Suspicion(NamedTuple):
     """A sign that a figure is too good."""
 
-    kind: str  # ceiling, leaky_columns or below_train
+    kind: str  # ceiling or leaky_columns
     why: str
 
 
@@ -47,7 +45,6 @@ def r2_ceiling(sd: float, noise: float | None = None) -> float:
 
 def suspicion(
     test: Mapping[str, float],
-    train: Mapping[str, float] | None = None,
     leaky_columns: Sequence[str] = (),
     noise: float | None = None,
 ) -> tuple[Suspicion, ...]:
@@ -55,8 +52,6 @@ def suspicion(
 
     Args:
         test: `rmse`, `r2` and `ratings` (their number) on the test split, in the ratings' own unit.
-        train: the same of the same finished model on the training split, with dropout off; not the running mean that
-            is logged while it learns, which is above the test error of any model in its first epochs.
         leaky_columns: columns of the dump, computed from test ratings too, that the model was given.
         noise: sd of the ratings' noise if it is known (`rmse_floor` of a generated dump's planted.json).
 
@@ -76,14 +71,4 @@ def suspicion(
             "(Amatriain et al. 2009)"
         )
         found.append(Suspicion("ceiling", why))
-    if train is not None and _clearly_below(test, train):
-        why = f"its RMSE of {rmse:.4f} on test ratings is clearly below the {train['rmse']:.4f} on those it learnt"
-        found.append(Suspicion("below_train", why))
     return tuple(found)
-
-
-def _clearly_below(test: Mapping[str, float], train: Mapping[str, float]) -> bool:
-    """Whether test RMSE is below train RMSE by more than MARGIN and by more than SIGMAS standard errors."""
-    variance = sum((f["rmse"] * SQUARED_ERROR_SPREAD / 2) ** 2 / f["ratings"] for f in (test, train) if f["ratings"])
-    gap = train["rmse"] - test["rmse"]
-    return gap > MARGIN * train["rmse"] and gap > SIGMAS * math.sqrt(variance)

@@ -423,3 +423,19 @@ def test_a_single_system(spark, data, systems, result, tmp_path):
     assert found["out"].rating == result.found["good"].rating
     assert found["out"].ranking is None
     assert Evaluation.model_validate_json((tmp_path / "out" / "evaluation.json").read_text()) == found["out"]
+
+
+def test_predictions_are_clipped_to_the_scale_of_the_data(spark, tmp_path):
+    manifest = write_prepared(tmp_path / "prepared", USERS, ITEMS, lowest=0)
+    frames = [
+        pq.ParquetFile(tmp_path / "prepared" / f.path).read().to_pandas() for f in manifest.ratings.shards["test"]
+    ]
+    test = pd.concat(frames, ignore_index=True)
+    predicted = np.random.default_rng(0).normal(3, 6, len(test)).astype(np.float32)
+    write(tmp_path / "system" / "predictions", test.assign(predicted=predicted), data_digest=manifest.digest)
+    settings = {"data": str(tmp_path / "prepared"), "predictions": str(tmp_path / "system" / "predictions")}
+    config = EvaluateConfig.model_validate({**settings, "output": str(tmp_path / "system")})
+    found = Evaluate(spark, config).run().found["system"].rating
+    assert found.overall.rmse == pytest.approx(math.sqrt(mean_squared_error(test["rating"], predicted.clip(0, 10))))
+    first = found.calibration[0]
+    assert (first.low, first.high, first.ratings) == (0, 0.5, (predicted < 0.5).sum())

@@ -29,7 +29,7 @@ def test_errors_are_sklearns_however_ratings_are_cut_into_cells():
     rating = random.integers(1, 11, 500).astype(float)
     predicted = np.clip(rating + random.normal(0, 2, 500), 1, 10)
     user, item = (random.choice(["0", "1-5", ">100"], 500) for _ in range(2))
-    number = np.minimum((predicted - 1) // 0.5, BINS - 1).astype(int)
+    number = np.minimum(predicted // 0.5, BINS - 1).astype(int)
     keys = sorted(set(zip(user, item, number.tolist(), strict=True)))
     where = {key: (user == key[0]) & (item == key[1]) & (number == key[2]) for key in keys}
     found = rating_figures([cell(*key, predicted[at], rating[at]) for key, at in where.items()])
@@ -48,9 +48,9 @@ def test_errors_are_sklearns_however_ratings_are_cut_into_cells():
 
 def test_calibration_by_hand():
     cells = [
-        cell("0", "0", 2, [2.0, 2.4], [3, 3]),
-        cell("0", "1-5", 2, [2.2], [0]),
-        cell("0", "0", 17, [10.0], [9]),
+        cell("0", "0", 4, [2.0, 2.4], [3, 3]),
+        cell("0", "1-5", 4, [2.2], [0]),
+        cell("0", "0", 19, [10.0], [9]),
     ]
     found = rating_figures(cells)
     first, last = found.calibration
@@ -68,7 +68,7 @@ def test_nothing_to_divide_by():
 
 def test_bins_fill_the_scale():
     bounds = [bin_bounds(number) for number in range(BINS)]
-    assert (bounds[0][0], bounds[-1][1]) == (1, 10)
+    assert (bounds[0][0], bounds[-1][1]) == (0, 10)
     assert all(here[1] == after[0] for here, after in pairwise(bounds))
 
 

@@ -24,7 +24,7 @@ def test_the_ceiling_by_hand():
 
 
 def test_what_models_reach_is_not_suspected():
-    assert suspicion(figures(1.10), figures(0.95, ratings=300_000)) == ()
+    assert suspicion(figures(1.10)) == ()
 
 
 def test_an_error_below_peoples_own_noise_is():
@@ -45,14 +45,8 @@ def test_leaky_columns_are_named():
     assert "Score, Mean Score" in found.why
 
 
-def test_test_error_below_training_error():
-    assert kinds(figures(1.10), figures(1.20)) == ["below_train"]
-    assert kinds(figures(1.19), figures(1.20)) == []  # less than 2 %
-    assert kinds(figures(1.10, ratings=100), figures(1.20)) == []  # a standard error of 0.078
-
-
 def test_nothing_is_said_without_test_ratings():
-    assert suspicion({"rmse": math.nan, "r2": math.nan, "ratings": 0}, figures(1.0)) == ()
+    assert suspicion({"rmse": math.nan, "r2": math.nan, "ratings": 0}) == ()
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "conf" / "prepare").glob("*.toml")), ids=lambda file: file.stem)
@@ -61,7 +55,7 @@ def test_published_preparations_are_understood(file):
     published = {
         "wide_deep_published": (100_000, 1.0, "random", 0.2, "drop"),
         "wide_deep_features_published": (None, 0.5, "stratified", 0.15, "drop"),
-        "genre_hybrid_unscored": (None, 1.0, "random", 0.1, "zero"),
+        "genre_hybrid_published": (None, 1.0, "random", 0.1, "zero"),
     }
     split = config.split
     assert published[file.stem] == (split.sample_rows, split.sample, split.kind, split.test, config.ratings.unscored)

@@ -215,3 +215,26 @@ def test_the_first_predictions_are_near_the_mean_rating(name, data):
     predicted = one_by_one(model.eval())
     assert (predicted.mean() - data[0].ratings.train_mean).abs() < 0.3
     assert (predicted - data[0].ratings.train_mean).abs().max() < 2.0
+
+
+def test_a_sigmoid_reaches_over_the_scale_of_the_data(tmp_path):
+    manifest = write_prepared(tmp_path, users=30, items=20, ratings=400, lowest=0)
+    tables, none = Tables(tmp_path, manifest), torch.zeros(1, dtype=torch.int32)
+    for variant in ("ncf", "recommender_net"):
+        config = config_of(variant)
+        model, shape = REGISTRY[config.name].from_tables(config, tables)
+        save_artifact(tmp_path / "model", model, config, shape, manifest, tables)
+        artifact = load_artifact(tmp_path / "model")
+        assert artifact.lowest == 0
+        for total, rating in ((-50.0, 0.0), (0.0, 5.0), (50.0, 10.0)):
+            with torch.no_grad():
+                model.last.weight.zero_()
+                model.last.bias.fill_(total)
+                if variant == "ncf":
+                    model.product.zero_()
+            assert model(none, none).item() == pytest.approx(rating, abs=1e-5)
+        # The loss is least where the prediction is the rating, at the lowest one too.
+        for true in (0.0, 3.0, 10.0):
+            predicted = torch.linspace(0, 10, 101)
+            losses = model.loss(predicted, torch.full((101,), true))
+            assert predicted[losses.argmin()].item() == pytest.approx(true, abs=1e-5)

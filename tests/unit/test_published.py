@@ -72,11 +72,27 @@ def test_biases_reach_the_noise(dump):
 def test_entries_counted_as_zero_hide_the_error_of_ratings(dump):
     ratings, _ = dump
     users = pd.DataFrame({"Mal ID": np.arange(200), "Total Entries": np.where(np.arange(200) % 2, 60, 90)})
-    found = published.unscored_as_zero(ratings, users)
+    found = published.unscored_as_zero(ratings, published.unscored_entries(ratings, users))
     of_lists = found["list_lengths"]
     assert of_lists["sd"] == pytest.approx(of_lists["sd_by_formula"])
     assert of_lists["rmse_on_the_scored"] > 2 * of_lists["rmse_fitted_on_the_scored"]
     zeroed = ratings.assign(rating=np.where(ratings["user_id"] < 60, -1, ratings["rating"]))
-    own = published.unscored_as_zero(zeroed, users)["own_list"]
+    assert published.unscored_entries(zeroed, users) == {}
+    own = published.unscored_as_zero(zeroed, {})["own_list"]
     assert own["unscored_share"] == pytest.approx((ratings["user_id"] < 60).mean())
     assert own["r2"] > 0.9  # who has no scores at all is told by the user alone
+
+
+def test_a_dump_gets_its_entries_without_a_score(tmp_path):
+    source, target = tmp_path / "dump", tmp_path / "with_zeros"
+    source.mkdir()
+    ratings = "user_id,Username,anime_id,Anime Title,rating\n7,null,20,Naruto,8"  # without an end of line
+    (source / published.RATINGS).write_text(ratings)
+    (source / published.USERS).write_text("Mal ID,Username\n7,null\n")
+    (source / published.ANIME).write_text('anime_id,Name\n20,Naruto\n30,"Tokyo, Babel"\n')
+    entries = pd.DataFrame({"user_id": [7], "anime_id": [30], "rating": [0]})
+    published.write_unscored(source, target, entries)
+    assert (target / published.RATINGS).read_text() == f'{ratings}\n7,null,30,"Tokyo, Babel",0\n'
+    for name in (published.USERS, published.ANIME):
+        assert (target / name).read_bytes() == (source / name).read_bytes()
+    assert sorted(file.name for file in target.iterdir()) == sorted(file.name for file in source.iterdir())

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 import torch
 
 from widedeep.reader import Batch, check_shards, read_row_groups, unpacked
-from widedeep.schema import SPLITS, Manifest
+from widedeep.schema import MIN_RATING, SPLITS, Manifest
 
 # A liked anime of the history says up to twice as much as a mediocre one, a hated one a tenth.
 NEUTRAL, PER_POINT, LEAST, MOST = 7.0, 0.25, 0.1, 2.0
@@ -27,6 +27,7 @@ class Splits:
     items: int
     mean: float  # of the training ratings
     parts: dict[str, Batch]
+    lowest: int = MIN_RATING  # of the scale
 
     def rows(self, split: str) -> Iterator[Batch]:
         """The split as one batch."""
@@ -101,4 +102,5 @@ def load_splits(data: Path, manifest: Manifest) -> Splits:
         groups = list(read_row_groups(data, shards, seed=None))
         rows = np.concatenate(groups) if groups else np.empty((0, 3), np.int32)
         parts[split] = Batch(*(column.contiguous() for column in unpacked(torch.from_numpy(rows))))
-    return Splits(manifest.users.rows, manifest.items.rows, manifest.ratings.train_mean, parts)
+    found = manifest.ratings
+    return Splits(manifest.users.rows, manifest.items.rows, found.train_mean, parts, found.lowest)

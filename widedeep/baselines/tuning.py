@@ -68,11 +68,11 @@ class Judge:
         liked = splits.matrix("valid", least=LIKED)[drawn]
         self._relevant = {int(u): set(row.indices.tolist()) for u, row in zip(drawn, liked, strict=True) if row.nnz}
         self._users = np.array(sorted(self._relevant), np.int64)
-        self._history, self._items = splits.history, splits.items
+        self._history, self._items, self._lowest = splits.history, splits.items, splits.lowest
 
     def errors(self, predictor: Predictor) -> dict[str, float]:
         """RMSE of a predictor."""
-        errors = RatingErrors(ALONE.device)
+        errors = RatingErrors(ALONE.device, self._lowest)
         errors.add(torch.from_numpy(predictor(self._user, self._item)), torch.from_numpy(self._rating))
         found = errors.result(ALONE)
         return {"rmse": found["rmse"], "ratings": found["ratings"]}

@@ -14,13 +14,13 @@ from widedeep.rows import RowEmbedding
 
 
 class NCF(Bounded):
-    """rating = 1 + 9 sigmoid(h . [user GMF * item GMF; MLP([user; item])]).
+    """rating = lowest + (10 - lowest) sigmoid(h . [user GMF * item GMF; MLP([user; item])]).
 
     GMF and MLP have embeddings of their own, which stand side by side in one table.
     """
 
     def __init__(self, config: NCFConfig, shape: dict[str, int], embedding: MakeEmbedding = RowEmbedding):
-        """Build with empty buffers; the shape is what `Factorised` needs."""
+        """Build with empty buffers; the shape is what `Bounded` needs."""
         super().__init__(config, shape, embedding)
         self.cross_entropy = config.loss == "cross_entropy"
         self.dot_width, self.mlp_width = config.gmf_dim, config.mlp_dim

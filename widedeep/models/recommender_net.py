@@ -17,10 +17,13 @@ from widedeep.rows import RowEmbedding
 
 
 class RecommenderNet(Bounded):
-    """rating = 1 + 9 sigmoid(dense(cosine(user, item))); dense is one linear unit, after hidden layers if wanted."""
+    """rating = lowest + (10 - lowest) sigmoid(dense(cosine(user, item))).
+
+    dense is one linear unit, after hidden layers if wanted.
+    """
 
     def __init__(self, config: RecommenderNetConfig, shape: dict[str, int], embedding: MakeEmbedding = RowEmbedding):
-        """Build with empty buffers; the shape is what `Factorised` needs."""
+        """Build with empty buffers; the shape is what `Bounded` needs."""
         super().__init__(config, shape, embedding)
         self.cross_entropy = config.loss == "cross_entropy"
         self.dot_width = config.embedding_dim
