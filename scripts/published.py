@@ -346,7 +346,7 @@ def read_dump(directory: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame
     return ratings, users, anime
 
 
-def _texts(file: Path, key: str, column: str, wanted: pd.Series) -> np.ndarray:
+def _texts(file: Path, key: str, column: str, wanted: Any) -> np.ndarray:
     """What stands in a column where the key is each of those wanted."""
     frame: Any = pd.read_csv(file, usecols=[key, column].__contains__, dtype=str, keep_default_na=False)
     return frame.drop_duplicates(key).set_index(key)[column].reindex(wanted.astype(str)).to_numpy()
