@@ -72,6 +72,7 @@ COLUMNS = {
     "novelty_at_10": ("novelty, bits", 2),
     "diversity_at_10": ("diversity", 3),
 }
+UNKNOWN = "no figure known"  # of what was published
 SMALLEST_P = 1e-9  # below, only that it is below
 MAIN = ("rmse", "mae", "r2", "ndcg_at_10", "recall_at_20", "coverage_at_10")
 
@@ -170,7 +171,7 @@ def rows_as_published(work: Path, table: Mapping[str, Any]) -> list[dict[str, An
     for file in sorted(work.glob("published/*/run/metrics.json")):
         name = file.parts[-3]
         metrics, manifest = json.loads(file.read_text()), read_manifest(file.parent.parent / "prepared")
-        label, published, _ = described(table, name.removesuffix("_published"))
+        label, published, note = described(table, name.removesuffix("_published"))
         bias = metrics["floors"]["bias"]
         entries.append(
             {
@@ -183,7 +184,7 @@ def rows_as_published(work: Path, table: Mapping[str, Any]) -> list[dict[str, An
                 **{key: metrics["ranking"].get("model", {}).get(key) for key in MAIN[3:]},
                 "published": published,
                 "suspicion": suspected(manifest, Errors(**metrics["test"])),
-                "note": f"user + item biases on the same split: RMSE {bias['rmse']:.4f}, R2 {bias['r2']:.2f}",
+                "note": f"{note or ''} On that split biases have RMSE {bias['rmse']:.4f}, R2 {bias['r2']:.2f}.".strip(),
             }
         )
     return entries
@@ -282,10 +283,10 @@ def _published(seeded: list[dict[str, Any]], alone: list[dict[str, Any]], claims
         whole = by_name.get(entry["system"].removesuffix("_published"))
         honest = f"{entry['rmse']:.4f}, R2 {entry['r2']:.2f} ({entry['split']})"
         on_all = shown(whole, "rmse") if whole else ""
-        rows.append([entry["label"], entry["published"] or "", honest, on_all, entry["note"]])
+        rows.append([entry["label"], entry["published"] or UNKNOWN, honest, on_all, entry["note"]])
     named = {e["system"] for e in alone}
     rows += [
-        [e["label"], e["published"] or "", "", shown(e, "rmse"), e["note"] or ""]
+        [e["label"], e["published"] or UNKNOWN, "", shown(e, "rmse"), e["note"] or ""]
         for e in seeded
         if e["kind"] == "model" and (e["published"] or e["note"]) and f"{e['system']}_published" not in named
     ]
