@@ -19,7 +19,7 @@ from jobs.compare import Comparison
 from widedeep.cli import read_toml
 from widedeep.evaluation import FILE, Errors, Evaluation
 from widedeep.leaks import noise_rmse, suspicion
-from widedeep.schema import Manifest, read_manifest
+from widedeep.schema import Audit, Manifest, read_manifest
 from widedeep.significance import Difference, Spread, over_seeds
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -72,6 +72,7 @@ COLUMNS = {
     "novelty_at_10": ("novelty, bits", 2),
     "diversity_at_10": ("diversity", 3),
 }
+MOST_TELLING = 6  # features of each table that are shown
 UNKNOWN = "no figure known"  # of what was published
 SMALLEST_P = 1e-9  # below, only that it is below
 MAIN = ("rmse", "mae", "r2", "ndcg_at_10", "recall_at_20", "coverage_at_10")
@@ -218,8 +219,24 @@ def table_of(headings: list[str], rows: Iterable[list[str]]) -> str:
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])
 
 
-def markdown(entries: list[dict[str, Any]], claims: list[dict[str, Any]]) -> str:
-    """The leaderboard as a page."""
+def audited(audit: Audit) -> list[list[str]]:
+    """Rows of the table of features: those computed from all ratings, and of the others the most telling."""
+    rows = []
+    for table, features in (("anime", audit.items), ("user", audit.users)):
+        leaks = [f for f in features if f.ratings_in_it == "all"]
+        others = [f for f in features if f.ratings_in_it != "all"][:MOST_TELLING]
+        for f in sorted([*leaks, *others], key=lambda f: -(f.held_r2 or 0.0)):
+            if f.held_r2 is None:
+                continue
+            slope = "" if f.slope is None else f"{f.slope:+.2f} ± {f.slope_error or 0.0:.2f}"
+            held = f"{f.train_r2 or 0.0:.3f}", f"{f.held_r2:.3f}", slope
+            verdict = "computed from held-out ratings" if f.sign_of_leak else ""
+            rows.append([f"{table}: {f.name}", f.ratings_in_it, "yes" if f.used else "no", *held, verdict])
+    return rows
+
+
+def markdown(entries: list[dict[str, Any]], claims: list[dict[str, Any]], audit: Audit | None = None) -> str:
+    """The leaderboard as a page; the audit is that of the first seed's features."""
     seeded = [e for e in entries if e["kind"] != "as published"]
     alone = [e for e in entries if e["kind"] == "as published"]
     seeds = max(len(e["seeds"]) for e in seeded)
@@ -257,6 +274,14 @@ def markdown(entries: list[dict[str, Any]], claims: list[dict[str, Any]]) -> str
     text += ["## Published and measured", _published(seeded, alone, claims)]
     flagged = [f"- {e['label']}: {why}" for e in entries for why in e["suspicion"]]
     text += ["## Suspected of a leak", "\n".join(flagged) or "None: no system is better than it could be without one."]
+    if audit:
+        text += [
+            "## What each feature alone knows",
+            f"R2 of predicting ratings by one feature, fitted on train; the {MOST_TELLING} most telling of each table and "
+            "all that the dump computed from all ratings (left out unless the settings name them). The slope tells what is of "
+            "held-out ratings: it is at most 1 for an honest feature ([widedeep/audit.py](../widedeep/audit.py)).",
+            table_of(["", "ratings in it", "used", "R2 train", f"R2 {audit.held}", "slope", "sign"], audited(audit)),
+        ]
     return "\n\n".join(text) + "\n"
 
 
@@ -373,7 +398,8 @@ def main() -> None:
     claims_file = options.work / "published.json"
     claims = claims_of(json.loads(claims_file.read_text())) if claims_file.exists() else []
     (options.docs / "leaderboard.json").write_text(json.dumps(entries, indent=1) + "\n")
-    (options.docs / "leaderboard.md").write_text(markdown(entries, claims))
+    first = min(options.work.glob("seed-*/prepared"), key=lambda path: int(path.parent.name.removeprefix("seed-")))
+    (options.docs / "leaderboard.md").write_text(markdown(entries, claims, read_manifest(first).audit))
     picture([e for e in entries if e["kind"] != "as published"], options.docs / "leaderboard.svg")
 
 

@@ -8,6 +8,7 @@ from jobs.compare import Compared, Comparison
 from scripts import leaderboard
 from tests.builders import write_prepared
 from widedeep.evaluation import FILE, Errors, Evaluation, Mean, RankingFigures, RatingFigures
+from widedeep.schema import Audit, AuditedFeature
 from widedeep.significance import Difference
 
 TABLE = {"baselines": {"bias": "biases", "ease": "EASE"}, "presets": {"wide": {"label": "wide", "note": "a note"}}}
@@ -91,3 +92,19 @@ def test_page_and_picture(work, tmp_path):
     leaderboard.picture(entries, tmp_path / "a.svg")
     leaderboard.picture(entries, tmp_path / "b.svg")
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_features_of_all_ratings_are_shown_and_of_the_others_the_most_telling(work):
+    def feature(name: str, held_r2: float, ratings_in_it: str, slope: float = 0.1, sign: bool = False):
+        figures = {"train_rmse": 1.5, "train_r2": held_r2, "held_rmse": 1.5, "held_r2": held_r2}
+        return AuditedFeature.model_validate(
+            {**figures, "table": "items", "name": name, "kind": "numeric", "source": None, "used": not sign}
+            | {"ratings_in_it": ratings_in_it, "slope": slope, "slope_error": 0.1, "sign_of_leak": sign}
+        )
+
+    honest = [feature(f"honest {place}", 0.2 - 0.01 * place, "none") for place in range(leaderboard.MOST_TELLING + 1)]
+    audit = Audit(held="test", items=(*honest, feature("score", 0.001, "all", slope=5.0, sign=True)), users=())
+    page = leaderboard.markdown(leaderboard.rows_of_seeds(work, TABLE), [], audit)
+    assert "| anime: score | all | no | 0.001 | 0.001 | +5.00 ± 0.10 | computed from held-out ratings |" in page
+    assert "honest 0" in page
+    assert f"honest {leaderboard.MOST_TELLING}" not in page
