@@ -277,9 +277,9 @@ def markdown(entries: list[dict[str, Any]], claims: list[dict[str, Any]], audit:
     if audit:
         text += [
             "## What each feature alone knows",
-            f"R2 of predicting ratings by one feature, fitted on train; the {MOST_TELLING} most telling of each table and "
-            "all that the dump computed from all ratings (left out unless the settings name them). The slope tells what is of "
-            "held-out ratings: it is at most 1 for an honest feature ([widedeep/audit.py](../widedeep/audit.py)).",
+            f"R2 of predicting ratings by one feature, fitted on train; the {MOST_TELLING} most telling of each table, "
+            "and all that the dump computed from all ratings (left out unless the settings name them). The slope tells "
+            "what is of held-out ratings: of an honest feature it is at most 1 ([how](../widedeep/audit.py)).",
             table_of(["", "ratings in it", "used", "R2 train", f"R2 {audit.held}", "slope", "sign"], audited(audit)),
         ]
     return "\n\n".join(text) + "\n"
