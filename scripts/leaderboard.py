@@ -17,7 +17,7 @@ from pydantic import ValidationError
 
 from jobs.compare import Comparison
 from widedeep.cli import read_toml
-from widedeep.evaluation import FILE, Errors, Evaluation
+from widedeep.evaluation import BUCKETS, FILE, Errors, Evaluation
 from widedeep.leaks import noise_rmse, suspicion
 from widedeep.schema import Audit, Manifest, read_manifest
 from widedeep.significance import Difference, Spread, over_seeds
@@ -57,6 +57,21 @@ def figures(of_seeds: Iterable[Evaluation]) -> dict[str, Spread | None]:
         columns["diversity_at_10"].append(lists and lists.diversity_at_10.mean)
     known = {name: [v for v in values if v is not None] for name, values in columns.items()}
     return {name: over_seeds(values) if values else None for name, values in known.items()}
+
+
+def by_experience(of_seeds: Iterable[Evaluation]) -> dict[str, Any]:
+    """RMSE by training ratings of the user and of the anime, and the calibration error: means over seeds."""
+    ratings = [one.rating for one in of_seeds if one.rating]
+    found: dict[str, Any] = {}
+    for key in ("by_user_ratings", "by_item_ratings"):
+        parts = {name: [getattr(r, key)[name].rmse for r in ratings if name in getattr(r, key)] for name, _ in BUCKETS}
+        found[f"rmse_{key}"] = {name: _mean(values) for name, values in parts.items()}
+    return {**found, "calibration_error": _mean([r.calibration_error for r in ratings])}
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None
 
 
 # Column of the JSON -> (heading, digits).
@@ -133,6 +148,7 @@ def rows_of_seeds(work: Path, table: Mapping[str, Any]) -> list[dict[str, Any]]:
                 "seeds": sorted(by_seed),
                 **{key: spread.mean if spread else None for key, spread in spreads.items()},
                 **{f"{key}_sd": spread.sd if spread else None for key, spread in spreads.items()},
+                **by_experience(by_seed.values()),
                 "rmse_against": difference(chosen[:1], by_error.get(name, {}).get("rmse")),
                 "ndcg_at_10_against": difference(chosen[-1:], by_lists.get(name, {}).get("ndcg_at_10")),
                 "published": published,
@@ -257,6 +273,15 @@ def markdown(entries: list[dict[str, Any]], claims: list[dict[str, Any]], audit:
     ranked = sorted((e for e in seeded if e["ndcg_at_10"] is not None), key=lambda e: -e["ndcg_at_10"])
     columns = ("ndcg_at_10", *more)
     text += ["## Lists", table_of(["", *(COLUMNS[c][0] for c in columns)], _named(ranked, columns))]
+    rated = sorted((e for e in seeded if e["rmse"] is not None), key=lambda e: e["rmse"])
+    text += [
+        "## Errors by how much is known",
+        "RMSE by the number of training ratings of the user, and of the anime; and how far predictions are off "
+        "the mean of what they are made for, in bins of half a point.",
+        table_of(
+            ["", *(f"{side} {name}" for side in ("user", "anime") for name, _ in BUCKETS), "off by"], _known(rated)
+        ),
+    ]
     pairs = [e for e in seeded if e.get("rmse_against") or e.get("ndcg_at_10_against")]
     if pairs:
         keys = ("rmse_against", "ndcg_at_10_against")
@@ -299,6 +324,14 @@ def winners(entries: Iterable[dict[str, Any]]) -> str:
 def _named(entries: Iterable[dict[str, Any]], columns: Iterable[str]) -> list[list[str]]:
     columns = list(columns)
     return [[e["label"], *(shown(e, c) for c in columns)] for e in entries]
+
+
+def _known(entries: Iterable[dict[str, Any]]) -> list[list[str]]:
+    rows = []
+    for e in entries:
+        errors = [e[f"rmse_by_{side}_ratings"][name] for side in ("user", "item") for name, _ in BUCKETS]
+        rows.append([e["label"], *("" if v is None else f"{v:.3f}" for v in (*errors, e["calibration_error"]))])
+    return rows
 
 
 def _published(seeded: list[dict[str, Any]], alone: list[dict[str, Any]], claims: list[dict[str, Any]]) -> str:

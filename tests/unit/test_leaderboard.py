@@ -20,7 +20,11 @@ def evaluation(name: str, rmse: float | None, ndcg: float | None) -> Evaluation:
     if rmse is not None:
         overall = Errors(ratings=400, rmse=rmse, mae=rmse / 2, r2=1 - rmse**2 / 2.5)
         rating = RatingFigures(
-            overall=overall, by_user_ratings={}, by_item_ratings={}, calibration=(), calibration_error=0.0
+            overall=overall,
+            by_user_ratings={"1-5": overall},
+            by_item_ratings={},
+            calibration=(),
+            calibration_error=0.25,
         )
     if ndcg is not None:
         ranking = RankingFigures(
@@ -87,6 +91,7 @@ def test_page_and_picture(work, tmp_path):
     entries = leaderboard.rows_of_seeds(work, TABLE)
     page = leaderboard.markdown(entries, [])
     assert "| wide | 1.1900 ± 0.0141 | 0.5950 ± 0.0071 |" in page
+    assert "| wide |  | 1.190 |  |  |  |  |  |  |  |  | 0.250 |" in page
     assert "Lowest RMSE: biases among the baselines (1.2100), wide among the models (1.1900)." in page
     json.dumps(entries)
     leaderboard.picture(entries, tmp_path / "a.svg")
