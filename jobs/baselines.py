@@ -15,7 +15,7 @@ from pyspark.sql import SparkSession
 from rich.table import Table as View
 
 from jobs.als import explicit_factors, implicit_factors, less_biases, less_mean, train_ratings
-from jobs.files import Files
+from jobs.files import Files, check_replaceable
 from jobs.score_all import read_prepared
 from jobs.session import ROOT, build_session, run_job
 from jobs.systems import Names, prepared_here, write_lists, write_predictions
@@ -31,7 +31,7 @@ from widedeep.config import BaselineName, BaselinesConfig
 from widedeep.errors import InputError
 from widedeep.floors import Biases
 from widedeep.ranking import LIKED
-from widedeep.schema import Manifest
+from widedeep.schema import HIDDEN_MANIFEST, Manifest
 from widedeep.tables import Tables
 
 TUNING = "tuning.json"
@@ -168,6 +168,8 @@ def run_baselines(spark: SparkSession, config: BaselinesConfig) -> dict[Baseline
         if notes[name]:
             log.info("%s is finished already; --resume never runs it again", name)
     if missing:
+        if not manifest.ratings.rows("test"):
+            raise InputError(f"{config.data} has no test ratings to predict: prepare with split.test above 0")
         work = Work(spark, config, manifest, prepared_here(files, config.data, manifest))
         check_memory(missing, len(work.splits.rated), config.memory_gb)
         for number, name in enumerate(missing, 1):
@@ -222,6 +224,8 @@ def check_memory(names: Sequence[BaselineName], rated: int, limit_gb: float) -> 
 def run_one(work: Work, files: Files, name: BaselineName) -> dict[str, Any]:
     """Tune a baseline, write its predictions and lists, and last of all its note."""
     began, directory = time.monotonic(), f"{work.config.output}/{name}"
+    for kind in ("predictions", "recommendations"):  # before the work, not after it
+        check_replaceable(files, f"{directory}/{kind}", HIDDEN_MANIFEST)
     files.delete(f"{directory}/{TUNING}")
     tuned = tune(name, with_cold(work, OFFERS[name](work)), work.judge)
     seconds = {"tuning": round(time.monotonic() - began, 1)}

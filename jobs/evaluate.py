@@ -125,7 +125,8 @@ class Evaluate:
     def _names(self) -> list[str]:
         if not self.files.exists(self.config.systems):
             return []
-        return [name for name, _, _ in self.files.entries(self.config.systems) if not name.startswith((".", "_"))]
+        names = [name for name, _, _ in self.files.entries(self.config.systems) if not name.startswith((".", "_"))]
+        return [name for name in names if self.files.is_directory(f"{self.config.systems}/{name}")]
 
     def _stamps(self, system: System) -> dict[str, str]:
         """Kind -> sha256 of the manifest; InputError if an input is not whole or was made of other data."""
@@ -241,6 +242,12 @@ class Evaluate:
         if not row["users"]:
             raise InputError(
                 f"{self.config.data} has no test rating of {LIKED:g} or more: lists cannot be judged by it"
+            )
+        if row["users_with_list"] < row["users"]:
+            log.warning(
+                "%s: %s of the %s users with a test rating of %g or more have no list; they count as ones who were "
+                "shown nothing relevant",
+                *(path, f"{row['users'] - row['users_with_list']:,}", f"{row['users']:,}", LIKED),
             )
         if row["longest_list"] < DEPTH:
             log.warning(

@@ -5,7 +5,6 @@ spark-submit jobs/explore.py --input data/raw --prepared data/prepared --output 
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from pyspark import StorageLevel
@@ -213,7 +212,7 @@ def check_page(files: Files, output: str, mark: str) -> None:
     """Refuse to write over what is no page of ours; InputError names it."""
     if not files.exists(output):
         return
-    local = local_path(files, output)
+    local = files.local(output)
     if files.is_directory(output):
         raise InputError(f"output {output} is a directory: give --output the name of a file in it")
     first = local.open(encoding="utf-8", errors="replace").readline() if local else files.first_line(output)
@@ -223,7 +222,7 @@ def check_page(files: Files, output: str, mark: str) -> None:
 
 def write_page(files: Files, output: str, text: str) -> None:
     """Write the page as a whole: readers see the old one or the new one."""
-    local = local_path(files, output)
+    local = files.local(output)
     if local is None:
         return files.write_text(output, text)
     # Hadoop would leave a checksum file beside it, and refuse to read the page once somebody has copied another there.
@@ -231,12 +230,6 @@ def write_page(files: Files, output: str, text: str) -> None:
     draft = local.with_name(f"{local.name}.draft")
     draft.write_text(text, encoding="utf-8")
     draft.replace(local)
-
-
-def local_path(files: Files, name: str) -> Path | None:
-    """The path on this machine; None if it is on another file system."""
-    whole = files.absolute(name)
-    return Path(whole.removeprefix("file:")) if whole.startswith("file:") else None
 
 
 def show_summary(totals: Sequence[tuple[str, str]], found: Findings, output: str) -> None:

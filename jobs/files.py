@@ -31,6 +31,10 @@ class Files:
     def _path(self, name: str) -> Any:
         return self._jvm.org.apache.hadoop.fs.Path(name)
 
+    def _here(self, path: Path) -> Any:
+        # No as_uri: Hadoop takes %20 for what it says.
+        return self._path(f"file://{path.resolve()}")
+
     def _system(self, name: str) -> Any:
         return self._path(name).getFileSystem(self._conf)
 
@@ -45,6 +49,11 @@ class Files:
     def is_directory(self, name: str) -> bool:
         """Whether it is a directory and no file."""
         return self._system(name).getFileStatus(self._path(name)).isDirectory()
+
+    def local(self, name: str) -> Path | None:
+        """The path on this machine; None if it is on another file system."""
+        whole = self.absolute(name)
+        return Path(whole.removeprefix("file:")) if whole.startswith("file:") else None
 
     def entries(self, name: str) -> list[tuple[str, int, int]]:
         """(name, bytes, modification time in ms) of a directory's entries, or of the one file; sorted."""
@@ -106,16 +115,16 @@ class Files:
         finally:
             reader.close()
 
-    def fetch(self, name: str) -> str:
+    def fetch(self, name: str) -> Path:
         """Copy a file to this machine, until the job ends; return its path here."""
         target = scratch_directory() / name.rsplit("/", 1)[-1]
-        self._system(name).copyToLocalFile(False, self._path(name), self._path(target.as_uri()), True)
-        return str(target)
+        self._system(name).copyToLocalFile(False, self._path(name), self._here(target), True)
+        return target
 
     def send(self, here: Path, name: str) -> None:
         """Move a file of this machine to where the data is."""
         target = self._system(name)
-        target.copyFromLocalFile(True, True, self._path(here.resolve().as_uri()), self._path(name))
+        target.copyFromLocalFile(True, True, self._here(here), self._path(name))
 
     @contextmanager
     def _open_output(self, name: str) -> Iterator[Any]:
@@ -134,6 +143,11 @@ def _beside(output: str, suffix: str) -> str:
     return f"{output.rstrip('/')}.{suffix}"
 
 
+def _draft(note: str) -> str:
+    """The name of a manifest whose directory is not yet in its place."""
+    return f"{note}.draft"
+
+
 def staging_of(output: str) -> str:
     """Where the output of a job stands until it is whole."""
     return _beside(output, "staging")
@@ -142,7 +156,7 @@ def staging_of(output: str) -> str:
 def check_replaceable(files: Files, output: str, note: str = MANIFEST, flag: str = "output") -> None:
     """Refuse to write over a directory that no job of ours has written.
 
-    Also puts back the former output if a crash hit between the two renames of `commit`.
+    Also clears up after a crash within `commit`: puts back the former output, or removes what has no manifest yet.
 
     Args:
         files: the file system.
@@ -158,6 +172,8 @@ def check_replaceable(files: Files, output: str, note: str = MANIFEST, flag: str
     if files.exists(former) and not files.exists(f"{output}/{note}"):
         files.delete(output)
         files.rename(former, output)
+    if files.exists(f"{output}/{_draft(note)}") and not files.exists(f"{output}/{note}"):
+        files.delete(output)
     if files.exists(output) and files.entries(output) and not files.exists(f"{output}/{note}"):
         raise InputError(
             f"{flag} {output} holds files but no {note}, so it is not ours to replace: "
@@ -166,13 +182,14 @@ def check_replaceable(files: Files, output: str, note: str = MANIFEST, flag: str
 
 
 def commit(files: Files, staging: str, output: str, manifest: str, note: str = MANIFEST) -> None:
-    """Put a finished staging directory in the place of `output`; the manifest is written last."""
+    """Put a finished staging directory in the place of `output`; the manifest gets its name last."""
     former = _beside(output, "former")
+    files.write_text(f"{staging}/{_draft(note)}", manifest)
     files.delete(former)
     if files.exists(output):
         files.rename(output, former)
     elif "/" in output.rstrip("/"):
         files.make_directory(output.rstrip("/").rpartition("/")[0] or "/")
     files.rename(staging, output)
-    files.write_text(f"{output}/{note}", manifest)
+    files.rename(f"{output}/{_draft(note)}", f"{output}/{note}")
     files.delete(former)

@@ -270,13 +270,13 @@ class Prepare:
         )
 
     def _audit(self, subjects: Sequence[Subject], described: dict[str, tuple[DataFile, ...]]) -> Audit | None:
-        """Measure each feature alone on the test split, or on valid where there is no test split."""
-        held: Literal["test", "valid"] | None = "test" if described["test"] else "valid" if described["valid"] else None
+        """Measure each feature alone on valid, or on the test split where there is no valid one."""
+        held: Literal["test", "valid"] | None = "valid" if described["valid"] else "test" if described["test"] else None
         if not self.config.audit or held is None:
             return None
         log.info("auditing features …")
-        train, test = (self.spark.read.parquet(f"{self.staging}/ratings/split={split}") for split in ("train", held))
-        found = together(*(partial(audit_table, subject, train, test) for subject in subjects))
+        train, others = (self.spark.read.parquet(f"{self.staging}/ratings/split={split}") for split in ("train", held))
+        found = together(*(partial(audit_table, subject, train, others) for subject in subjects))
         return Audit(held=held, **{s.name: tuple(f) for s, f in zip(subjects, found, strict=True)})
 
     def _write_quarantine(self) -> None:

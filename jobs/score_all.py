@@ -336,7 +336,7 @@ def local_artifact(files: Files, run: str) -> Path:
     remote = f"{run}/{FILE}"
     if not files.exists(remote):
         raise InputError(f"{run} holds no {FILE}: train first with torchrun widedeep/train.py --run {run}")
-    return Path(remote) if Path(remote).exists() else Path(files.fetch(remote))
+    return files.local(remote) or files.fetch(remote)
 
 
 def show_summary(manifest: RecommendationManifest, output: str) -> None:

@@ -55,8 +55,9 @@ class Names(NamedTuple):
 
 def prepared_here(files: Files, data: str, manifest: Manifest) -> Path:
     """The prepared directory on this machine; its files are fetched if it is on another file system."""
-    if Path(data).is_dir():
-        return Path(data)
+    local = files.local(data)
+    if local:
+        return local
     here = scratch_directory()
     shards = [shard for group in manifest.ratings.shards.values() for shard in group]
     for file in (*shards, *manifest.users.files, *manifest.items.files):
@@ -73,11 +74,12 @@ def write_predictions(
     config: dict[str, Any],
     data_digest: str,
 ) -> PredictionManifest:
-    """Write a prediction for each pair (user, item, rating, all [n]) and commit them."""
+    """Write a prediction for each pair (user, item, rating, all [n]), in the order of users, and commit them."""
+    order = np.argsort(pairs[0], kind="stable")  # a predictor may have to look at a user's neighbours
 
     def tables() -> Iterator[pa.Table]:
         for low in range(0, max(1, len(pairs[0])), PAIRS):
-            user, item, rating = (column[low : low + PAIRS] for column in pairs)
+            user, item, rating = (column[order[low : low + PAIRS]] for column in pairs)
             predicted = predictor(user, item).astype(np.float32)
             yield pa.table([pa.array(c) for c in (user, item, rating, predicted)], schema=PREDICTED)
 

@@ -1,7 +1,7 @@
 """The figures of scripts/leaderboard.sh.
 
 presets: what to train, a line each: name, preset of conf/train, further flags.
-best: the baselines that the others are compared with.
+best: the baselines that the others are compared with, and the seed on which they are.
 write: the tables and the picture.
 """
 
@@ -102,6 +102,11 @@ def best(found: Mapping[str, Mapping[int, Evaluation]], baselines: Iterable[str]
     return list(dict.fromkeys([*chosen, *([max(ndcg, key=ndcg.__getitem__)] if ndcg else [])]))
 
 
+def lowest_seed(found: Mapping[str, Mapping[int, Evaluation]]) -> int:
+    """The seed on which systems are compared and features are shown."""
+    return min(seed for by_seed in found.values() for seed in by_seed)
+
+
 def presets(table: Mapping[str, Any]) -> list[list[str]]:
     """Name, preset and flags of each model: the presets of conf/train, then their variants."""
     files = sorted((ROOT / "conf" / "train").glob("*.toml"))
@@ -129,10 +134,10 @@ def against(work: Path, seed: int, name: str) -> dict[str, dict[str, Difference 
 def rows_of_seeds(work: Path, table: Mapping[str, Any]) -> list[dict[str, Any]]:
     """An entry for each system measured over the seeds."""
     found = evaluations(work)
-    seeds = sorted({seed for by_seed in found.values() for seed in by_seed})
-    manifest = read_manifest(work / f"seed-{seeds[0]}" / "prepared")
+    seed = lowest_seed(found)
+    manifest = read_manifest(work / f"seed-{seed}" / "prepared")
     chosen = best(found, table["baselines"])
-    by_error, by_lists = (against(work, seeds[0], chosen[place]) if chosen else {} for place in (0, -1))
+    by_error, by_lists = (against(work, seed, chosen[place]) if chosen else {} for place in (0, -1))
     entries = []
     for name, by_seed in found.items():
         label, published, note = described(table, name)
@@ -425,13 +430,14 @@ def main() -> None:
         print(*(shlex.join(line) for line in presets(table)), sep="\n")
         return
     if options.action == "best":
-        print(*best(evaluations(options.work), table["baselines"]), sep="\n")
+        found = evaluations(options.work)
+        print(*(f"{lowest_seed(found)} {name}" for name in best(found, table["baselines"])), sep="\n")
         return
     entries = [*rows_of_seeds(options.work, table), *rows_as_published(options.work, table)]
     claims_file = options.work / "published.json"
     claims = claims_of(json.loads(claims_file.read_text())) if claims_file.exists() else []
     (options.docs / "leaderboard.json").write_text(json.dumps(entries, indent=1) + "\n")
-    first = min(options.work.glob("seed-*/prepared"), key=lambda path: int(path.parent.name.removeprefix("seed-")))
+    first = options.work / f"seed-{lowest_seed(evaluations(options.work))}" / "prepared"
     (options.docs / "leaderboard.md").write_text(markdown(entries, claims, read_manifest(first).audit))
     picture([e for e in entries if e["kind"] != "as published"], options.docs / "leaderboard.svg")
 

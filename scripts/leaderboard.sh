@@ -5,6 +5,7 @@ set -euo pipefail
 usage() {
   cat <<'END'
 Usage: scripts/leaderboard.sh --input DIR [--work DIR] [--docs DIR] [--seeds "0 1 2"] [--only "NAME ..."]
+                              [--baselines FILE]
 
 Prepares the dump once for each seed (which draws the split, the weights and the order of samples), fits the
 baselines, trains each preset of conf/train, scores, evaluates, compares with the best baseline, and writes
@@ -15,6 +16,7 @@ leaderboard.md, leaderboard.json and leaderboard.svg. Run again, it keeps what i
   --docs DIR     where the tables go (docs)
   --seeds LIST   seeds ("0 1 2")
   --only LIST    train these presets only, such as "wide_deep ncf"; the tables show all that is there
+  --baselines FILE  settings of jobs/baselines.py: what is tried, and which baselines (conf/baselines.toml)
 END
 }
 
@@ -28,11 +30,11 @@ fail_usage() {
 
 absolute() { case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac }
 
-input="" work="" docs="" seeds="0 1 2" only=""
+input="" work="" docs="" seeds="0 1 2" only="" baselines=""
 while [ $# -gt 0 ]; do
   case $1 in
     -h | --help) usage; exit 0 ;;
-    --input | --work | --docs | --seeds | --only) [ -n "${2:-}" ] || fail_usage "$1 needs a value" ;;
+    --input | --work | --docs | --seeds | --only | --baselines) [ -n "${2:-}" ] || fail_usage "$1 needs a value" ;;
     *) fail_usage "unknown argument: $1" ;;
   esac
   case $1 in
@@ -41,6 +43,7 @@ while [ $# -gt 0 ]; do
     --docs) docs=$(absolute "$2") ;;
     --seeds) seeds=$2 ;;
     --only) only=$2 ;;
+    --baselines) baselines=$(absolute "$2") ;;
   esac
   shift 2
 done
@@ -49,8 +52,13 @@ done
 
 # shellcheck source=scripts/enter.sh
 source "$(dirname "${BASH_SOURCE[0]}")/enter.sh" --dev
-work=${work:-data/leaderboard} docs=${docs:-docs}
+work=${work:-data/leaderboard} docs=${docs:-docs} baselines=${baselines:-conf/baselines.toml}
 mkdir -p "$work" "$docs"
+[ -e "$work/.input" ] || echo "$input" >"$work/.input"
+[ "$(cat "$work/.input")" = "$input" ] || {
+  say "$work holds the leaderboard of $(cat "$work/.input"): give $input another --work, or delete that one"
+  exit 2
+}
 
 wanted() { [ -z "$only" ] || [[ " $only " == *" $1 "* ]]; }
 
@@ -61,14 +69,15 @@ prepared() {
   [ -e "$2/manifest.json" ] || spark-submit jobs/prepare.py --input "$1" --output "${@:2}"
 }
 
-# trained PRESET DATA RUN ARGUMENT...: train, unless it is trained.
+# trained PRESET DATA RUN ARGUMENT...: train; a run that is finished stays, one with other settings is refused.
 trained() {
-  [ -e "$3/metrics.json" ] || torchrun widedeep/train.py --config "conf/train/$1.toml" --data "$2" --run "${@:3}"
+  torchrun widedeep/train.py --config "conf/train/$1.toml" --data "$2" --run "${@:3}"
 }
 
-# scored DATA RUN SYSTEM: lists to evaluate, and the predicted test ratings.
+# scored DATA RUN SYSTEM: lists to evaluate, and the predicted test ratings, unless they are newer than the model.
 scored() {
-  [ -e "$3/recommendations/_manifest.json" ] && [ -e "$3/predictions/_manifest.json" ] && return
+  [ "$3/recommendations/_manifest.json" -nt "$2/model.safetensors" ] &&
+    [ "$3/predictions/_manifest.json" -nt "$2/model.safetensors" ] && return
   spark-submit jobs/score_all.py --data "$1" --run "$2" --output "$3/recommendations" --predictions "$3/predictions" \
     --exclude train,valid --top-n 20
 }
@@ -78,7 +87,7 @@ for seed in $seeds; do
   here=$work/seed-$seed
   say "seed $seed"
   prepared "$input" "$here/prepared" --seed "$seed"
-  spark-submit jobs/baselines.py --data "$here/prepared" --output "$here/systems"
+  spark-submit jobs/baselines.py --config "$baselines" --data "$here/prepared" --output "$here/systems"
   while read -r name preset quoted; do
     wanted "$name" || continue
     eval "flags=($quoted)"
@@ -107,9 +116,10 @@ for file in conf/train/*_published.toml; do
   trained "$preset" "$here/prepared" "$here/run"
 done
 
-# Paired tests against the best baseline by error, and the best by its lists, on the first seed.
-first=${seeds%% *}
-for name in $(python scripts/leaderboard.py best --work "$work"); do
-  spark-submit jobs/evaluate.py --data "$work/seed-$first/prepared" --systems "$work/seed-$first/systems" --against "$name"
-done
+# Paired tests against the best baseline by error, and the best by its lists, on the lowest seed.
+python scripts/leaderboard.py best --work "$work" >"$work/.best"
+while read -r seed name; do
+  here=$work/seed-$seed
+  spark-submit jobs/evaluate.py --data "$here/prepared" --systems "$here/systems" --against "$name" </dev/null
+done <"$work/.best"
 python scripts/leaderboard.py write --work "$work" --docs "$docs"

@@ -244,59 +244,68 @@ def implied() -> tuple[float, tuple[float, ...]]:
     return sd, shares_with_sd(sd, *histogram_mean_sd(OFFICIAL))
 
 
-def unscored_entries(ratings: pd.DataFrame, users: pd.DataFrame) -> dict[str, pd.DataFrame]:
+KINDS = ("list_lengths", "share_of_the_published")
+
+
+def unscored_entries(ratings: pd.DataFrame, users: pd.DataFrame, kind: str) -> pd.DataFrame:
     """Entries without a score that may have stood beside a dump's ratings; of which anime is drawn, by popularity.
+
+    Args:
+        ratings: user_id, anime_id, rating; all with a score.
+        users: `Mal ID` and `Total Entries`.
+        kind: `list_lengths`: of each user as many as his list is longer than his ratings; `share_of_the_published`:
+            as many as the published figures imply, unevenly over users.
+
+    Returns:
+        user_id, anime_id, rating (0).
+
+    """
+    user, raters = pd.factorize(ratings["user_id"])
+    item, anime = pd.factorize(ratings["anime_id"])
+    user, item, share = user.astype(np.int64), item.astype(np.int64), implied()[1][0]
+    count = np.bincount(user)
+    if kind == "list_lengths":
+        entries: Any = users.drop_duplicates("Mal ID").set_index("Mal ID")["Total Entries"].reindex(raters)
+        wanted = np.nan_to_num(entries.to_numpy(np.float64) - count).clip(0).astype(np.int64)
+    else:
+        habit = np.random.default_rng(SEED).beta(HABIT * share, HABIT * (1 - share), len(count)).clip(0, 0.9)
+        wanted = np.round(count * habit / (1 - habit)).astype(np.int64)
+        # The habits decide who leaves how much unscored; together they must leave the share that is wanted.
+        wanted = np.round(wanted * share / (1 - share) * count.sum() / wanted.sum()).astype(np.int64)
+    of_user, of_item = add_unscored(user, item, wanted)
+    rating = np.zeros(len(of_user), ratings["rating"].to_numpy().dtype)
+    return pd.DataFrame({"user_id": raters[of_user], "anime_id": anime[of_item], "rating": rating})
+
+
+def has_unscored(ratings: pd.DataFrame) -> bool:
+    """Whether the dump has entries without a score (0 or -1) of its own."""
+    return bool((ratings["rating"] <= 0).any())
+
+
+def unscored_as_zero(ratings: pd.DataFrame, users: pd.DataFrame) -> dict[str, Any]:
+    """RMSE 2.79 and R2 0.49: entries without a score counted as ratings of 0.
+
+    Both figures together say what the sd of that data was, and with the mean and sd of real ratings how many of its
+    entries had no score. A dump's own entries without a score are used if it has any.
 
     Args:
         ratings: user_id, anime_id, rating.
         users: `Mal ID` and `Total Entries`.
 
-    Returns:
-        user_id, anime_id, rating (0) of two kinds: `list_lengths`, of each user as many as his list is longer than
-        his ratings; `share_of_the_published`, as many as the published figures imply, unevenly over users. None of
-        them if the dump has entries without a score (0 or -1) of its own.
-
-    """
-    if (ratings["rating"] <= 0).any():
-        return {}
-    user, raters = pd.factorize(ratings["user_id"])
-    item, anime = pd.factorize(ratings["anime_id"])
-    user, item, share = user.astype(np.int64), item.astype(np.int64), implied()[1][0]
-    count = np.bincount(user)
-    entries = users.drop_duplicates("Mal ID").set_index("Mal ID")["Total Entries"].reindex(raters).to_numpy(np.float64)
-    unscored = np.nan_to_num(entries - count).clip(0).astype(np.int64)
-    habit = np.random.default_rng(SEED).beta(HABIT * share, HABIT * (1 - share), len(count)).clip(0, 0.9)
-    drawn = np.round(count * habit / (1 - habit)).astype(np.int64)
-    # The habits decide who leaves how much unscored; together they must leave the share that is wanted.
-    drawn = np.round(drawn * share / (1 - share) * count.sum() / drawn.sum()).astype(np.int64)
-    found = {}
-    for name, wanted in (("list_lengths", unscored), ("share_of_the_published", drawn)):
-        of_user, of_item = add_unscored(user, item, wanted)
-        found[name] = pd.DataFrame({"user_id": raters[of_user], "anime_id": anime[of_item], "rating": 0})
-    return found
-
-
-def unscored_as_zero(ratings: pd.DataFrame, added: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    """RMSE 2.79 and R2 0.49: entries without a score counted as ratings of 0.
-
-    Both figures together say what the sd of that data was, and with the mean and sd of real ratings how many of its
-    entries had no score.
-
-    Args:
-        ratings: user_id, anime_id, rating.
-        added: as of `unscored_entries`.
-
     """
     sd, shares = implied()
-    lists = {name: pd.concat([ratings, more], ignore_index=True) for name, more in added.items()}
-    return {
+    found: dict[str, Any] = {
         "published": {"rmse": PUBLISHED["unscored_rmse"], "r2": PUBLISHED["unscored_r2"]},
         "sd_of_its_labels": sd,
         "unscored_shares_that_give_it": list(shares),
-        **{name: with_zeros(entries) for name, entries in (lists or {"own_list": ratings}).items()},
-        "inferred": "the share follows from the published figures if its ratings were distributed like the official "
-        "dump's" + ("; which anime have no score, and in the second list who leaves how many" if lists else ""),
     }
+    inferred = "the share follows from the published figures if its ratings were distributed like the official dump's"
+    if has_unscored(ratings):
+        return {**found, "own_list": with_zeros(ratings), "inferred": inferred}
+    for kind in KINDS:
+        added = unscored_entries(ratings, users, kind)
+        found[kind] = with_zeros(pd.concat([ratings, added], ignore_index=True))
+    return found | {"inferred": f"{inferred}; which anime have no score, and in the second list who leaves how many"}
 
 
 def write_unscored(source: Path, target: Path, entries: pd.DataFrame) -> None:
@@ -337,7 +346,8 @@ def read_dump(directory: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame
     columns = ["user_id", "anime_id", "rating"]
     ratings: Any = pd.read_csv(directory / RATINGS, usecols=columns.__contains__, on_bad_lines="skip")
     ratings = ratings[columns].apply(pd.to_numeric, errors="coerce").dropna()
-    ratings = ratings[ratings["rating"].isin(range(-1, 11))].astype(np.int64).drop_duplicates(["user_id", "anime_id"])
+    ratings = ratings[ratings["rating"].isin(range(-1, 11))].drop_duplicates(["user_id", "anime_id"])
+    ratings = ratings.astype({"user_id": np.int64, "anime_id": np.int32, "rating": np.int8})
     users = pd.read_csv(directory / USERS, usecols=["Mal ID", "Total Entries"].__contains__)
     numbers = ["Score", "Popularity", "Rank"]
     anime: Any = pd.read_csv(directory / ANIME, usecols=["anime_id", "Genres", *numbers].__contains__)
@@ -372,13 +382,13 @@ def main() -> None:
     if missing:
         parser.error(f"--input {options.input} lacks {', '.join(missing)}")
     ratings, users, anime = read_dump(options.input)
-    added = unscored_entries(ratings, users)
     if options.unscored:
-        write_unscored(options.input, options.unscored, added.get("share_of_the_published", ratings.head(0)))
+        added = ratings.head(0) if has_unscored(ratings) else unscored_entries(ratings, users, KINDS[-1])
+        write_unscored(options.input, options.unscored, added)
     facts = {
         "rmse_0.0729": score_as_label(ratings, anime),
         "rmse_1.70": worse_than_the_mean(ratings),
-        "rmse_2.79_r2_0.49": unscored_as_zero(ratings, added),
+        "rmse_2.79_r2_0.49": unscored_as_zero(ratings, users),
     }
     if options.json:
         options.json.write_text(json.dumps(facts, indent=1) + "\n")

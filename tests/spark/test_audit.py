@@ -23,7 +23,7 @@ def by_name(features):
 
 def test_every_feature_and_every_leaky_column_is_audited(prepared, audit):
     manifest = read_manifest(prepared)
-    assert audit.held == "test"
+    assert audit.held == "valid"
     for name in ("items", "users"):
         kinds = ("statistic", "numeric", "category", "multi_hot")
         wanted = {column for kind in kinds for column in getattr(manifest, name).of_kind(kind)}
@@ -58,14 +58,14 @@ def test_what_was_fitted_on_train_is_better_on_train(audit):
 
 
 def test_a_category_alone_by_pandas(prepared, audit):
-    """The type's shrunk mean of training ratings, as the prediction for test ratings."""
+    """The type's shrunk mean of training ratings, as the prediction for valid ratings."""
     items = pd.read_parquet(prepared / "items", columns=["item", "type"])
-    train, test = (ratings_of(prepared, split).merge(items) for split in ("train", "test"))
+    train, valid = (ratings_of(prepared, split).merge(items) for split in ("train", "valid"))
     mean = train["rating"].mean()
     of_type = train.groupby("type")["rating"].agg(["sum", "count"])
     shrunk = (of_type["sum"] + 10 * mean) / (of_type["count"] + 10)
-    predicted = test["type"].map(shrunk).fillna(mean)
-    assert by_name(audit.items)["type"].held_r2 == pytest.approx(r2_score(test["rating"], predicted), abs=1e-5)
+    predicted = valid["type"].map(shrunk).fillna(mean)
+    assert by_name(audit.items)["type"].held_r2 == pytest.approx(r2_score(valid["rating"], predicted), abs=1e-5)
 
 
 def test_no_audit_where_nothing_is_held_out_or_none_is_asked_for(spark, tmp_path):

@@ -184,12 +184,15 @@ def test_the_summary_names_every_system(systems, capsys):
 
 
 def test_prepared_data_elsewhere_is_fetched(spark, prepared, splits):
-    here = prepared_here(Files(spark), prepared.as_uri(), read_manifest(prepared))
+    # Hadoop's own view of a directory as a file system of its own.
+    spark.sparkContext._jsc.hadoopConfiguration().set("fs.viewfs.mounttable.far.link./data", prepared.as_uri())
+    here = prepared_here(Files(spark), "viewfs://far/data", read_manifest(prepared))
     assert here != prepared
     found = load_splits(here, read_manifest(prepared))
     for name in ("train", "valid", "test"):
         assert all(map(np.array_equal, found.pairs(name), splits.pairs(name)))
-    assert prepared_here(Files(spark), str(prepared), read_manifest(prepared)) == prepared
+    for name in (str(prepared), prepared.as_uri()):
+        assert prepared_here(Files(spark), name, read_manifest(prepared)) == prepared
 
 
 # --- Spark's factors -----------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from widedeep.baselines.item_knn import (
 from widedeep.baselines.products import at, dense_product, strongest
 from widedeep.baselines.simple import bias_fits, bias_predictor, bias_ranker, popular_for_cold, popularity
 from widedeep.baselines.splits import Splits, load_splits, preference
-from widedeep.baselines.tuning import Judge, Offer, ranked, tune
+from widedeep.baselines.tuning import Judge, Offer, at_edges, ranked, tune
 from widedeep.baselines.user_knn import user_lists, user_ratings
 from widedeep.config import EaseGrid, ItemKnnGrid, UserKnnGrid
 from widedeep.reader import Batch
@@ -153,6 +153,19 @@ def test_without_valid_ratings_the_first_offer_is_taken():
     assert tuned.ratings.settings == {"n": 0}
     assert math.isnan(tuned.trials[0].figures["rmse"])
     assert tuned.lists is None
+
+
+def test_a_number_is_better_than_none_and_the_edges_of_a_grid_are_told():
+    judge = Judge(splits_of([(0, 0, 9)], [(0, 1, 8)], users=1, items=2), 10, 0)
+    offers = [
+        Offer({"k": k, "kind": "x"}, lambda user, item, value=value: np.full(len(user), value))
+        for k, value in ((1, np.nan), (2, 7.0), (3, 7.5), (4, np.nan))
+    ]
+    tuned = tune("x", iter(offers), judge)
+    assert tuned.ratings.settings == {"k": 3, "kind": "x"}
+    assert at_edges({"k": 3, "kind": "x"}, tuned.trials) == []
+    assert at_edges({"k": 4, "kind": "x"}, tuned.trials) == ["k 4 is the highest"]
+    assert at_edges({"k": 1, "kind": "x"}, tuned.trials) == ["k 1 is the lowest"]
 
 
 # --- simple --------------------------------------------------------------------------------------

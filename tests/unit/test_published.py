@@ -72,13 +72,13 @@ def test_biases_reach_the_noise(dump):
 def test_entries_counted_as_zero_hide_the_error_of_ratings(dump):
     ratings, _ = dump
     users = pd.DataFrame({"Mal ID": np.arange(200), "Total Entries": np.where(np.arange(200) % 2, 60, 90)})
-    found = published.unscored_as_zero(ratings, published.unscored_entries(ratings, users))
+    found = published.unscored_as_zero(ratings, users)
     of_lists = found["list_lengths"]
     assert of_lists["sd"] == pytest.approx(of_lists["sd_by_formula"])
     assert of_lists["rmse_on_the_scored"] > 2 * of_lists["rmse_fitted_on_the_scored"]
     zeroed = ratings.assign(rating=np.where(ratings["user_id"] < 60, -1, ratings["rating"]))
-    assert published.unscored_entries(zeroed, users) == {}
-    own = published.unscored_as_zero(zeroed, {})["own_list"]
+    assert published.has_unscored(zeroed)
+    own = published.unscored_as_zero(zeroed, users)["own_list"]
     assert own["unscored_share"] == pytest.approx((ratings["user_id"] < 60).mean())
     assert own["r2"] > 0.9  # who has no scores at all is told by the user alone
 

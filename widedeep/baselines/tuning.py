@@ -4,7 +4,8 @@ A Predictor gives ratings of pairs, a Ranker gives scores of all items for some 
 makes offers, that is settings with what they lead to; the best on valid are kept.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -123,16 +124,36 @@ def tune(name: str, offers: Iterable[Offer], judge: Judge) -> Tuned:
 
     """
     best = Tuned(None, None, [])
-    lowest, highest = np.inf, -np.inf
+    lowest = highest = np.nan
     for settings, predictor, ranker in offers:
         figures = (judge.errors(predictor) if predictor else {}) | (judge.quality(ranker) if ranker else {})
         best.trials.append(Trial(settings, figures))
         log.info("%s: %s", name, _words(settings, figures))
-        if predictor and (best.ratings is None or figures["rmse"] < lowest):
+        if predictor and (best.ratings is None or _above(-figures["rmse"], -lowest)):
             lowest, best = figures["rmse"], best._replace(ratings=Offer(settings, predictor, ranker))
-        if ranker and (best.lists is None or figures["ndcg_at_10"] > highest):
+        if ranker and (best.lists is None or _above(figures["ndcg_at_10"], highest)):
             highest, best = figures["ndcg_at_10"], best._replace(lists=Offer(settings, predictor, ranker))
+    for what, offer in (("ratings", best.ratings), ("lists", best.lists)):
+        if offer and (edges := at_edges(offer.settings, best.trials)):
+            log.info("%s: for %s the best is at the edge of what was tried: %s", name, what, ", ".join(edges))
     return best
+
+
+def _above(figure: float, best: float) -> bool:
+    """Whether a figure is above the best; any number is above NaN."""
+    return figure > best or (math.isnan(best) and not math.isnan(figure))
+
+
+def at_edges(settings: Mapping[str, Any], trials: Iterable[Trial]) -> list[str]:
+    """The settings, numbers of which several were tried, that are the highest or the lowest of them."""
+    found = []
+    for key, value in settings.items():
+        tried = sorted({trial.settings[key] for trial in trials if key in trial.settings})
+        if isinstance(value, bool | str) or len(tried) < 2:
+            continue
+        if value in (tried[0], tried[-1]):
+            found.append(f"{key} {value:g} is the {'lowest' if value == tried[0] else 'highest'}")
+    return found
 
 
 def _words(settings: dict[str, Any], figures: dict[str, float]) -> str:

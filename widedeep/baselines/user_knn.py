@@ -149,6 +149,8 @@ class UserNeighbours:
     def __call__(self, user: np.ndarray, item: np.ndarray) -> np.ndarray:
         """[n], [n] -> [n] float64."""
         predicted = self._base(user, item)
+        if not len(user):
+            return predicted
         users, row = np.unique(user, return_inverse=True)
         order = np.argsort(row, kind="stable")
         ends = np.searchsorted(row[order], np.arange(BLOCK, len(users) + BLOCK, BLOCK))

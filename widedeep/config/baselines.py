@@ -12,6 +12,7 @@ BASELINES: tuple[BaselineName, ...] = get_args(BaselineName)
 Correlation = Literal["cosine", "pearson"]
 Sizes = tuple[Annotated[Count, Field(ge=1)], ...]
 Amounts = tuple[Annotated[float, Field(ge=0)], ...]
+Positive = tuple[Annotated[float, Field(gt=0)], ...]
 
 
 class Grid(Section):
@@ -28,8 +29,8 @@ class Grid(Section):
 class BiasGrid(Grid):
     """Of `bias`, for its ratings and its lists."""
 
-    user_priors: Amounts = Field(default=(1.0, 2.0, 5.0), description="ratings at zero bias given to each user")
-    item_priors: Amounts = Field(
+    user_priors: Positive = Field(default=(1.0, 2.0, 5.0), description="ratings at zero bias given to each user")
+    item_priors: Positive = Field(
         default=(0.5, 1.0, 3.0, 30.0, 300.0), description="ratings at zero bias given to each anime"
     )
 
@@ -51,7 +52,7 @@ class UserKnnGrid(Grid):
     rating_similarities: tuple[Correlation, ...] = Field(default=("cosine", "pearson"), description="of residuals")
     rating_shrinkages: Amounts = Field(default=(10.0, 50.0), description="common anime that halve a correlation")
     rating_neighbours: Sizes = Field(default=(300, 1000), description="most similar users of all, raters or not")
-    rating_dampings: Amounts = Field(default=(0.1, 0.5), description="weight of a correction of 0")
+    rating_dampings: Positive = Field(default=(0.1, 0.5), description="weight of a correction of 0")
 
 
 class ItemKnnGrid(Grid):
@@ -65,7 +66,7 @@ class ItemKnnGrid(Grid):
     rating_similarities: tuple[Correlation, ...] = Field(default=("cosine", "pearson"), description="of residuals")
     rating_shrinkages: Amounts = Field(default=(200.0, 1000.0), description="common raters that halve a correlation")
     rating_neighbours: Sizes = Field(default=(5, 10, 20), description="most similar of the user's rated anime")
-    rating_dampings: Amounts = Field(default=(0.01, 0.05, 0.2), description="weight of a correction of 0")
+    rating_dampings: Positive = Field(default=(0.01, 0.05, 0.2), description="weight of a correction of 0")
 
 
 class AlsGrid(Grid):
@@ -90,7 +91,7 @@ class ImplicitAlsGrid(Grid):
 class EaseGrid(Grid):
     """Of `ease`."""
 
-    l2: tuple[Annotated[float, Field(gt=0)], ...] = Field(
+    l2: Positive = Field(
         default=(50.0, 100.0, 200.0, 400.0), description="penalty of the weights; grows with the number of users"
     )
 

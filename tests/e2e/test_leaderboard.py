@@ -1,0 +1,62 @@
+"""The leaderboard of a small dump, by the script."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from jobs.synthesize import synthesize
+from tests.conftest import ROOT
+from widedeep.config import SynthesizeConfig
+
+GRIDS = """
+only = "global_mean,bias,popularity,item_knn,ease"
+[item_knn]
+list_exponents = [0.5]
+list_shrinkages = [0.0]
+list_neighbours = [10]
+rating_similarities = ["cosine"]
+rating_shrinkages = [200.0]
+rating_neighbours = [10]
+rating_dampings = [0.05]
+[ease]
+l2 = [50.0, 100.0]
+"""
+
+
+def leaderboard(*arguments: str | Path) -> subprocess.CompletedProcess:
+    script = ["bash", str(ROOT / "scripts" / "leaderboard.sh"), *map(str, arguments)]
+    return subprocess.run(script, cwd=ROOT, env=os.environ, capture_output=True, text=True)
+
+
+def test_one_seed_of_one_model(spark, tmp_path):
+    dump, work, docs = tmp_path / "dump", tmp_path / "work", tmp_path / "docs"
+    synthesize(spark, SynthesizeConfig(output=str(dump), ratings=8_000, seed=3))
+    few = tmp_path / "few.toml"  # one setting of each baseline but one
+    few.write_text(GRIDS)
+    only = "wide_deep genre_hybrid_published"
+    flags = ("--baselines", few, "--work", work, "--docs", docs, "--seeds", "4", "--only", only)
+    done = leaderboard("--input", dump, *flags)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    entries = {entry["system"]: entry for entry in json.loads((docs / "leaderboard.json").read_text())}
+    baselines = {"global_mean", "bias", "popularity", "item_knn", "ease"}
+    assert set(entries) == {"wide_deep", "genre_hybrid_published", *baselines}
+    assert entries["wide_deep"]["seeds"] == [4]
+    metrics = json.loads((work / "seed-4" / "runs" / "wide_deep" / "metrics.json").read_text())
+    # Two paths to one figure: the trainer's own, and lists and predictions through Spark.
+    assert abs(entries["wide_deep"]["rmse"] - metrics["test"]["rmse"]) < 1e-5
+    assert abs(entries["bias"]["rmse"] - metrics["floors"]["bias"]["rmse"]) < 0.02
+    assert entries["wide_deep"]["rmse_against"]["against"] in baselines
+    zeros = entries["genre_hybrid_published"]
+    assert "those without a score as 0" in zeros["split"]
+    assert zeros["rmse"] > 1.5 * entries["wide_deep"]["rmse"]
+    page = (docs / "leaderboard.md").read_text()
+    for title in ("Models", "Baselines", "Lists", "Published and measured", "What each feature alone knows"):
+        assert f"## {title}" in page
+    assert (docs / "leaderboard.svg").stat().st_size > 10_000
+    other = tmp_path / "other"
+    shutil.copytree(dump, other)
+    refused = leaderboard("--input", other, *flags)
+    assert refused.returncode == 2
+    assert f"holds the leaderboard of {dump}" in refused.stderr
