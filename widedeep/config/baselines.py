@@ -31,7 +31,7 @@ class BiasGrid(Grid):
 
     user_priors: Positive = Field(default=(1.0, 2.0, 5.0), description="ratings at zero bias given to each user")
     item_priors: Positive = Field(
-        default=(0.5, 1.0, 3.0, 30.0, 300.0), description="ratings at zero bias given to each anime"
+        default=(0.5, 1.0, 3.0, 300.0, 30_000.0), description="ratings at zero bias given to each anime"
     )
 
 
@@ -45,26 +45,26 @@ class UserKnnGrid(Grid):
     """Of `user_knn`."""
 
     list_exponents: Amounts = Field(
-        default=(0.5, 0.7), description="0.5: cosine; above, users of long lists count less"
+        default=(0.5, 0.7, 0.9), description="0.5: cosine; above, users of long lists count less"
     )
-    list_shrinkages: Amounts = Field(default=(0.0, 20.0), description="added to the similarity's divisor")
-    list_neighbours: Sizes = Field(default=(50, 100, 200), description="users who vote on a list")
+    list_shrinkages: Amounts = Field(default=(0.0, 20.0, 50.0), description="added to the similarity's divisor")
+    list_neighbours: Sizes = Field(default=(25, 50, 100), description="users who vote on a list")
     rating_similarities: tuple[Correlation, ...] = Field(default=("cosine", "pearson"), description="of residuals")
-    rating_shrinkages: Amounts = Field(default=(10.0, 50.0), description="common anime that halve a correlation")
-    rating_neighbours: Sizes = Field(default=(300, 1000), description="most similar users of all, raters or not")
-    rating_dampings: Positive = Field(default=(0.1, 0.5), description="weight of a correction of 0")
+    rating_shrinkages: Amounts = Field(default=(3.0, 10.0, 50.0), description="common anime that halve a correlation")
+    rating_neighbours: Sizes = Field(default=(300, 1000, 2000), description="most similar users of all, raters or not")
+    rating_dampings: Positive = Field(default=(0.03, 0.1, 0.5), description="weight of a correction of 0")
 
 
 class ItemKnnGrid(Grid):
     """Of `item_knn`."""
 
     list_exponents: Amounts = Field(
-        default=(0.5, 0.7, 0.8), description="0.5: cosine; above, a much rated anime says less of its raters"
+        default=(0.5, 0.7, 0.8, 0.9), description="0.5: cosine; above, a much rated anime says less of its raters"
     )
     list_shrinkages: Amounts = Field(default=(0.0, 20.0), description="added to the similarity's divisor")
-    list_neighbours: Sizes = Field(default=(5, 10, 20), description="anime that speak for an anime")
+    list_neighbours: Sizes = Field(default=(2, 3, 5, 10), description="anime that speak for an anime")
     rating_similarities: tuple[Correlation, ...] = Field(default=("cosine", "pearson"), description="of residuals")
-    rating_shrinkages: Amounts = Field(default=(200.0, 1000.0), description="common raters that halve a correlation")
+    rating_shrinkages: Amounts = Field(default=(50.0, 200.0, 1000.0), description="common raters that halve a correlation")
     rating_neighbours: Sizes = Field(default=(5, 10, 20), description="most similar of the user's rated anime")
     rating_dampings: Positive = Field(default=(0.01, 0.05, 0.2), description="weight of a correction of 0")
 
@@ -72,9 +72,9 @@ class ItemKnnGrid(Grid):
 class AlsGrid(Grid):
     """Of `als` (on ratings) and of `mf` (on what the biases leave of them)."""
 
-    ranks: Sizes = Field(default=(32, 64), description="factors")
+    ranks: Sizes = Field(default=(64, 128), description="factors")
     regularisations: Amounts = Field(
-        default=(0.1, 0.14, 0.18), description="penalty of a vector for each of its ratings"
+        default=(0.07, 0.1, 0.14), description="penalty of a vector for each of its ratings"
     )
     iterations: Count = Field(default=10, ge=1, description="sweeps over users and anime")
 
@@ -82,9 +82,9 @@ class AlsGrid(Grid):
 class ImplicitAlsGrid(Grid):
     """Of `implicit_als`."""
 
-    ranks: Sizes = Field(default=(64,), description="factors")
-    regularisations: Amounts = Field(default=(0.05, 0.2), description="penalty of a vector for each of its ratings")
-    alphas: Amounts = Field(default=(0.5, 2.0), description="confidence in a rated anime is 1 + alpha")
+    ranks: Sizes = Field(default=(64, 128), description="factors")
+    regularisations: Amounts = Field(default=(0.1, 0.2), description="penalty of a vector for each of its ratings")
+    alphas: Amounts = Field(default=(2.0, 5.0), description="confidence in a rated anime is 1 + alpha")
     iterations: Count = Field(default=10, ge=1, description="sweeps over users and anime")
 
 
