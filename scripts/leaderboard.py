@@ -193,7 +193,7 @@ def rows_as_published(work: Path, table: Mapping[str, Any]) -> list[dict[str, An
     for file in sorted(work.glob("published/*/run/metrics.json")):
         name = file.parts[-3]
         metrics, manifest = json.loads(file.read_text()), read_manifest(file.parent.parent / "prepared")
-        label, published, note = described(table, name.removesuffix("_published"))
+        label, published, note = described(table, name if name in table["presets"] else name.removesuffix("_published"))
         bias = metrics["floors"]["bias"]
         entries.append(
             {
