@@ -64,7 +64,9 @@ class ItemKnnGrid(Grid):
     list_shrinkages: Amounts = Field(default=(0.0, 20.0), description="added to the similarity's divisor")
     list_neighbours: Sizes = Field(default=(2, 3, 5, 10), description="anime that speak for an anime")
     rating_similarities: tuple[Correlation, ...] = Field(default=("cosine", "pearson"), description="of residuals")
-    rating_shrinkages: Amounts = Field(default=(50.0, 200.0, 1000.0), description="common raters that halve a correlation")
+    rating_shrinkages: Amounts = Field(
+        default=(50.0, 200.0, 1000.0), description="common raters that halve a correlation"
+    )
     rating_neighbours: Sizes = Field(default=(5, 10, 20), description="most similar of the user's rated anime")
     rating_dampings: Positive = Field(default=(0.01, 0.05, 0.2), description="weight of a correction of 0")
 
