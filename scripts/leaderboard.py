@@ -377,8 +377,8 @@ def claims_of(facts: Mapping[str, Any]) -> list[dict[str, str]]:
             "reproduced": "arithmetic only",
             "honest": f"{mean['this_dump']['rmse_of_biases']:.4f} by biases",
             "reason": "Worse than the mean of all ratings, whose RMSE on the 2023 dump is "
-            f"{mean['official_dump']['rmse_of_mean']:.4f} (R2 {mean['official_dump']['r2_of_published']:.3f}): a sign of "
-            "many epochs with nothing held out to stop by, as those of wide & deep above.",
+            f"{mean['official_dump']['rmse_of_mean']:.4f} (R2 {mean['official_dump']['r2_of_published']:.3f}). So "
+            "it goes with many epochs and nothing held out to stop by.",
         },
         {
             "claim": "test RMSE 2.79, R2 0.49",
