@@ -15,8 +15,7 @@ from pyspark.sql import SparkSession
 from rich.table import Table as View
 
 from jobs.als import explicit_factors, implicit_factors, less_biases, less_mean, train_ratings
-from jobs.files import Files, check_replaceable
-from jobs.score_all import read_prepared
+from jobs.files import Files, check_replaceable, read_prepared
 from jobs.session import ROOT, build_session, run_job
 from jobs.systems import Names, prepared_here, write_lists, write_predictions
 from widedeep.baselines.ease import ease_lists

@@ -18,7 +18,7 @@ from rich.table import Table as View
 
 from jobs import list_quality, rating_quality
 from jobs.compare import Comparison, compare
-from jobs.files import Files, check_replaceable, commit, staging_of
+from jobs.files import Files, check_replaceable, commit, read_prepared, staging_of
 from jobs.session import ROOT, build_session, run_job, together
 from widedeep.cli import load_config, log, stdout
 from widedeep.config import EvaluateConfig
@@ -36,7 +36,7 @@ from widedeep.evaluation import (
     rating_figures,
 )
 from widedeep.list_figures import ACCURACY, CHARACTER, Catalogue
-from widedeep.schema import HIDDEN_MANIFEST, LIKED, MANIFEST, parse_manifest
+from widedeep.schema import HIDDEN_MANIFEST, LIKED
 
 KINDS = ("recommendations", "predictions")
 COLUMNS = {
@@ -68,8 +68,7 @@ class Evaluate:
 
     def __init__(self, spark: SparkSession, config: EvaluateConfig):
         self.spark, self.config, self.files = spark, config, Files(spark)
-        path = f"{config.data}/{MANIFEST}"
-        self.prepared = parse_manifest(self.files.read_text(path) if self.files.exists(path) else None, config.data)
+        self.prepared = read_prepared(self.files, config.data)
         if not self.prepared.ratings.rows("test"):
             raise InputError(f"{config.data} has no test ratings to evaluate on: prepare with split.test above 0")
         ratings = spark.read.parquet(f"{config.data}/ratings")

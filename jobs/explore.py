@@ -3,7 +3,6 @@
 spark-submit jobs/explore.py --input data/raw --prepared data/prepared --output explore.html
 """
 
-import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -15,12 +14,11 @@ from rich.table import Table as View
 from jobs import ingest
 from jobs.exploration import aggregates as sums
 from jobs.exploration.findings import Agreement, Findings, Prepared
-from jobs.files import Files
+from jobs.files import Files, read_prepared
 from jobs.session import ROOT, build_session, run_job, together
 from widedeep.cli import load_config, log, stdout
 from widedeep.config import ExploreConfig
 from widedeep.errors import InputError
-from widedeep.schema import MANIFEST, Manifest, parse_manifest
 
 # Pairs that a task counts in memory when it looks for duplicates.
 PAIRS_PER_TASK = 1 << 20
@@ -161,9 +159,7 @@ class Explore:
         directory = self.config.prepared
         if directory is None:
             return None
-        path = f"{directory}/{MANIFEST}"
-        text = self.files.read_text(path) if self.files.exists(path) else None
-        manifest: Manifest = parse_manifest(text, directory)
+        manifest = read_prepared(self.files, directory)
         quarantine = self.spark.read.parquet(f"{directory}/quarantine")
         return Prepared(
             directory=directory,
@@ -171,7 +167,7 @@ class Explore:
             quarantined={"ratings": manifest.ratings.quarantined, **manifest.quarantined},
             examples=sums.quarantine_examples(quarantine).toPandas(),
             leaks=manifest.leaks,
-            audit=json.loads(text or "{}").get("audit"),
+            audit=manifest.audit.model_dump(mode="json") if manifest.audit else None,
         )
 
 

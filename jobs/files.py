@@ -11,7 +11,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from widedeep.errors import InputError
-from widedeep.schema import MANIFEST
+from widedeep.schema import MANIFEST, Manifest, parse_manifest
 
 
 def scratch_directory() -> Path:
@@ -133,6 +133,12 @@ class Files:
             yield stream
         finally:
             stream.close()
+
+
+def read_prepared(files: Files, data: str) -> Manifest:
+    """The manifest of a prepared directory, wherever that is; raises as `parse_manifest`."""
+    path = f"{data}/{MANIFEST}"
+    return parse_manifest(files.read_text(path) if files.exists(path) else None, data)
 
 
 def _beside(output: str, suffix: str) -> str:

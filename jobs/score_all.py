@@ -17,7 +17,7 @@ from pyspark.sql import functions as F
 from rich.table import Table as View
 
 from jobs.device import task_device
-from jobs.files import Files, check_replaceable, commit, staging_of
+from jobs.files import Files, check_replaceable, commit, read_prepared, staging_of
 from jobs.positions import hash_key, partition_exactly
 from jobs.predictions import write_predictions
 from jobs.session import ROOT, build_session, run_job
@@ -29,7 +29,7 @@ from widedeep.config import ScoreConfig
 from widedeep.errors import InputError
 from widedeep.predictions import PredictionManifest
 from widedeep.recommendations import COLUMNS, Recall, RecommendationManifest
-from widedeep.schema import HIDDEN_MANIFEST, MANIFEST, MAX_RATING, Manifest, parse_manifest
+from widedeep.schema import HIDDEN_MANIFEST, MAX_RATING
 from widedeep.scorer import BLOCK, Scorer
 
 # A look-up reads one row group: small ones make it quick.
@@ -323,12 +323,6 @@ def spark_schema() -> str:
     """SCORED in Spark's words."""
     kinds = {pa.int64(): "bigint", pa.int32(): "int", pa.float32(): "float"}
     return ", ".join(f"{field.name} {kinds[field.type]}" for field in SCORED)
-
-
-def read_prepared(files: Files, data: str) -> Manifest:
-    """The manifest of the prepared directory, wherever that is."""
-    path = f"{data}/{MANIFEST}"
-    return parse_manifest(files.read_text(path) if files.exists(path) else None, data)
 
 
 def local_artifact(files: Files, run: str) -> Path:
