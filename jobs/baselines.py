@@ -16,7 +16,7 @@ from rich.table import Table as View
 
 from jobs.als import explicit_factors, implicit_factors, less_biases, less_mean, train_ratings
 from jobs.files import Files, check_replaceable, read_prepared
-from jobs.session import ROOT, build_session, run_job
+from jobs.session import build_session, run_job
 from jobs.systems import Names, prepared_here, write_lists, write_predictions
 from widedeep.baselines.ease import ease_lists
 from widedeep.baselines.factors import product_predictor, product_ranker
@@ -290,7 +290,7 @@ def show_summary(notes: dict[BaselineName, dict[str, Any]], output: str) -> None
 
 def main(argv: Sequence[str]) -> None:
     """Parse, build, run, close."""
-    config = load_config(BaselinesConfig, argv, "baselines.py", ROOT / "conf" / "baselines.toml")
+    config = load_config(BaselinesConfig, argv, "baselines")
     spark = build_session("widedeep baselines")
     try:
         notes = run_baselines(spark, config)

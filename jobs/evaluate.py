@@ -19,7 +19,7 @@ from rich.table import Table as View
 from jobs import list_quality, rating_quality
 from jobs.compare import Comparison, compare
 from jobs.files import Files, check_replaceable, commit, read_prepared, staging_of
-from jobs.session import ROOT, build_session, run_job, together
+from jobs.session import build_session, run_job, together
 from widedeep.cli import load_config, log, stdout
 from widedeep.config import EvaluateConfig
 from widedeep.errors import InputError
@@ -369,7 +369,7 @@ def _or_inf(errors: Errors) -> float:
 
 def main(argv: Sequence[str]) -> None:
     """Parse, build, run, close."""
-    config = load_config(EvaluateConfig, argv, "evaluate.py", ROOT / "conf" / "evaluate.toml")
+    config = load_config(EvaluateConfig, argv, "evaluate")
     # Spark warns of long plans that it shortens for its log.
     spark = build_session("widedeep evaluate", {"spark.sql.debug.maxToStringFields": "1000"})
     try:

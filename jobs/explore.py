@@ -15,7 +15,7 @@ from jobs import ingest
 from jobs.exploration import aggregates as sums
 from jobs.exploration.findings import Agreement, Findings, Prepared
 from jobs.files import Files, read_prepared
-from jobs.session import ROOT, build_session, run_job, together
+from jobs.session import build_session, run_job, together
 from widedeep.cli import load_config, log, stdout
 from widedeep.config import ExploreConfig
 from widedeep.errors import InputError
@@ -244,7 +244,7 @@ def show_summary(totals: Sequence[tuple[str, str]], found: Findings, output: str
 
 def main(argv: Sequence[str]) -> None:
     """Parse, build, run, close."""
-    config = load_config(ExploreConfig, argv, "explore.py", ROOT / "conf" / "explore.toml")
+    config = load_config(ExploreConfig, argv, "explore")
     page = import_page()
     spark = build_session("widedeep explore", SMALL_SHUFFLES)
     try:

@@ -3,7 +3,7 @@
 `lists` is everywhere user, item, rank (1 is the best), at most DEPTH of each user; `relevant` is user, item.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pyarrow as pa
@@ -83,10 +83,10 @@ def read_catalogue(items: DataFrame, train_users: int, vocabulary: int) -> Catal
     return catalogue(table["train_ratings"].to_numpy(), train_users, _lists(genres), vocabulary)
 
 
-def make_figures(items: Broadcast[Catalogue]) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
+def make_figures(items: Broadcast[Catalogue]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """The function that an executor runs over batches of `of_users`; it gives rows of FIGURES."""
 
-    def figures(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def figures(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             relevant, shown = _lists(batch.column("relevant")), _lists(batch.column("shown"))
             counts = [pa.array(np.diff(part.starts).astype(np.int32)) for part in (relevant, shown)]

@@ -319,7 +319,7 @@ def draw_pairs(model: Planted, users: Users, rng: np.random.Generator) -> tuple[
     # Rejection is quick for few picks of many; a random key for every anime is, for many picks.
     heavy = users.count > len(rated) // 20
     light = np.flatnonzero((users.count > 0) & ~heavy)
-    pairs = [_pick_many(model, users, user, rated, rng) for user in np.flatnonzero(heavy)]
+    pairs = [_pick_many(model, users, user, rated, rng) for user in np.flatnonzero(heavy).tolist()]
     pairs.append(_pick_few(model, users, light, rng))
     packed = np.sort(np.concatenate(pairs))
     return np.divmod(packed, len(model.catalogue))

@@ -18,15 +18,7 @@ BUCKET_SHIFT = 52
 
 def with_position(frame: DataFrame, key: str, name: str) -> DataFrame:
     """Add `name`: int, 0 for the smallest `key`, 1 for the next, … (keys must be distinct)."""
-    # A checkpoint fixes the partitions, which the offsets below are counted over.
-    ordered = frame.orderBy(key).withColumn("_partition", F.spark_partition_id()).localCheckpoint()
-    counts = {r["_partition"]: r["count"] for r in ordered.groupBy("_partition").count().collect()}
-    starts = dict(zip(sorted(counts), accumulate((counts[p] for p in sorted(counts)), initial=0), strict=False))
-    if not starts:
-        return ordered.withColumn(name, F.lit(0)).drop("_partition")
-    offset = F.create_map(*(F.lit(part) for pair in starts.items() for part in pair))[F.col("_partition")]
-    row = F.monotonically_increasing_id().bitwiseAND(F.lit((1 << 33) - 1))
-    return ordered.withColumn(name, (offset + row).cast("int")).drop("_partition")
+    return frame.orderBy(key).zipWithIndex(name).withColumn(name, F.col(name).cast("int"))
 
 
 def hash_key(*columns: Column | int) -> Column:
@@ -134,15 +126,3 @@ def with_shard(
     )
     passed = F.size(F.filter("_bounds", lambda bound: bound <= F.col(key)))
     return looked_up.withColumn(name, F.col("_below") + passed).drop("_bucket", "_below", "_bounds")
-
-
-def partition_exactly(frame: DataFrame, by: str, count: int) -> DataFrame:
-    """Repartition so that partition p holds just the rows with `by` = p, for p in 0 … count - 1.
-
-    Spark deals rows by `pmod(hash(column), count)`. So each row is given, in place of its `by`, a number
-    that this very formula sends to `by`.
-    """
-    candidates = frame.sparkSession.range(count * 64).selectExpr("id", f"int(pmod(hash(id), {count})) AS p")
-    salts = {r["p"]: r["id"] for r in candidates.groupBy("p").agg(F.min("id").alias("id")).collect()}
-    # By an expression, not by a column: that would travel with the rows.
-    return frame.repartition(count, F.array(*(F.lit(salts[p]).cast("bigint") for p in range(count)))[F.col(by)])

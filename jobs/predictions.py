@@ -1,6 +1,6 @@
 """The model's prediction for every rating of the test split, made on the executors."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,7 +11,6 @@ from pyspark.sql import functions as F
 
 from jobs.device import task_device
 from jobs.files import Files, commit, staging_of
-from jobs.positions import partition_exactly
 from jobs.shards import describe, name_plainly
 from widedeep.artifact import load_artifact
 from widedeep.cli import log
@@ -37,11 +36,11 @@ def placed_by_user(ratings: DataFrame, users: int, rows: int) -> DataFrame:
     """
     cores = ratings.sparkSession.sparkContext.defaultParallelism
     count = max(1, -(-rows // MAX_RATINGS_PER_TASK), min(2 * cores, rows // MIN_RATINGS_PER_TASK))
-    placed = ratings.withColumn("_file", F.expr(f"int(user div {-(-users // count)})"))
-    return partition_exactly(placed, "_file", count).drop("_file").sortWithinPartitions("user", "item")
+    placed = ratings.repartitionById(count, F.expr(f"int(user div {-(-users // count)})"))
+    return placed.sortWithinPartitions("user", "item")
 
 
-def make_predictor(model_file: str) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
+def make_predictor(model_file: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """The function that an executor runs over batches of (user, item, rating); adds `predicted`.
 
     Args:
@@ -49,7 +48,7 @@ def make_predictor(model_file: str) -> Callable[[Iterable[pa.RecordBatch]], Iter
 
     """
 
-    def predict(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def predict(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         torch.set_num_threads(1)  # Spark runs a task on each core
         device = task_device()
         model = load_artifact(Path(SparkFiles.get(model_file))).model.to(device)
@@ -86,7 +85,7 @@ def write_predictions(
     predicted.write.option("compression", "zstd").parquet(staging)
     name_plainly(files, staging)
     manifest = PredictionManifest(
-        config={"data": config.data, "run": config.run},
+        config={"data": config.data, "run": config.run_dir},
         data_digest=digest,
         rows=rows,
         files=describe(spark, staging, "", one_group=False),

@@ -6,7 +6,6 @@ spark-submit jobs/prepare.py --input data/raw --output data/prepared
 import hashlib
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Literal
 
 from pyspark.sql import DataFrame, SparkSession
@@ -18,7 +17,7 @@ from jobs.audit import Subject, audit_table, telling
 from jobs.encode import Encoded, Fields, encode_items, encode_users
 from jobs.files import Files, check_replaceable, commit, staging_of
 from jobs.positions import bucket_counts, hash_key, with_position, with_shard
-from jobs.session import ROOT, build_session, run_job, together
+from jobs.session import build_session, run_job, together
 from jobs.splits import ORDER_SALT, ROW_WISE, assign_split
 from widedeep.cli import load_config, log, stdout
 from widedeep.config import PrepareConfig
@@ -371,7 +370,7 @@ def show_audit(audit: Audit) -> None:
 
 def main(argv: Sequence[str]) -> None:
     """Parse, build, run, close."""
-    config = load_config(PrepareConfig, argv, "prepare.py", Path(ROOT) / "conf" / "prepare.toml")
+    config = load_config(PrepareConfig, argv, "prepare")
     spark = build_session("widedeep prepare")
     try:
         manifest = Prepare(spark, config).run()

@@ -1,11 +1,11 @@
 """Score every anime for every user and write each user's top-N as Parquet.
 
-spark-submit jobs/score_all.py --data data/prepared --run runs/wide_deep --output data/recommendations --top-n 10
+spark-submit jobs/score_all.py --data data/prepared --run-dir runs/wide_deep --output data/recommendations --top-n 10
 
 With --predictions DIR also the predicted rating of every rating of the test split.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +18,9 @@ from rich.table import Table as View
 
 from jobs.device import task_device
 from jobs.files import Files, check_replaceable, commit, read_prepared, staging_of
-from jobs.positions import hash_key, partition_exactly
+from jobs.positions import hash_key
 from jobs.predictions import write_predictions
-from jobs.session import ROOT, build_session, run_job
+from jobs.session import build_session, run_job
 from jobs.shards import describe, name_plainly
 from widedeep.artifact import FILE, Artifact, load_artifact
 from widedeep.candidates import FIT_USERS, Approximation, TwoStageScorer, fit, recall
@@ -75,8 +75,8 @@ def placed_by_user(users: DataFrame, per_file: int) -> tuple[DataFrame, int]:
     cores = users.sparkSession.sparkContext.defaultParallelism
     count = max(1, -(-row["n"] // per_file), min(2 * cores, row["n"] // MIN_USERS_PER_TASK))
     width = row["last"] // count + 1
-    placed = partition_exactly(users.withColumn("_file", F.expr(f"int(user div {width})")), "_file", count)
-    return placed.drop("_file").sortWithinPartitions("user"), count
+    placed = users.repartitionById(count, F.expr(f"int(user div {width})"))
+    return placed.sortWithinPartitions("user"), count
 
 
 def approximate(
@@ -126,7 +126,7 @@ def recall_sample(users: DataFrame, seen: DataFrame, count: int) -> tuple[np.nda
 
 def make_scorer(
     model_file: str, top_n: int, cold_users: str, approximation: Broadcast[bytes] | None, candidates: int
-) -> Callable[[Iterable[pa.RecordBatch]], Iterable[pa.RecordBatch]]:
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """The function that an executor runs over its users.
 
     Args:
@@ -141,7 +141,7 @@ def make_scorer(
 
     """
 
-    def score(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         torch.set_num_threads(1)  # Spark runs a task on each core
         artifact = load_artifact(Path(SparkFiles.get(model_file)))
         device = task_device()
@@ -156,7 +156,7 @@ def make_scorer(
 
 
 def score_batches(
-    artifact: Artifact, scorer: Scorer, batches: Iterable[pa.RecordBatch], top_n: int, cold_users: str
+    artifact: Artifact, scorer: Scorer, batches: Iterator[pa.RecordBatch], top_n: int, cold_users: str
 ) -> Iterator[pa.RecordBatch]:
     """Batches of (user, user_id, train_ratings, seen) -> batches of SCORED."""
     fallback = None
@@ -247,11 +247,11 @@ def score_all(
         if directory:
             check_replaceable(files, directory, HIDDEN_MANIFEST, flag)
     prepared = read_prepared(files, config.data)
-    artifact_file = local_artifact(files, config.run)
+    artifact_file = local_artifact(files, config.run_dir)
     artifact = load_artifact(artifact_file)
     if artifact.manifest_digest != prepared.digest:
         raise InputError(
-            f"the model in {config.run} was trained on other data (digest {artifact.manifest_digest[:12]}) than "
+            f"the model in {config.run_dir} was trained on other data (digest {artifact.manifest_digest[:12]}) than "
             f"{config.data} holds ({prepared.digest[:12]}): score with the data it was trained on, or train again"
         )
     tested = prepared.ratings.rows("test")
@@ -329,7 +329,7 @@ def local_artifact(files: Files, run: str) -> Path:
     """The model's artifact as a file of this machine; fetched if the run is on another file system."""
     remote = f"{run}/{FILE}"
     if not files.exists(remote):
-        raise InputError(f"{run} holds no {FILE}: train first with torchrun widedeep/train.py --run {run}")
+        raise InputError(f"{run} holds no {FILE}: train first with torchrun widedeep/train.py --run-dir {run}")
     return files.local(remote) or files.fetch(remote)
 
 
@@ -350,7 +350,7 @@ def show_summary(manifest: RecommendationManifest, output: str) -> None:
 
 def main(argv: Sequence[str]) -> None:
     """Parse, build, run, close."""
-    config = load_config(ScoreConfig, argv, "score_all.py", ROOT / "conf" / "score.toml")
+    config = load_config(ScoreConfig, argv, "score")
     # Batches of a bounded size: a user's row carries all the items he has seen.
     spark = build_session("widedeep score_all", {"spark.sql.execution.arrow.maxRecordsPerBatch": "2048"})
     try:

@@ -15,6 +15,9 @@ from pyspark.sql import SparkSession
 
 from jobs.files import scratch_directory
 from widedeep.cli import run_command
+from widedeep.errors import InputError
+from widedeep.launch import LOOPBACK
+from widedeep.machine import find_java, java_mistake, name_resolves
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ("jobs", "widedeep")
@@ -25,8 +28,9 @@ DEFAULTS = {
     # A bar belongs on a terminal; in a log file it would run into our own lines.
     "spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower(),
     "spark.sql.session.timeZone": "UTC",
-    "spark.sql.execution.arrow.pyspark.enabled": "true",
     "spark.sql.parquet.compression.codec": "zstd",
+    # Spark writes a checksum of every page, but reads without a look at it unless told.
+    "spark.hadoop.parquet.page.verify-checksum.enabled": "true",
     "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
 }
 
@@ -41,6 +45,8 @@ def build_session(name: str, extra: Mapping[str, str] | None = None) -> SparkSes
     """
     # Workers otherwise start whatever `python3` the PATH holds, which need not be this one.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+    if "PYSPARK_GATEWAY_PORT" not in os.environ:
+        _check_machine()
     conf = SparkConf()
     for key, value in {**DEFAULTS, **(extra or {})}.items():
         conf.setIfMissing(key, value)
@@ -49,6 +55,19 @@ def build_session(name: str, extra: Mapping[str, str] | None = None) -> SparkSes
     if not str(spark.sparkContext.master).startswith("local"):
         spark.sparkContext.addPyFile(zip_package())
     return spark
+
+
+def _check_machine() -> None:
+    """Look at what starting Spark needs, where spark-submit has not started it.
+
+    Raises:
+        InputError: there is no Java that Spark runs on.
+
+    """
+    if mistake := java_mistake(find_java()):
+        raise InputError(mistake)
+    if not name_resolves():  # Spark looks its own machine up, and gives up where that fails
+        os.environ.setdefault("SPARK_LOCAL_IP", LOOPBACK)
 
 
 def together(*steps: Callable[[], Any]) -> list[Any]:

@@ -7,7 +7,6 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from jobs.files import Files
-from jobs.positions import partition_exactly
 from widedeep.errors import InputError
 from widedeep.schema import DataFile
 
@@ -48,7 +47,7 @@ def write_exactly(frame: DataFrame, path: str, shard: str, count: int, order: li
         order: columns the rows of a file are sorted by; a single long is fastest.
 
     """
-    placed = partition_exactly(frame, shard, count).sortWithinPartitions(*order)
+    placed = frame.repartitionById(count, F.col(shard)).sortWithinPartitions(*order)
     columns = [c for c in frame.columns if c != shard and not c.startswith("_")]
     writer = placed.select(*columns).write.mode("overwrite").option("parquet.block.size", ROW_GROUP_BYTES)
     writer.option("compression", "zstd").option("maxRecordsPerFile", 0).parquet(path)

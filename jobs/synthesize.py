@@ -11,7 +11,6 @@ import json
 import math
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -42,8 +41,7 @@ COUNTS = [*(f"rated_{level}" for level in LEVELS), "unscored", "squared_error", 
 
 def main(argv: Sequence[str]) -> None:
     """Parse, build, run, close."""
-    default_file = Path(__file__).resolve().parent.parent / "conf" / "synthesize.toml"
-    config = load_config(SynthesizeConfig, argv, "synthesize.py", default_file)
+    config = load_config(SynthesizeConfig, argv, "synthesize")
     plan_sizes(config.ratings, config.users, config.anime)  # a mistake here should not wait for Spark
     spark = build_session("widedeep synthesize")
     try:

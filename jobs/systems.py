@@ -158,7 +158,7 @@ def _write(spark: SparkSession, output: str, tables: Iterator[pa.Table], schema:
     with tempfile.TemporaryDirectory(prefix="widedeep-") as here:
         for table in tables:
             part = Path(here) / f"part-{number:05d}.parquet"
-            writer = writer or pq.ParquetWriter(part, schema, compression="zstd")
+            writer = writer or pq.ParquetWriter(part, schema, compression="zstd", write_page_checksum=True)
             writer.write_table(table, row_group_size=ROW_GROUP)
             rows += len(table)
             if rows >= ROWS_PER_FILE:

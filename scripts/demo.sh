@@ -91,9 +91,9 @@ fi
 step prepare "$input" "$work/prepared" "$work/prepared/manifest.json" \
   spark-submit jobs/prepare.py --input "$input" --output "$work/prepared"
 step train "$work/prepared/manifest.json" "$run" "$run/metrics.json" \
-  torchrun widedeep/train.py --data "$work/prepared" --run "$run"
+  torchrun widedeep/train.py --data "$work/prepared" --run-dir "$run"
 step score_all "$run/metrics.json" "$work/recommendations" "$work/recommendations/_manifest.json" \
-  spark-submit jobs/score_all.py --data "$work/prepared" --run "$run" --output "$work/recommendations" --top-n 10
+  spark-submit jobs/score_all.py --data "$work/prepared" --run-dir "$run" --output "$work/recommendations" --top-n 10
 
 say "all done in $SECONDS s"
-python scripts/demo_summary.py --raw "$input" --data "$work/prepared" --run "$run" --recommendations "$work/recommendations"
+python scripts/demo_summary.py --raw "$input" --data "$work/prepared" --run-dir "$run" --recommendations "$work/recommendations"

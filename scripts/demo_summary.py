@@ -7,11 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
 from rich.console import Console
 from rich.table import Table
 
+from widedeep.data.parquet import open_parquet
 from widedeep.schema import read_manifest
+from widedeep.tables import Tables
 
 console = Console()
 
@@ -19,16 +20,15 @@ console = Console()
 def main() -> None:
     """Print the table of errors, then a user's recommendations."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    for name in ("raw", "data", "run", "recommendations"):
+    for name in ("raw", "data", "run-dir", "recommendations"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     args = parser.parse_args()
-    metrics = json.loads((args.run / "metrics.json").read_text())
+    metrics = json.loads((args.run_dir / "metrics.json").read_text())
     planted = args.raw / "planted.json"
     show_errors(metrics, json.loads(planted.read_text())["rmse_floor"] if planted.exists() else None)
-    command = ["-m", "widedeep.recommendations", "--user", str(first_user(args.data))]
-    command += ["--recommendations", str(args.recommendations)]
-    console.print(f"\n$ python {' '.join(command)}", style="dim", soft_wrap=True, highlight=False)
-    subprocess.run([sys.executable, *command], check=True)
+    settings = ["--user", str(first_user(args.data)), "--recommendations", str(args.recommendations)]
+    console.print(f"\n$ widedeep recommendations {' '.join(settings)}", style="dim", soft_wrap=True, highlight=False)
+    subprocess.run([sys.executable, "-m", "widedeep", "recommendations", *settings], check=True)
 
 
 def show_errors(metrics: dict[str, Any], planted: float | None) -> None:
@@ -54,10 +54,9 @@ def show_errors(metrics: dict[str, Any], planted: float | None) -> None:
 def first_user(data: Path) -> int:
     """The id of the user of the first training rating: one who certainly has ratings."""
     manifest = read_manifest(data)
-    shard = pq.ParquetFile(data / manifest.ratings.shards["train"][0].path)
-    user = next(shard.iter_batches(1, columns=["user"])).column("user")[0].as_py()
-    files = [data / file.path for file in manifest.users.files]
-    return pq.ParquetDataset(files, filters=[("user", "=", user)]).read(columns=["user_id"])["user_id"][0].as_py()
+    with open_parquet(data / manifest.ratings.shards["train"][0].path) as shard:
+        user = next(shard.iter_batches(1, columns=["user"])).column("user")[0].as_py()
+    return Tables(data, manifest).users.values("user_id")[user].item()
 
 
 if __name__ == "__main__":

@@ -71,14 +71,14 @@ prepared() {
 
 # trained PRESET DATA RUN ARGUMENT...: train; a run that is finished stays, one with other settings is refused.
 trained() {
-  torchrun widedeep/train.py --config "conf/train/$1.toml" --data "$2" --run "${@:3}"
+  torchrun widedeep/train.py --config "conf/train/$1.toml" --data "$2" --run-dir "${@:3}"
 }
 
 # scored DATA RUN SYSTEM: lists to evaluate, and the predicted test ratings, unless they are newer than the model.
 scored() {
   [ "$3/recommendations/_manifest.json" -nt "$2/model.safetensors" ] &&
     [ "$3/predictions/_manifest.json" -nt "$2/model.safetensors" ] && return
-  spark-submit jobs/score_all.py --data "$1" --run "$2" --output "$3/recommendations" --predictions "$3/predictions" \
+  spark-submit jobs/score_all.py --data "$1" --run-dir "$2" --output "$3/recommendations" --predictions "$3/predictions" \
     --exclude train,valid --top-n 20
 }
 

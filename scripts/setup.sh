@@ -6,15 +6,19 @@ usage() {
   cat <<'END'
 Usage: scripts/setup.sh [--dev]
 
-Makes .venv with this package and all it needs; does nothing where that is done already.
-Java 17 or 21 and Python 3.10 to 3.12 are looked for, and installed with apt-get where that
-works without asking (as root, or with a sudo that wants no password).
+Makes .venv with this package and all it needs, in the versions of requirements.lock; does
+nothing where that is done already. Java 17 or 21 and Python 3.11 to 3.14 are looked for, and
+installed with apt-get where that works without asking (as root, or with a sudo that wants no
+password).
 
   --dev             also the tools of scripts/test.sh
   WIDEDEEP_VENV     where the virtual environment goes (default: .venv in the checkout)
   WIDEDEEP_PYTHON   the Python to make it with (default: searched for)
 
-pip's own settings (PIP_INDEX_URL, PIP_FIND_LINKS, pip.conf, ...) apply as always.
+pip's own settings (PIP_INDEX_URL, PIP_FIND_LINKS, pip.conf, ...) apply as always, and choose
+the build of PyTorch. Where uv is there, it installs in place of pip: it is faster, and has
+settings of its own (UV_INDEX, UV_TORCH_BACKEND, ...); PIP_INDEX_URL and PIP_FIND_LINKS are
+handed on to it.
 END
 }
 
@@ -44,13 +48,13 @@ base_python() {
   "$1" -c 'if True:
     import ensurepip, sys, venv
     ensurepip.version()
-    if (3, 10) <= sys.version_info[:2] <= (3, 12):
+    if (3, 11) <= sys.version_info[:2] <= (3, 14):
       print(getattr(sys, "_base_executable", sys.executable))' 2>/dev/null || true
 }
 
 find_python() {
   local candidate found
-  for candidate in "$venv/bin/python" python3.12 python3.11 python3.10 python3; do
+  for candidate in "$venv/bin/python" python3 python3.13 python3.12 python3.11 python3.14; do
     found=$(base_python "${WIDEDEEP_PYTHON:-$candidate}")
     if [ -n "$found" ]; then
       echo "$found"
@@ -59,7 +63,7 @@ find_python() {
   done
 }
 
-# Prints the home of a java binary, if it is of a version that Spark 4 runs on.
+# Prints the home of a java binary, if it is of a version that Spark is tested with.
 java_home_of() {
   "$1" -XshowSettings:properties -version 2>&1 | awk -F ' = ' '
     $1 ~ /java\.home$/ { home = $2 }
@@ -102,7 +106,7 @@ install_missing() {
   say "apt-get update"
   apt_get update || true # one unreachable source of many need not matter; the install tells
   if [ -z "$python" ]; then
-    case $(apt_version python3) in 3.1[012].*) packages="python3 python3-venv" ;; esac
+    case $(apt_version python3) in 3.1[1234].*) packages="python3 python3-venv" ;; esac
   fi
   if [ -z "$java" ]; then
     for version in 17 21; do
@@ -120,13 +124,13 @@ install_missing() {
 
 explain_missing() {
   if [ -z "$python" ] && [ -n "${WIDEDEEP_PYTHON:-}" ]; then
-    say "WIDEDEEP_PYTHON ($WIDEDEEP_PYTHON) is no Python 3.10, 3.11 or 3.12 with venv"
+    say "WIDEDEEP_PYTHON ($WIDEDEEP_PYTHON) is no Python 3.11 to 3.14 with venv"
   elif [ -z "$python" ]; then
     cat >&2 <<'END'
-setup: there is no Python 3.10, 3.11 or 3.12 with venv here. Install one, then run this again:
+setup: there is no Python 3.11 to 3.14 with venv here. Install one, then run this again:
   Debian, Ubuntu   sudo apt-get install python3 python3-venv
-  Fedora, RHEL     sudo dnf install python3.12
-  macOS            brew install python@3.12
+  Fedora, RHEL     sudo dnf install python3.13
+  macOS            brew install python@3.13
   Where the release has only others, take one from pyenv, uv or conda and name it in WIDEDEEP_PYTHON.
 END
   fi
@@ -171,12 +175,31 @@ exec 9>"$lock"
 
 # What the stamp must say. --dev stays once it was asked for.
 case $(cat "$stamp" 2>/dev/null) in dev\ *) extra=dev ;; esac
-wanted() { echo "$extra $(cksum <"$root/pyproject.toml") $("$venv/bin/python" -V 2>&1) $root $venv"; }
+wanted() { echo "$extra $(cat "$root"/pyproject.toml "$root"/requirements*.lock | cksum) $("$venv/bin/python" -V 2>&1) $root $venv"; }
 
-# Whether packages can be added to what is there; not if it was moved or is half made.
+# Whether packages can be added to what is there; not if it was moved or is half made, or if it is of the release that
+# had a torchrun of its own, which would take torch's away with it.
 usable() {
+  ! grep -qs "widedeep" "$venv/bin/torchrun" &&
   [ ! -e "$installing" ] && [ -n "$(base_python "$venv/bin/python")" ] &&
     grep -qsF "$venv" "$venv/bin/activate" && "$venv/bin/python" -m pip --version >/dev/null 2>&1
+}
+
+# install ARGUMENT...: what `pip install` does.
+install() {
+  if command -v uv >/dev/null; then
+    [ -z "${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}"
+    [ -z "${PIP_FIND_LINKS:-}" ] || export UV_FIND_LINKS="${UV_FIND_LINKS:-${PIP_FIND_LINKS// /,}}"
+    uv pip install --quiet --python "$venv/bin/python" "$@"
+  else
+    "$venv/bin/python" -m pip install --quiet "$@"
+  fi >>"$log" 2>&1
+}
+
+install_all() {
+  install --require-hashes --no-deps -r "$root/requirements.lock" &&
+    install -r "$root/requirements-torch.lock" &&
+    if [ $extra = base ]; then install --no-deps -e "$root"; else install -e "${root}[$extra]"; fi
 }
 
 if [ "$(cat "$stamp" 2>/dev/null)" = "$(wanted)" ]; then
@@ -191,24 +214,29 @@ else
   fi
   touch "$installing"
   say "installing packages (minutes at first)"
-  packages=$root
-  [ $extra = base ] || packages="${root}[$extra]"
   code=0
-  "$venv/bin/python" -m pip install --quiet -e "$packages" >>"$log" 2>&1 || code=$?
+  install_all || code=$?
   [ $code -gt 128 ] || rm -f "$installing" # pip undoes what it cannot finish, unless a signal ends it
   if [ $code != 0 ]; then
     tail -n 30 "$log" >&2
-    say "pip install failed; above is the end of what it said"
+    say "installing failed; above is the end of what was said"
     exit 1
   fi
   wanted >"$stamp"
 fi
 
-# Spark starts the Java of JAVA_HOME, or else of the PATH; either may be one it cannot run on.
+# What entering the environment sets besides. Spark starts the Java of JAVA_HOME, or else of the PATH; either may be one
+# it cannot run on. Spark and torchrun look this machine's name up, and stop or wait for minutes where it leads nowhere.
 mark="# by scripts/setup.sh"
-printf -v line 'export JAVA_HOME=%q %s' "$java" "$mark"
-if ! grep -qxF "$line" "$venv/bin/activate"; then
-  { grep -v "$mark\$" "$venv/bin/activate"; echo "$line"; } >"$venv/bin/activate.new"
+added=$(
+  printf 'export JAVA_HOME=%q %s\n' "$java" "$mark"
+  # shellcheck disable=SC2016 # to be expanded when the environment is entered
+  printf '%s %s\n' \
+    '! command -v getent >/dev/null || getent hosts "$(uname -n)" >/dev/null || # leads nowhere' "$mark" \
+    '  export SPARK_LOCAL_IP=${SPARK_LOCAL_IP:-127.0.0.1} PET_LOCAL_ADDR=${PET_LOCAL_ADDR:-127.0.0.1}' "$mark"
+)
+if [ "$(grep "$mark\$" "$venv/bin/activate")" != "$added" ]; then
+  { grep -v "$mark\$" "$venv/bin/activate"; echo "$added"; } >"$venv/bin/activate.new"
   mv "$venv/bin/activate.new" "$venv/bin/activate"
 fi
 say "done in $SECONDS s; to use it: source $(printf %q "$venv")/bin/activate"

@@ -5,7 +5,8 @@ set -euo pipefail
 case ${1:-} in
   -h | --help)
     echo "Usage: scripts/test.sh [PYTEST ARGUMENT...]"
-    echo "Makes the environment if need be, then runs ruff, pyright and pytest; fails if one of them does."
+    echo "Makes the environment if need be, then runs ruff, pyright, pip check, an audit of known"
+    echo "vulnerabilities and pytest; fails if one of them does."
     exit 0
     ;;
 esac
@@ -22,6 +23,8 @@ check() {
 check ruff check .
 check ruff format --check .
 check pyright
+check python -m pip check
+check python scripts/audit.py
 [ -z "$failed" ] || echo "FAILED, whatever the tests say: $failed" >&2
 
 # Last, so that its closing line is the last one of all.

@@ -170,7 +170,7 @@ def write_parquet(directory: Path, path: str, columns: dict) -> DataFile:
     file = directory / path
     file.parent.mkdir(parents=True, exist_ok=True)
     table = pa.table(columns)
-    pq.write_table(table, file, compression="zstd", row_group_size=max(1, len(table)))
+    pq.write_table(table, file, compression="zstd", row_group_size=max(1, len(table)), write_page_checksum=True)
     return describe(directory, path)
 
 

@@ -23,11 +23,11 @@ lr = 0.01
 
 
 def command(data: Path, run: Path, **flags: Any) -> list[str]:
-    """`--data … --run …` and further flags; `optim__lr=1` stands for `--optim.lr 1`."""
+    """`--data … --run-dir …` and further flags; `optim__lr=1` stands for `--optim.lr 1`."""
     settings = run.with_suffix(".toml")
     settings.write_text(SETTINGS)
     named = {name.replace("__", ".").replace("_", "-"): str(value) for name, value in flags.items()}
-    pairs = {"config": str(settings), "data": str(data), "run": str(run), **named}
+    pairs = {"config": str(settings), "data": str(data), "run-dir": str(run), **named}
     return ["widedeep/train.py", *(part for name, value in pairs.items() for part in (f"--{name}", value))]
 
 
@@ -35,6 +35,12 @@ def torchrun(ranks: int, argv: list[str]) -> subprocess.CompletedProcess:
     """One free port for each call, so that tests can run side by side."""
     launch = [str(TORCHRUN), "--standalone", "--nproc-per-node", str(ranks)]
     return subprocess.run([*launch, *argv], cwd=ROOT, capture_output=True, text=True)
+
+
+def widedeep(ranks: int, argv: list[str]) -> subprocess.CompletedProcess:
+    """The package's own launcher, which passes the exit code of a rank on."""
+    launch = [str(TORCHRUN.with_name("widedeep")), "train", "--nproc-per-node", str(ranks), "--"]
+    return subprocess.run([*launch, *argv[1:]], cwd=ROOT, capture_output=True, text=True)
 
 
 def python(argv: list[str]) -> subprocess.CompletedProcess:
@@ -47,7 +53,7 @@ def train(argv: list[str]) -> dict[str, Any]:
     from widedeep.train import main
 
     main(argv[1:])
-    return metrics(Path(argv[argv.index("--run") + 1]))
+    return metrics(Path(argv[argv.index("--run-dir") + 1]))
 
 
 def metrics(run: Path) -> dict[str, Any]:

@@ -7,6 +7,7 @@ result once, so that every mistake is reported together with the place it was ma
 import argparse
 import logging
 import sys
+import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import UnionType
@@ -20,11 +21,8 @@ from rich.logging import RichHandler
 
 from widedeep.errors import InputError
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib  # pyright: ignore[reportMissingImports]
-
+# A link to the checkout's conf/; a wheel holds a copy here.
+CONF = Path(__file__).resolve().parent / "conf"
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
 # Progress and logs go to stderr, results to stdout: `command | less` and `command > file` both work.
@@ -58,14 +56,14 @@ class CommandConfig(BaseSettings):
 C = TypeVar("C", bound=CommandConfig)
 
 
-def load_config(cls: type[C], argv: Sequence[str], prog: str, default_file: Path | None = None) -> C:
-    """Build a `cls` from its defaults, then `--config FILE.toml`, then the other flags.
+def load_config(cls: type[C], argv: Sequence[str], command: str, default_file: Path | None = None) -> C:
+    """Build a `cls` from its defaults, then `--config`, then the other flags.
 
     Args:
         cls: the command's config.
         argv: the arguments after the program's name.
-        prog: the program's name, for `--help`.
-        default_file: the TOML read when `--config` is not given and the file exists.
+        command: names the directory of conf/ that has the command's presets, such as `train`.
+        default_file: the TOML read when `--config` is not given and the file exists; None: conf/COMMAND.toml.
 
     Raises:
         InputError: naming every unknown key, wrong type and impossible value, each with the file
@@ -73,16 +71,17 @@ def load_config(cls: type[C], argv: Sequence[str], prog: str, default_file: Path
 
     """
     pre = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    pre.add_argument("--config", type=Path)
+    pre.add_argument("--config")
     known, rest = pre.parse_known_args(argv)
-    file = known.config or (default_file if default_file and default_file.exists() else None)
+    default_file = default_file or CONF / f"{command}.toml"
+    file = find_config(known.config, command) if known.config else (default_file if default_file.exists() else None)
     values = read_toml(file) if file else {}
     choices = {name: _chosen_kind(name, field, values, rest) for name, field in _sections_of_several_kinds(cls)}
-    extra = f"--config FILE.toml reads settings from a file first; flags override it. Default: {default_file or 'none'}"
+    extra = _help_of_files(command, default_file)
     narrowed = {name: _help_of(kind, cls.model_fields[name]) for name, kind in choices.items()}
     members = {"__doc__": f"{cls.__doc__}\n\n{extra}", "__module__": cls.__module__, "__annotations__": choices}
     bound = type(cls.__name__, (cls,), {**members, **narrowed})
-    bound.model_config = {**cls.model_config, "cli_prog_name": prog}
+    bound.model_config = {**cls.model_config, "cli_prog_name": Path(sys.argv[0]).name}
     try:
         merged = bound(_cli_parse_args=list(rest), **values)  # pyright: ignore[reportCallIssue]
         return cls.model_validate(merged.model_dump())
@@ -90,12 +89,39 @@ def load_config(cls: type[C], argv: Sequence[str], prog: str, default_file: Path
         raise InputError(_explain(error, values, file, choices)) from None
 
 
+def presets(command: str) -> dict[str, Path]:
+    """The presets of a command by their names, from conf/COMMAND/NAME.toml."""
+    return {file.stem: file for file in sorted((CONF / command).glob("*.toml"))}
+
+
+def find_config(given: str, command: str) -> Path:
+    """The file that `--config` names: the name of a preset, or a path.
+
+    Raises:
+        InputError: it is neither.
+
+    """
+    named = presets(command)
+    if given in named:
+        return named[given]
+    if not Path(given).exists():
+        known = f"one of the presets {', '.join(named)}, or " if named else ""
+        raise InputError(f"config file {given} does not exist: give --config {known}the path of a TOML file")
+    return Path(given)
+
+
+def _help_of_files(command: str, default_file: Path) -> str:
+    """What `--help` says of `--config`."""
+    text = "--config FILE.toml reads settings from a file first; flags override it."
+    if named := presets(command):
+        text += f" --config NAME takes a preset: {', '.join(named)}."
+    return f"{text} Default: {default_file if default_file.exists() else 'none'}"
+
+
 def read_toml(file: Path) -> dict[str, Any]:
     """Read a TOML file; an unreadable or malformed one raises InputError with its name."""
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError(f"config file {file} does not exist: give the path of a TOML file to --config") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"config file {file} cannot be read as TOML: {error}") from None
 

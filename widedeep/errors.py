@@ -1,4 +1,4 @@
-"""The errors that are the user's to mend, kept apart from bugs."""
+"""The errors that the user can mend, kept apart from bugs."""
 
 
 class InputError(ValueError):
@@ -6,3 +6,7 @@ class InputError(ValueError):
 
     Commands end with exit code 2 on it; every other exception ends with 1.
     """
+
+
+class DamagedFileError(RuntimeError):
+    """A file of prepared data is not what was written: damaged, replaced or cut short."""

@@ -1,6 +1,6 @@
 """What a run has learnt, as Parquet for other tools: encoders, scalers, and a vector for each user and anime.
 
-python -m widedeep.export --run runs/wide_deep --output data/export
+widedeep export --run-dir runs/wide_deep --output data/export
 """
 
 import json
@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.table import Table as View
 
-from widedeep.cli import load_config, run_command, stdout
+from widedeep.cli import load_config, stdout
 from widedeep.config import ExportConfig
 from widedeep.errors import InputError
 from widedeep.schema import HIDDEN_MANIFEST, Manifest
@@ -105,7 +105,7 @@ def export(trained: Trained, output: Path) -> dict[str, int]:
 def _write(file: Path, parts: Iterator[pa.Table]) -> int:
     """Rows written."""
     first = next(parts)
-    with pq.ParquetWriter(file, first.schema, compression="zstd") as writer:
+    with pq.ParquetWriter(file, first.schema, compression="zstd", write_page_checksum=True) as writer:
         writer.write_table(first)
         count = len(first)
         for part in parts:
@@ -116,15 +116,11 @@ def _write(file: Path, parts: Iterator[pa.Table]) -> int:
 
 def main(argv: Sequence[str]) -> None:
     """Parse, write, print."""
-    config = load_config(ExportConfig, argv, "widedeep.export")
-    rows = export(load_trained(config.run, config.data), config.output)
+    config = load_config(ExportConfig, argv, "export")
+    rows = export(load_trained(config.run_dir, config.data), config.output)
     view = View(title=f"export in {config.output}", title_justify="left")
     view.add_column("file")
     view.add_column("rows", justify="right")
     for name, count in rows.items():
         view.add_row(name, f"{count:,}")
     stdout.print(view)
-
-
-if __name__ == "__main__":
-    run_command(main)

@@ -1,10 +1,9 @@
-"""Ratings from the prepared shards as tensors. The only importer of petastorm.
+"""Ratings from the prepared shards as tensors.
 
 Legend: N ratings of a split, R ranks, B ratings of a global batch, b = B / R of a rank's.
 """
 
 import hashlib
-import warnings
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -13,13 +12,10 @@ from typing import NamedTuple, Protocol, TypeVar
 import numpy as np
 import torch
 
+from widedeep.data.readers import ReaderName, ReadShards, reader_named
+from widedeep.errors import DamagedFileError
 from widedeep.schema import DataFile, Manifest
 from widedeep.world import World
-
-with warnings.catch_warnings():
-    warnings.simplefilter("ignore", FutureWarning)
-    from petastorm import make_batch_reader
-
 
 T = TypeVar("T")
 
@@ -65,32 +61,28 @@ class Loader(Rows, Protocol):
         ...
 
 
-class ShardError(RuntimeError):
-    """A shard is not what the manifest says: damaged, replaced or cut short."""
-
-
 def check_shards(data: Path, shards: Sequence[DataFile], verify: bool) -> None:
     """Compare sizes and (if `verify`) digests of shards with the manifest.
 
-    pyarrow 14 checks no page checksums, so flipped bits could pass for ratings.
+    Reading verifies the checksums of pages whatever `verify` is; a digest also covers what is between the pages.
 
     Raises:
-        ShardError: naming the file, what was expected and what was found.
+        DamagedFileError: naming the file, what was expected and what was found.
 
     """
     for shard in shards:
         file = data / shard.path
         remedy = "copy the prepared directory again, or run jobs/prepare.py again"
         if not file.is_file():
-            raise ShardError(f"shard {file} is missing: {remedy}")
+            raise DamagedFileError(f"shard {file} is missing: {remedy}")
         size = file.stat().st_size
         if size != shard.bytes:
-            raise ShardError(f"shard {file} has {size} bytes, the manifest says {shard.bytes}: {remedy}")
+            raise DamagedFileError(f"shard {file} has {size} bytes, the manifest says {shard.bytes}: {remedy}")
         if verify:
             with file.open("rb") as stream:
                 digest = _sha256(stream)
             if digest != shard.sha256:
-                raise ShardError(f"shard {file} has sha256 {digest}, the manifest says {shard.sha256}: {remedy}")
+                raise DamagedFileError(f"shard {file} has sha256 {digest}, the manifest says {shard.sha256}: {remedy}")
 
 
 def _sha256(stream) -> str:
@@ -100,10 +92,13 @@ def _sha256(stream) -> str:
     return digest.hexdigest()
 
 
-def read_row_groups(data: Path, shards: Sequence[DataFile], seed: int | None) -> Iterator[np.ndarray]:
+def read_row_groups(
+    read_shards: ReadShards, data: Path, shards: Sequence[DataFile], seed: int | None
+) -> Iterator[np.ndarray]:
     """Every row of the shards, a row group (that is, a shard) at a time.
 
     Args:
+        read_shards: what reads them, from `reader_named`.
         data: the prepared directory.
         shards: what to read; one row group each.
         seed: order of the row groups; None: as listed.
@@ -112,33 +107,19 @@ def read_row_groups(data: Path, shards: Sequence[DataFile], seed: int | None) ->
         [n, 3] int32: user, item and the bits of the rating side by side, so that a row is one access to memory.
 
     Raises:
-        ShardError: fewer or more rows arrived than the manifest promises.
+        DamagedFileError: a shard cannot be read, or fewer or more rows arrived than the manifest promises.
 
     """
     if not shards:
         return
-    # petastorm does not unquote URLs, so the path goes in as it is.
-    urls = [f"file://{(data / shard.path).resolve().as_posix()}" for shard in shards]
     expected, got = sum(shard.rows for shard in shards), 0
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)
-        # One worker thread: more are no faster, and the order then depends on luck.
-        with make_batch_reader(
-            urls,
-            reader_pool_type="thread",
-            workers_count=1,
-            schema_fields=list(Batch._fields),
-            shuffle_row_groups=seed is not None,
-            seed=seed,
-            num_epochs=1,
-        ) as reader:
-            for group in reader:
-                got += len(group.rating)
-                if got > expected:
-                    break
-                yield _packed([getattr(group, name) for name in Batch._fields])
+    for columns in read_shards([data / shard.path for shard in shards], Batch._fields, seed):
+        got += len(columns[0])
+        if got > expected:
+            break
+        yield _packed(columns)
     if got != expected:
-        raise ShardError(f"{got} rows arrived from {len(shards)} shards of {data}, the manifest says {expected}")
+        raise DamagedFileError(f"{got} rows arrived from {len(shards)} shards of {data}, the manifest says {expected}")
 
 
 def _packed(columns: Sequence[np.ndarray]) -> np.ndarray:
@@ -151,8 +132,17 @@ def _packed(columns: Sequence[np.ndarray]) -> np.ndarray:
 class ResidentLoader:
     """All ratings in (device) memory, 12 bytes each; the global order is the same for any number of ranks."""
 
-    def __init__(self, data: Path, manifest: Manifest, world: World, batch_size: int, seed: int, verify: bool):
-        self._data, self._manifest, self._world, self._seed = data, manifest, world, seed
+    def __init__(
+        self,
+        read_shards: ReadShards,
+        data: Path,
+        manifest: Manifest,
+        world: World,
+        batch_size: int,
+        seed: int,
+        verify: bool,
+    ):
+        self._read, self._data, self._manifest, self._world, self._seed = read_shards, data, manifest, world, seed
         self._splits: dict[str, torch.Tensor] = {}
         self.lowest = manifest.ratings.lowest
         self.batch = batch_size // world.size
@@ -171,7 +161,7 @@ class ResidentLoader:
             shards = self._manifest.ratings.shards[name]
             rows = torch.empty(sum(shard.rows for shard in shards), 3, dtype=torch.int32)
             low = 0
-            for group in read_row_groups(self._data, shards, seed=None):
+            for group in read_row_groups(self._read, self._data, shards, seed=None):
                 rows[low : low + len(group)] = torch.from_numpy(group)
                 low += len(group)
             self._splits[name] = rows.to(self._world.device)
@@ -211,9 +201,18 @@ class StreamLoader:
     """Ratings streamed from the shards through a bounded buffer: memory stays flat, whatever their number."""
 
     def __init__(
-        self, data: Path, manifest: Manifest, world: World, batch_size: int, seed: int, buffer: int, verify: bool
+        self,
+        read_shards: ReadShards,
+        data: Path,
+        manifest: Manifest,
+        world: World,
+        batch_size: int,
+        seed: int,
+        buffer: int,
+        verify: bool,
     ):
-        self._data, self._manifest, self._world, self._seed, self._buffer = data, manifest, world, seed, buffer
+        self._read, self._data, self._manifest, self._world = read_shards, data, manifest, world
+        self._seed, self._buffer = seed, buffer
         self.lowest = manifest.ratings.lowest
         self.batch = batch_size // world.size
         counts = [sum(s.rows for s in self._shards("train", rank)) for rank in range(world.size)]
@@ -241,13 +240,15 @@ class StreamLoader:
     def _shuffled(self, number: int) -> Generator[np.ndarray, None, None]:
         """Blocks of this rank's rows, each in an order of its own."""
         generator = np.random.default_rng(self._seed * 1_000_003 + number)
-        groups = read_row_groups(self._data, self._shards("train", self._world.rank), seed=self._seed + number)
+        groups = read_row_groups(
+            self._read, self._data, self._shards("train", self._world.rank), seed=self._seed + number
+        )
         for block in _blocks(groups, max(self._buffer, self.batch), self.batch):
             yield block[generator.permutation(len(block))]
 
     def rows(self, split: str) -> Iterator[Batch]:
         """Yield this rank's shards of the split, a shard at a time."""
-        for group in read_row_groups(self._data, self._shards(split, self._world.rank), seed=None):
+        for group in read_row_groups(self._read, self._data, self._shards(split, self._world.rank), seed=None):
             yield unpacked(torch.from_numpy(group).to(self._world.device))
 
 
@@ -285,6 +286,7 @@ def make_loader(
     manifest: Manifest,
     world: World,
     *,
+    reader: ReaderName,
     mode: str,
     resident_limit: int,
     batch_size: int,
@@ -295,23 +297,22 @@ def make_loader(
     """The loader that `mode` names; `auto` keeps up to `resident_limit` ratings in memory and streams more.
 
     Raises:
-        ValueError: the global batch or the shards cannot be dealt equally to the ranks, or petastorm
-            cannot read from a directory of that name.
+        ValueError: the global batch or the shards cannot be dealt equally to the ranks.
+        InputError: the library of `reader` is missing or of a release that does not work.
 
     """
-    if set("#?") & set(str(data.resolve())):
-        raise ValueError(f"{data.resolve()}: petastorm reads no path with # or ? in it: rename the directory")
     if batch_size % world.size:
         raise ValueError(f"batch_size {batch_size} is not a multiple of the {world.size} ranks: choose one that is")
+    read_shards = reader_named(reader)
     rows = manifest.ratings.rows("train")
     if rows < world.size:
         raise ValueError(f"{rows} training ratings for {world.size} ranks: start fewer ranks")
     if mode == "resident" or (mode == "auto" and rows <= resident_limit):
-        return ResidentLoader(data, manifest, world, batch_size, seed, verify)
+        return ResidentLoader(read_shards, data, manifest, world, batch_size, seed, verify)
     shards = len(manifest.ratings.shards["train"])
     if shards % world.size:
         raise ValueError(
             f"{shards} training shards cannot be dealt equally to {world.size} ranks: "
             f"prepare with --ranks {world.size}, or use loader.mode = resident"
         )
-    return StreamLoader(data, manifest, world, batch_size, seed, shuffle_buffer, verify)
+    return StreamLoader(read_shards, data, manifest, world, batch_size, seed, shuffle_buffer, verify)

@@ -1,6 +1,6 @@
 """A user's recommendations, read from the Parquet files that jobs/score_all.py wrote.
 
-python -m widedeep.recommendations --user 42
+widedeep recommendations --user 42
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,8 @@ import pyarrow.dataset as ds
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from rich.table import Table as View
 
-from widedeep.cli import CommandConfig, load_config, run_command, stdout
+from widedeep.cli import CommandConfig, load_config, stdout
+from widedeep.data.parquet import CHECKED_FORMAT
 from widedeep.errors import InputError
 from widedeep.schema import HIDDEN_MANIFEST, DataFile
 
@@ -62,7 +63,7 @@ def recommendations_of(directory: Path, user: int) -> list[dict[str, Any]]:
         manifest = RecommendationManifest.model_validate_json(file.read_bytes())
     except (FileNotFoundError, ValidationError) as error:
         raise InputError(f"{directory} holds no recommendations ({error}); run jobs/score_all.py") from None
-    data = ds.dataset([str(directory / part.path) for part in manifest.files], format="parquet")
+    data = ds.dataset([str(directory / part.path) for part in manifest.files], format=CHECKED_FORMAT)
     rows = data.to_table(filter=pc.field("user_id") == user).sort_by("rank").to_pylist()
     if not rows:
         raise InputError(f"user {user} is not in {directory}, which holds {manifest.users:,} users")
@@ -71,7 +72,7 @@ def recommendations_of(directory: Path, user: int) -> list[dict[str, Any]]:
 
 def main(argv: Sequence[str]) -> None:
     """Parse, look up, print."""
-    config = load_config(LookUpConfig, argv, "widedeep.recommendations")
+    config = load_config(LookUpConfig, argv, "recommendations")
     view = View(title=f"for user {config.user}", title_justify="left")
     for name in COLUMNS[1:]:
         view.add_column(name, justify="left" if name == "title" else "right")
@@ -84,7 +85,3 @@ def main(argv: Sequence[str]) -> None:
             f"{row['predicted_rating']:.2f}",
         )
     stdout.print(view)
-
-
-if __name__ == "__main__":
-    run_command(main)

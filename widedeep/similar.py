@@ -1,6 +1,6 @@
 """Anime like an anime, or users like a user, by the cosine of what a model has learnt of them.
 
-python -m widedeep.similar --run runs/wide_deep --anime "cowboy bebop"
+widedeep similar --run-dir runs/wide_deep --anime "cowboy bebop"
 """
 
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from rich.table import Table as View
 
-from widedeep.cli import load_config, log, run_command, stdout
+from widedeep.cli import load_config, log, stdout
 from widedeep.config import SimilarConfig
 from widedeep.errors import InputError
 from widedeep.titles import match_title
@@ -55,13 +55,9 @@ def show_neighbours(trained: Trained, side: str, position: int, count: int, leas
 
 def main(argv: Sequence[str]) -> None:
     """Parse, look up, print."""
-    config = load_config(SimilarConfig, argv, "widedeep.similar")
-    trained = load_trained(config.run, config.data)
+    config = load_config(SimilarConfig, argv, "similar")
+    trained = load_trained(config.run_dir, config.data)
     if config.anime is not None:
         show_neighbours(trained, "items", find_anime(trained, config.anime), config.top, config.min_ratings)
     if config.user is not None:
         show_neighbours(trained, "users", find_user(trained, config.user), config.top, config.min_ratings)
-
-
-if __name__ == "__main__":
-    run_command(main)

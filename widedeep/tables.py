@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
+from widedeep.data.parquet import read_parquet
 from widedeep.errors import InputError
 from widedeep.schema import Manifest, Table
 
@@ -26,7 +26,7 @@ class FeatureTable:
         known = [column.name for column in self.table.columns]
         if name not in known:
             raise InputError(f"{self._data}/{self._name} has no column {name}: it has {known}")
-        parts = [pq.read_table(self._data / file.path, columns=[name])[name] for file in self.table.files]
+        parts = [read_parquet(self._data / file.path, [name])[name] for file in self.table.files]
         return pa.chunked_array([chunk for part in parts for chunk in part.chunks], parts[0].type)
 
     def values(self, name: str) -> np.ndarray:

@@ -1,7 +1,12 @@
 """Train a model on prepared ratings: one process, or many ranks under torchrun.
 
-torchrun widedeep/train.py --data data/prepared --run runs/wide_deep
+torchrun widedeep/train.py --data data/prepared --run-dir runs/wide_deep
 """
+
+from widedeep.launch import enter_tuned_process
+
+if __name__ == "__main__":
+    enter_tuned_process()
 
 import json
 import math
@@ -19,7 +24,7 @@ from rich.table import Table as View
 
 from widedeep.artifact import FILE, load_artifact, save_artifact
 from widedeep.checkpoint import load_checkpoint, save_checkpoint
-from widedeep.cli import load_config, log, run_command, stderr, stdout
+from widedeep.cli import load_config, log, presets, run_command, stderr, stdout
 from widedeep.config import TrainConfig
 from widedeep.errors import InputError
 from widedeep.floors import measure_floors
@@ -35,7 +40,9 @@ from widedeep.world import World, join_world
 
 LOG_SECONDS = 10.0
 # Settings that may change between the tries of one run without changing what it learns.
-FREE = {"data", "run", "resume", "device", "eval_batch_size", "checkpoint_seconds", "keep_checkpoints"}
+FREE = dict.fromkeys(
+    ("data", "run_dir", "resume", "device", "eval_batch_size", "checkpoint_seconds", "keep_checkpoints"), True
+) | {"loader": {"reader"}}
 
 
 class Run:
@@ -62,6 +69,7 @@ class Run:
                 config.data,
                 self.manifest,
                 world,
+                reader=loader.reader,
                 mode=loader.mode,
                 resident_limit=loader.resident_limit,
                 batch_size=config.batch_size,
@@ -78,7 +86,7 @@ class Run:
         self.holders = holders(self.model, world)
         self.state = TrainState(self.model, config, world, self.loader.steps)
         self._saved = time.monotonic()
-        self._checkpoints = config.run / "checkpoints"
+        self._checkpoints = config.run_dir / "checkpoints"
 
     def _claim_directory(self) -> str | None:
         """Make the run's directory, or check that it is this very run's.
@@ -87,7 +95,7 @@ class Run:
             why not, if it holds a run with other settings or other data: for all ranks to end alike.
 
         """
-        run = self.config.run
+        run = self.config.run_dir
         note = run / "run.json"
         if note.exists() and self.config.resume == "never":
             for name in ("checkpoints", "tensorboard"):
@@ -99,22 +107,22 @@ class Run:
             if different:
                 return (
                     f"{run} holds a run that differs in {different}: "
-                    "choose another --run, or start it anew with --resume never"
+                    "choose another --run-dir, or start it anew with --resume never"
                 )
         elif run.exists() and any(run.iterdir()):
-            return f"{run} holds files but no run.json, so it is no run of ours: choose another --run"
+            return f"{run} holds files but no run.json, so it is no run of ours: choose another --run-dir"
         run.mkdir(parents=True, exist_ok=True)
         write_atomically(note, json.dumps(self.identity, indent=1).encode())
         return None
 
     def finished(self) -> dict[str, Any] | None:
         """The metrics of a run that has been finished before."""
-        file = self.config.run / "metrics.json"
+        file = self.config.run_dir / "metrics.json"
         return json.loads(file.read_text()) if file.exists() and self.config.resume != "never" else None
 
     def resume(self) -> None:
         """Take up the newest checkpoint, if there is one and it is wanted."""
-        found = load_checkpoint(self.config.run, self.config.resume, self.holders)
+        found = load_checkpoint(self.config.run_dir, self.config.resume, self.holders)
         if found is None:
             return
         file, state = found
@@ -129,7 +137,7 @@ class Run:
     def train(self) -> None:
         """All epochs that are left, until the last or until valid RMSE no longer falls."""
         config, progress = self.config, self.state.progress
-        tracker = Tracker(config.run, progress.epoch) if self.world.is_main else None
+        tracker = Tracker(config.run_dir, progress.epoch) if self.world.is_main else None
         if self.world.is_main:
             self._describe()
         while progress.epoch < config.epochs and not self._out_of_patience():
@@ -208,7 +216,9 @@ class Run:
 
     def _keep_best(self) -> None:
         if self.world.is_main:
-            save_artifact(self.config.run / FILE, self.model, self.config.model, self.shape, self.manifest, self.tables)
+            save_artifact(
+                self.config.run_dir / FILE, self.model, self.config.model, self.shape, self.manifest, self.tables
+            )
         else:
             send_shares(self.model)
 
@@ -216,7 +226,7 @@ class Run:
         """Measure the best epoch's model on test beside the floors, and write metrics.json, last of all."""
         config, world, progress = self.config, self.world, self.state.progress
         world.wait()
-        best = load_artifact(config.run / FILE)
+        best = load_artifact(config.run_dir / FILE)
         self.model.load_state_dict(best.model.state_dict())
         test = evaluate(self.model, self.loader, "test", world, config.eval_batch_size)
         counts = self.tables.items.values("train_ratings")
@@ -251,7 +261,7 @@ class Run:
             },
         }
         if world.is_main:
-            write_atomically(config.run / "metrics.json", json.dumps(metrics, indent=1).encode())
+            write_atomically(config.run_dir / "metrics.json", json.dumps(metrics, indent=1).encode())
         return metrics
 
 
@@ -339,18 +349,17 @@ def train(config: TrainConfig, world: World) -> dict[str, Any]:
         run.train()
         return run.finish()
     if world.is_main:
-        log.info("%s is finished already; --resume never trains it anew", config.run)
+        log.info("%s is finished already; --resume never trains it anew", config.run_dir)
     return metrics
 
 
 def main(argv: Sequence[str]) -> None:
     """Parse, build, run, close."""
-    default = Path(__file__).resolve().parent.parent / "conf" / "train" / "wide_deep.toml"
-    config = load_config(TrainConfig, argv, "train.py", default)
+    config = load_config(TrainConfig, argv, "train", presets("train")["wide_deep"])
     with join_world(config.device) as world:
         metrics = train(config, world)
         if world.is_main:
-            show_summary(metrics, config.run)
+            show_summary(metrics, config.run_dir)
 
 
 if __name__ == "__main__":

@@ -41,7 +41,7 @@ def bench(space: Workspace, repeats: int) -> dict[str, Any]:
             for count in (USERS, TWO_STAGE_TIMES * USERS)
         )
         counts = [users.count() for users in (exact_users, rough_users)]
-        config = ScoreConfig(data=str(data), run=str(run), top_n=TOP_N, method="two_stage")
+        config = ScoreConfig(data=str(data), run_dir=str(run), top_n=TOP_N, method="two_stage")
         fitted = approximate(config, artifact, everybody, seen)
         assert fitted is not None
         sent = spark.sparkContext.broadcast(fitted[0].to_bytes())

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from benchmarks.measure import command, gemm_rate
 from benchmarks.workspace import Workspace
 from widedeep.config import WideDeepConfig
+from widedeep.data.pyarrow_reader import read_shards
 from widedeep.reader import read_row_groups, unpacked
 from widedeep.schema import read_manifest
 
@@ -77,8 +78,8 @@ def trained(space: Workspace, *options: str, ranks: int = 1) -> dict[str, Any]:
     """What a run of one epoch says of its training, and its peak memory."""
     run = space.path / "bench-run"
     shutil.rmtree(run, ignore_errors=True)
-    launch = ("torchrun", "--nproc-per-node", str(ranks), "widedeep/train.py", "--data", space.prepared, "--run", run)
-    cost = command(*launch, "--epochs", "1", "--ranking-users", "0", *options)
+    launch = ("torchrun", "--nproc-per-node", str(ranks), "widedeep/train.py", "--data", space.prepared)
+    cost = command(*launch, "--run-dir", run, "--epochs", "1", "--ranking-users", "0", *options)
     metrics = json.loads((run / "metrics.json").read_text())
     shutil.rmtree(run)
     return metrics["train"] | {"peak_bytes": cost.peak_bytes, "test_rmse": metrics["test"]["rmse"]}
@@ -88,7 +89,7 @@ def bench(space: Workspace, repeats: int) -> dict[str, Any]:
     """An epoch in each mode, in turn with the yardsticks; rates of all are medians."""
     manifest = read_manifest(space.prepared)
     found, rows = [], 0
-    for group in read_row_groups(space.prepared, manifest.ratings.shards["train"], seed=0):
+    for group in read_row_groups(read_shards, space.prepared, manifest.ratings.shards["train"], seed=0):
         found.append(torch.from_numpy(group))
         rows += len(group)
         if rows >= PLAIN_ROWS:

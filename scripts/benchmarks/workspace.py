@@ -33,6 +33,6 @@ class Workspace(NamedTuple):
         """A model of one epoch."""
         target = self.path / "run"
         if not (target / "metrics.json").exists():
-            train = ("torchrun", "widedeep/train.py", "--data", self.prepared, "--run", target, "--epochs", "1")
+            train = ("torchrun", "widedeep/train.py", "--data", self.prepared, "--run-dir", target, "--epochs", "1")
             command(*train, "--ranking-users", "0")
         return target

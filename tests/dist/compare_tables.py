@@ -35,7 +35,7 @@ CASES = {
     "wide_deep_cross": (CROSS, "adam"),
 }
 # Streamed, so that ranks have unlike numbers of valid batches: the test writes an odd number of shards.
-LOADER = {"mode": "stream", "resident_limit": 0, "batch_size": 64, "shuffle_buffer": 1000, "seed": 0, "verify": True}
+LOADER = {"reader": "petastorm", "mode": "stream", "resident_limit": 0, "batch_size": 64, "shuffle_buffer": 1000, "seed": 0, "verify": True}
 
 
 class Training:

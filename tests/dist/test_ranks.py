@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders import read_split, write_prepared
-from tests.training import command, curve, metrics, torchrun
+from tests.training import command, curve, metrics, torchrun, widedeep
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_two_streaming_ranks_learn(data, tmp_path):
     ],
 )
 def test_wrong_settings_end_with_2_and_say_what_is_wrong(data, tmp_path, flags, said):
-    done = torchrun(2, command(data[0], tmp_path / "run", **flags))
+    done = widedeep(2, command(data[0], tmp_path / "run", **flags))
     assert done.returncode == 2
     assert done.stdout == ""
     assert all(text in done.stderr for text in said)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.builders import write_prepared
-from tests.training import command, curve, learnt, metrics, torchrun
+from tests.training import command, curve, learnt, metrics, torchrun, widedeep
 from widedeep.artifact import load_artifact
 from widedeep.checkpoint import newest_first
 
@@ -73,7 +73,7 @@ def test_the_last_row_is_the_mean_of_the_others_wherever_they_are(compared):
 def start(data: Path, run: Path, sharding: str, ranks: int = 2, **flags):
     often = {"checkpoint_seconds": 1e-6}  # that is, after every 64 steps and every epoch
     flags = {"loader__mode": "stream", "eval_batch_size": 50, "model__dropout": 0.1, **often, **flags}
-    return torchrun(ranks, command(data, run, embedding__sharding=sharding, **flags))
+    return widedeep(ranks, command(data, run, embedding__sharding=sharding, **flags))
 
 
 @pytest.fixture(scope="module")

@@ -84,7 +84,7 @@ def test_a_directory_with_other_files_is_left_alone(data, tmp_path):
     precious.mkdir()
     (precious / "thesis.txt").write_text("years of work")
     for resume in ("auto", "never"):
-        with pytest.raises(InputError, match=r"home holds files but no run\.json.*choose another --run"):
+        with pytest.raises(InputError, match=r"home holds files but no run\.json.*choose another --run-dir"):
             train(command(data, precious, resume=resume))
     assert content(precious) == {"thesis.txt": b"years of work"}
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
-from jobs.positions import bucket_counts, hash_key, order_statistics, partition_exactly, with_position, with_shard
+from jobs.positions import bucket_counts, hash_key, order_statistics, with_position, with_shard
 
 
 def test_positions_follow_the_order_of_keys_however_the_rows_are_cut(spark):
@@ -45,11 +45,3 @@ def test_shards_differ_by_one_row_and_follow_the_keys(hashed):
     assert {r["n"] for r in rows[7:]} == {1000}
     assert all(r["min(g)"] == r["max(g)"] for r in rows)
     assert all(a["max(key)"] < b["min(key)"] for a, b in itertools.pairwise(rows[:7]))
-
-
-@pytest.mark.parametrize("count", [1, 5, 37])
-def test_each_partition_holds_its_own_rows(spark, count):
-    frame = spark.range(2000).withColumn("by", (F.col("id") % count).cast("int"))
-    placed = partition_exactly(frame, "by", count)
-    pairs = placed.select(F.spark_partition_id().alias("p"), "by").distinct().collect()
-    assert sorted((r["p"], r["by"]) for r in pairs) == [(i, i) for i in range(count)]

@@ -23,14 +23,14 @@ def run(prepared, tmp_path_factory) -> Path:
     """A model trained for an epoch."""
     path = tmp_path_factory.mktemp("runs") / "run"
     with join_world("cpu") as world:
-        run = Run(TrainConfig(data=prepared, run=path, epochs=1, ranking_users=0, device="cpu"), world)
+        run = Run(TrainConfig(data=prepared, run_dir=path, epochs=1, ranking_users=0, device="cpu"), world)
         run.train()
         run.finish()
     return path
 
 
 def recommend(spark, prepared, run, output, **settings):
-    config = ScoreConfig(data=str(prepared), run=str(run), output=str(output), users_per_file=200, **settings)
+    config = ScoreConfig(data=str(prepared), run_dir=str(run), output=str(output), users_per_file=200, **settings)
     manifest, _ = score_all(spark, config)
     parts = [pq.read_table(output / file.path) for file in manifest.files]
     return manifest, [part.to_pandas() for part in parts]
@@ -198,7 +198,7 @@ def test_a_model_of_other_data_is_refused(spark, prepared, run, tmp_path):
 def predicted(spark, prepared, run, tmp_path_factory) -> Path:
     """Predictions alone."""
     output = tmp_path_factory.mktemp("out") / "predictions"
-    config = ScoreConfig(data=str(prepared), run=str(run), top_n=0, predictions=str(output))
+    config = ScoreConfig(data=str(prepared), run_dir=str(run), top_n=0, predictions=str(output))
     lists, manifest = score_all(spark, config)
     assert lists is None
     assert json.loads((output / "_manifest.json").read_text()) == json.loads(manifest.model_dump_json())

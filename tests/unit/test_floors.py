@@ -4,6 +4,7 @@ import torch
 
 from tests.builders import read_split, write_prepared
 from widedeep import floors
+from widedeep.data.pyarrow_reader import read_shards
 from widedeep.floors import STRENGTHS, fit_biases, measure_floors
 from widedeep.reader import ResidentLoader
 from widedeep.world import World
@@ -16,7 +17,7 @@ USERS, ITEMS = 25, 18
 def data(tmp_path_factory):
     path = tmp_path_factory.mktemp("floors")
     manifest = write_prepared(path, users=USERS, items=ITEMS, ratings=300)
-    loader = ResidentLoader(path, manifest, ALONE, batch_size=50, seed=0, verify=True)
+    loader = ResidentLoader(read_shards, path, manifest, ALONE, batch_size=50, seed=0, verify=True)
     rows = {split: read_split(path, manifest, split) for split in ("train", "valid", "test")}
     return loader, manifest.ratings.train_mean, rows
 

@@ -4,6 +4,7 @@ import torch
 
 from tests.builders import read_split, write_prepared
 from widedeep.config import WideDeepConfig
+from widedeep.data.pyarrow_reader import read_shards
 from widedeep.models import WideDeep
 from widedeep.ranking import measure_ranking, sample_users
 from widedeep.reader import ResidentLoader
@@ -20,7 +21,7 @@ def data(tmp_path_factory):
     manifest = write_prepared(path, users=USERS, items=ITEMS, ratings=380)
     torch.manual_seed(0)
     model, _ = WideDeep.from_tables(WideDeepConfig(embedding_sd=1.0), Tables(path, manifest))
-    loader = ResidentLoader(path, manifest, ALONE, batch_size=10, seed=0, verify=True)
+    loader = ResidentLoader(read_shards, path, manifest, ALONE, batch_size=10, seed=0, verify=True)
     rows = {split: read_split(path, manifest, split) for split in ("train", "valid", "test")}
     return loader, model.eval(), Tables(path, manifest).items.values("train_ratings"), rows
 

@@ -80,7 +80,7 @@ def run(request, tmp_path_factory):
 
 
 def flags(folder, *more: str) -> list[str]:
-    return ["--run", str(folder / "run"), "--data", str(folder / "prepared"), *more]
+    return ["--run-dir", str(folder / "run"), "--data", str(folder / "prepared"), *more]
 
 
 def test_similar_prints_the_nearest_anime(run, capsys):

@@ -162,7 +162,7 @@ class ItemNeighbours:
         order = known[np.argsort(user[known], kind="stable")]
         for rows in np.split(order, np.flatnonzero(np.diff(user[order])) + 1):
             if len(rows):
-                predicted[rows] += self._correction(user[rows[0]], self._place[item[rows]])
+                predicted[rows] += self._correction(int(user[rows[0]]), self._place[item[rows]])
         return predicted
 
     def _correction(self, user: int, places: np.ndarray) -> np.ndarray:

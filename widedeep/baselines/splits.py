@@ -12,6 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
+from widedeep.data.pyarrow_reader import read_shards
 from widedeep.reader import Batch, check_shards, read_row_groups, unpacked
 from widedeep.schema import MIN_RATING, SPLITS, Manifest
 
@@ -92,14 +93,14 @@ def load_splits(data: Path, manifest: Manifest) -> Splits:
     """Read all ratings of a prepared directory of this machine, 12 bytes each.
 
     Raises:
-        ShardError: a shard is not what the manifest says.
+        DamagedFileError: a shard is not what the manifest says.
 
     """
     parts = {}
     for split in SPLITS:
         shards = manifest.ratings.shards[split]
         check_shards(data, shards, verify=True)
-        groups = list(read_row_groups(data, shards, seed=None))
+        groups = list(read_row_groups(read_shards, data, shards, seed=None))
         rows = np.concatenate(groups) if groups else np.empty((0, 3), np.int32)
         parts[split] = Batch(*(column.contiguous() for column in unpacked(torch.from_numpy(rows))))
     found = manifest.ratings

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
 
 
 def whole_number(value: object) -> object:
@@ -51,6 +51,8 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 DropShare = Annotated[float, Field(ge=0.0, lt=1.0)]
 Names = Annotated[tuple[str, ...], BeforeValidator(comma_separated)]
 Widths = Annotated[tuple[Count, ...], BeforeValidator(comma_separated), AfterValidator(_positive_widths)]
+# The short name is for those who start a command without torchrun, which takes --run for an option of its own.
+RUN_DIR = AliasChoices("run_dir", "run")
 SplitName = Literal["train", "valid", "test"]
 Loss = Literal["cross_entropy", "squared"]
 

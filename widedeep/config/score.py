@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from widedeep.cli import CommandConfig
-from widedeep.config.fields import Count, MaybeCount, SplitName, comma_separated, none
+from widedeep.config.fields import RUN_DIR, Count, MaybeCount, SplitName, comma_separated, none
 from widedeep.schema import SPLITS
 
 
@@ -14,7 +14,9 @@ class ScoreConfig(CommandConfig):
     """Score every anime for every user and write the top-N as Parquet."""
 
     data: str = Field(default="data/prepared", description="directory written by jobs/prepare.py")
-    run: str = Field(default="runs/wide_deep", description="directory written by widedeep/train.py")
+    run_dir: str = Field(
+        default="runs/wide_deep", validation_alias=RUN_DIR, description="directory written by widedeep/train.py"
+    )
     output: str = Field(
         default="data/recommendations", description="directory to write; replaced only when all is done"
     )
@@ -103,7 +105,9 @@ class EvaluateConfig(CommandConfig):
 class SimilarConfig(CommandConfig):
     """Print the anime most like an anime, or the users most like a user, as a model sees them."""
 
-    run: Path = Field(default=Path("runs/wide_deep"), description="directory written by widedeep/train.py")
+    run_dir: Path = Field(
+        default=Path("runs/wide_deep"), validation_alias=RUN_DIR, description="directory written by widedeep/train.py"
+    )
     data: Path = Field(default=Path("data/prepared"), description="directory the run was trained on")
     anime: str | None = Field(default=None, description="title, or nearly so")
     user: int | None = Field(default=None, description="user_id of the dump")
@@ -120,6 +124,8 @@ class SimilarConfig(CommandConfig):
 class ExportConfig(CommandConfig):
     """Write a run's encoders, scalers and user and anime vectors as Parquet."""
 
-    run: Path = Field(default=Path("runs/wide_deep"), description="directory written by widedeep/train.py")
+    run_dir: Path = Field(
+        default=Path("runs/wide_deep"), validation_alias=RUN_DIR, description="directory written by widedeep/train.py"
+    )
     data: Path = Field(default=Path("data/prepared"), description="directory the run was trained on")
     output: Path = Field(default=Path("data/export"), description="directory to write; replaced only when all is done")

@@ -6,8 +6,9 @@ from typing import Literal
 from pydantic import Field
 
 from widedeep.cli import CommandConfig
-from widedeep.config.fields import Count, MaybeCount, MaybeFloat, Section, Share
+from widedeep.config.fields import RUN_DIR, Count, MaybeCount, MaybeFloat, Section, Share
 from widedeep.config.models import ModelConfig, WideDeepConfig
+from widedeep.data.readers import ReaderName
 
 
 class OptimConfig(Section):
@@ -33,6 +34,9 @@ class EmbeddingConfig(Section):
 class LoaderConfig(Section):
     """How ratings reach the trainer."""
 
+    reader: ReaderName = Field(
+        default="petastorm", description="what reads the shards; both give the same rows in the same order"
+    )
     mode: Literal["auto", "resident", "stream"] = Field(
         default="auto", description="resident: ratings in memory; stream: flat memory, whatever the size"
     )
@@ -40,14 +44,21 @@ class LoaderConfig(Section):
         default=200_000_000, ge=0, description="auto streams when the training split has more ratings than this"
     )
     shuffle_buffer: Count = Field(default=1 << 20, ge=1, description="rows a streaming rank shuffles over")
-    verify: bool = Field(default=True, description="check each shard's digest before the first epoch")
+    verify: bool = Field(
+        default=True,
+        description="check each shard's digest before the first epoch; page checksums are checked whatever this says",
+    )
 
 
 class TrainConfig(CommandConfig):
     """Train a model on prepared ratings; one process, or many under torchrun."""
 
     data: Path = Field(default=Path("data/prepared"), description="directory written by jobs/prepare.py")
-    run: Path = Field(default=Path("runs/wide_deep"), description="directory of checkpoints, metrics and the model")
+    run_dir: Path = Field(
+        default=Path("runs/wide_deep"),
+        validation_alias=RUN_DIR,
+        description="directory of checkpoints, metrics and the model",
+    )
     resume: str = Field(
         default="auto", description="auto: go on from the newest checkpoint; never: start anew; or a checkpoint's path"
     )

@@ -1,0 +1,63 @@
+"""Look the installed packages up in the database of known vulnerabilities: scripts/audit.py.
+
+Exits with 1 for a finding that scripts/audit-accepted.toml does not accept with a reason and a date. Where the database
+cannot be reached, it says that nothing was looked up, and exits with 0.
+"""
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+ACCEPTED = Path(__file__).with_name("audit-accepted.toml")
+COMMAND = ("pip_audit", "--local", "--skip-editable", "--progress-spinner", "off", "--format", "json")
+
+
+def judge(report: dict[str, Any], accepted: dict[str, dict[str, Any]]) -> tuple[bool, list[str]]:
+    """Whether all is well, and what there is to say.
+
+    Args:
+        report: of pip-audit, as JSON.
+        accepted: findings by their id (any of their names), each with `package`, `date` and `reason`.
+
+    """
+    looked_up = [package for package in report["dependencies"] if "vulns" in package]
+    if not looked_up:
+        return True, ["audit: SKIPPED, the database of vulnerabilities cannot be reached"]
+    lines, well = [], True
+    seen = set()
+    for package in looked_up:
+        for finding in package["vulns"]:
+            names = {finding["id"], *finding["aliases"]}
+            seen |= names
+            what = f"{package['name']} {package['version']}: {finding['id']}"
+            if known := next((accepted[name] for name in sorted(names) if name in accepted), None):
+                lines.append(f"audit: {what}, accepted on {known['date']}: {known['reason']}")
+            else:
+                well = False
+                lines.append(f"audit: {what}, mended in {', '.join(finding['fix_versions']) or 'no release'}")
+    lines += [f"audit: {name} is accepted but no longer found: remove it" for name in sorted(set(accepted) - seen)]
+    skipped = len(report["dependencies"]) - len(looked_up)
+    lines.append(f"audit: {len(looked_up)} packages looked up, {skipped} not in the database")
+    return well, lines
+
+
+def main() -> int:
+    """Run pip-audit on this environment and judge its report."""
+    done = subprocess.run([sys.executable, "-m", *COMMAND], capture_output=True, text=True)
+    try:
+        report = json.loads(done.stdout)
+    except json.JSONDecodeError:
+        print(
+            f"audit: SKIPPED, pip-audit ended with {done.returncode}: {(done.stderr.strip().splitlines() or [''])[-1]}"
+        )
+        return 0
+    well, lines = judge(report, tomllib.loads(ACCEPTED.read_text()))
+    print("\n".join(lines))
+    return 0 if well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""The `widedeep` command: every command of this package by its name.
+
+widedeep train --config ncf --data data/prepared --run-dir runs/ncf
+"""
+
+import argparse
+import importlib
+import os
+import shlex
+import sys
+from importlib.metadata import version
+from typing import NamedTuple
+
+from widedeep.cli import run_command
+from widedeep.launch import launch_training
+
+
+class Command(NamedTuple):
+    """A command: the module whose `main` it runs, what that module is started by, and a line of help."""
+
+    module: str
+    engine: str | None  # spark, torch or none
+    help: str
+
+
+COMMANDS = {
+    "synthesize": Command("jobs.synthesize", "spark", "write a dump of any size with a known answer planted in it"),
+    "explore": Command("jobs.explore", "spark", "show a dump in one HTML page"),
+    "prepare": Command("jobs.prepare", "spark", "turn a dump into checked, encoded Parquet shards"),
+    "train": Command("widedeep.train", "torch", "train a model on prepared ratings"),
+    "score-all": Command("jobs.score_all", "spark", "write the best anime of every user"),
+    "recommendations": Command("widedeep.recommendations", None, "show the recommendations of a user"),
+    "similar": Command("widedeep.similar", None, "show the anime or users most like one"),
+    "export": Command("widedeep.export", None, "write encoders, scalers and vectors as Parquet"),
+    "baselines": Command("jobs.baselines", "spark", "tune, fit and score what models are compared with"),
+    "evaluate": Command("jobs.evaluate", "spark", "measure systems on the test split"),
+    "doctor": Command("widedeep.doctor", None, "show versions, memory and disk, and what is wrong"),
+}
+EPILOG = """
+widedeep COMMAND --help shows the settings of a command. What stands before a -- goes to what starts it, options of
+spark-submit (such as --master, --driver-memory) or of torchrun (such as --nproc-per-node):
+
+  widedeep train --nproc-per-node 2 -- --epochs 5
+"""
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """A parser of the command's name alone; what follows is the command's to read."""
+    parser = argparse.ArgumentParser(
+        prog="widedeep",
+        usage="widedeep COMMAND [OPTION ... --] [SETTING ...]",
+        description="From a dump of ratings to recommendations for every user.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"widedeep {version('widedeep')}")
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND", required=True)
+    for name, command in COMMANDS.items():
+        commands.add_parser(name, help=command.help, add_help=False)
+    return parser
+
+
+def main() -> None:
+    """Run the command that the command line names."""
+    parser = make_parser()
+    name, rest = parser.parse_args(sys.argv[1:2]).command, sys.argv[2:]
+    command = COMMANDS[name]
+    options, settings = split_at(rest, "--")
+    if options and command.engine is None:
+        parser.error(f"{name} is started by nothing that takes options before a --")
+    if command.engine == "torch" and not {"--help", "-h"} & set(settings):
+        launch_training(options, settings)
+        return
+    if command.engine == "spark" and options:
+        os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join([*options, "pyspark-shell"])
+    sys.argv = [f"widedeep {name}", *settings]
+    run_command(importlib.import_module(command.module).main)
+
+
+def split_at(arguments: list[str], mark: str) -> tuple[list[str], list[str]]:
+    """What stands before a mark and what behind it; all stands behind it where there is none."""
+    place = arguments.index(mark) if mark in arguments else -1
+    return arguments[: max(place, 0)], arguments[place + 1 :]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,143 @@
+"""Say what this machine has and what is wrong with it: the first thing to look at when a command fails.
+
+widedeep doctor
+"""
+
+import os
+import platform
+import shutil
+import socket
+import sys
+from collections.abc import Iterator, Sequence
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+from packaging.requirements import Requirement
+from pydantic import Field
+from rich.table import Table as View
+
+from widedeep.cli import EXIT_FAILED, CommandConfig, load_config, stdout
+from widedeep.machine import find_java, java_mistake, name_resolves
+
+GB = 1e9
+# Spark's default heap of 1 GB, its Python workers and the trainer's tables beside it.
+NEEDED_MEMORY = 3 * GB
+# A dump of 24 M ratings, prepared, with Spark's shuffle files.
+NEEDED_DISK = 10 * GB
+
+
+class DoctorConfig(CommandConfig):
+    """Show versions, processors, memory and disk, and what is wrong, if anything; exits with 1 if something is."""
+
+    data: Path = Field(default=Path(), description="directory that data is to be written to, for its free space")
+
+
+class Finding(NamedTuple):
+    """One thing that was looked at."""
+
+    name: str
+    found: str
+    mistake: str | None = None  # what is wrong, and the remedy
+
+
+def packages() -> Iterator[Finding]:
+    """The versions of what this package depends on, beside what it asks for."""
+    for line in requires("widedeep") or []:
+        wanted = Requirement(line)
+        if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
+            continue
+        try:
+            found = version(wanted.name)
+        except PackageNotFoundError:
+            yield Finding(wanted.name, "missing", f"pip install '{wanted}'")
+            continue
+        fits = wanted.specifier.contains(found, prereleases=True)
+        yield Finding(wanted.name, found, None if fits else f"{wanted.specifier} is needed: pip install '{wanted}'")
+
+
+def java() -> Finding:
+    """The Java that Spark would start."""
+    found = find_java()
+    return Finding("Java", f"{found.version} ({found.path})" if found else "missing", java_mistake(found))
+
+
+def accelerators() -> Finding:
+    """What PyTorch computes on."""
+    import torch
+
+    names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
+    built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "PyTorch's build is for CPUs"
+    return Finding("GPUs", ", ".join(names) or f"none; {built}")
+
+
+def space(directory: Path) -> Finding:
+    """Free disk space where data goes."""
+    place = directory.resolve()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    few = free < NEEDED_DISK
+    return Finding(
+        "disk",
+        f"{free / GB:.1f} GB free in {place}",
+        f"a dump of 24 M ratings takes {NEEDED_DISK / GB:.0f} GB with all that is made of it" if few else None,
+    )
+
+
+def memory() -> Finding:
+    """Memory that can be had without swapping."""
+    free, total = psutil.virtual_memory().available, psutil.virtual_memory().total
+    few = free < NEEDED_MEMORY
+    return Finding(
+        "memory",
+        f"{free / GB:.1f} of {total / GB:.1f} GB free",
+        f"Spark and the trainer take {NEEDED_MEMORY / GB:.0f} GB at 24 M ratings" if few else None,
+    )
+
+
+def host_name() -> Finding:
+    """This machine's name; Spark and torchrun look it up when they start."""
+    name = socket.gethostname()
+    remedy = (
+        "it leads to no address, which stops torchrun and spark-submit: "
+        f"add «127.0.0.1 {name}» to /etc/hosts, or set PET_LOCAL_ADDR and SPARK_LOCAL_IP to 127.0.0.1"
+    )
+    given = {"PET_LOCAL_ADDR", "SPARK_LOCAL_IP"} <= set(os.environ)
+    return Finding("host name", name, None if name_resolves() or given else remedy)
+
+
+def examine(data: Path) -> list[Finding]:
+    """All findings."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return [
+        Finding("widedeep", version("widedeep")),
+        Finding("Python", f"{platform.python_version()} ({sys.executable})"),
+        Finding("system", platform.platform()),
+        java(),
+        *packages(),
+        accelerators(),
+        Finding("processors", str(cores)),
+        memory(),
+        space(data),
+        host_name(),
+    ]
+
+
+def main(argv: Sequence[str]) -> None:
+    """Examine, print, and leave with 1 if something is wrong."""
+    config = load_config(DoctorConfig, argv, "doctor")
+    findings = examine(config.data)
+    view = View(title="this machine", title_justify="left")
+    for name in ("", "found", "wrong"):
+        view.add_column(name, overflow="fold")
+    for finding in findings:
+        view.add_row(finding.name, finding.found, finding.mistake or "", style="bold red" if finding.mistake else None)
+    stdout.print(view)
+    mistakes = [finding for finding in findings if finding.mistake]
+    for finding in mistakes:
+        stdout.print(f"{finding.name}: {finding.mistake}", markup=False, highlight=False)
+    if mistakes:
+        sys.exit(EXIT_FAILED)
+    stdout.print("nothing is wrong")
