@@ -50,7 +50,7 @@ def test_the_three_commands_on_real_ratings(real_dump, tmp_path):
     assert details > 5000 - 1
     assert (table.groupby("user_id")["anime_id"].nunique() == 10).all()
     assert not rated(data) & set(zip(table["user_id"], table["anime_id"], strict=True))
-    said = command(f"python -m widedeep.recommendations --user 2 --recommendations {out}")
+    said = command(f"widedeep recommendations --user 2 --recommendations {out}")
     assert table[table["user_id"] == 2]["anime_id"].astype(str).iloc[0] in said.stdout
 
 
@@ -61,7 +61,7 @@ def test_wrong_input_ends_with_2_through_spark_submit(tmp_path):
     said = command("spark-submit jobs/score_all.py --users-per-file 0 --cold-users nobody", code=2)
     assert "users_per_file" in said.stderr
     assert "cold_users" in said.stderr
-    command("python -m widedeep.recommendations --user x", code=2)
+    command("widedeep recommendations --user x", code=2)
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from widedeep.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCES = sorted([*(ROOT / "jobs").glob("*.py"), *(ROOT / "widedeep").glob("*.py")])
-COMMANDS = [path for path in SOURCES if '__name__ == "__main__"' in path.read_text()]
+COMMANDS = [path for path in SOURCES if "run_job(main)" in path.read_text() or path.name == "train.py"]
 
 
 @pytest.fixture
