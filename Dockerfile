@@ -1,5 +1,6 @@
 # One image for all commands, with the versions of the lock files:
 #   docker build -t widedeep .
+#   mkdir -p data
 #   docker run --rm -v "$PWD/data:/data" widedeep synthesize --ratings 1e5 --output raw
 # Which build of PyTorch it gets is the choice of pip's settings, here PIP_EXTRA_INDEX_URL: the index of CPU builds
 # makes the image gigabytes smaller.
@@ -19,7 +20,8 @@ FROM python:3.13-slim-trixie
 RUN apt-get update \
     && apt-get install -y --no-install-recommends openjdk-21-jre-headless \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --create-home --uid 1000 widedeep
+    && useradd --create-home --uid 1000 widedeep \
+    && install --directory --owner widedeep --group widedeep /data
 COPY --from=build /opt/widedeep /opt/widedeep
 ENV PATH=/opt/widedeep/bin:$PATH
 USER 1000

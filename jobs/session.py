@@ -16,8 +16,7 @@ from pyspark.sql import SparkSession
 from jobs.files import scratch_directory
 from widedeep.cli import run_command
 from widedeep.errors import InputError
-from widedeep.launch import LOOPBACK
-from widedeep.machine import find_java, java_mistake, name_resolves
+from widedeep.machine import LOOPBACK, find_java, java_mistake, name_resolves
 
 ROOT = Path(__file__).resolve().parent.parent
 SHIPPED = ("jobs", "widedeep")
@@ -47,6 +46,9 @@ def build_session(name: str, extra: Mapping[str, str] | None = None) -> SparkSes
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if "PYSPARK_GATEWAY_PORT" not in os.environ:
         _check_machine()
+    # The JVM first: only it knows what spark-submit's options and spark-defaults.conf say.
+    initialized: Any = SparkContext
+    initialized._ensure_initialized()
     conf = SparkConf()
     for key, value in {**DEFAULTS, **(extra or {})}.items():
         conf.setIfMissing(key, value)
@@ -66,7 +68,7 @@ def _check_machine() -> None:
     """
     if mistake := java_mistake(find_java()):
         raise InputError(mistake)
-    if not name_resolves():  # Spark looks its own machine up, and gives up where that fails
+    if not name_resolves():  # Spark looks up its own machine, and fails if it finds nothing
         os.environ.setdefault("SPARK_LOCAL_IP", LOOPBACK)
 
 

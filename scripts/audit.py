@@ -37,7 +37,7 @@ def judge(report: dict[str, Any], accepted: dict[str, dict[str, Any]]) -> tuple[
                 lines.append(f"audit: {what}, accepted on {known['date']}: {known['reason']}")
             else:
                 well = False
-                lines.append(f"audit: {what}, mended in {', '.join(finding['fix_versions']) or 'no release'}")
+                lines.append(f"audit: {what}, fixed in {', '.join(finding['fix_versions']) or 'no release'}")
     lines += [f"audit: {name} is accepted but no longer found: remove it" for name in sorted(set(accepted) - seen)]
     skipped = len(report["dependencies"]) - len(looked_up)
     lines.append(f"audit: {len(looked_up)} packages looked up, {skipped} not in the database")
@@ -47,13 +47,13 @@ def judge(report: dict[str, Any], accepted: dict[str, dict[str, Any]]) -> tuple[
 def main() -> int:
     """Run pip-audit on this environment and judge its report."""
     done = subprocess.run([sys.executable, "-m", *COMMAND], capture_output=True, text=True)
-    try:
-        report = json.loads(done.stdout)
-    except json.JSONDecodeError:
-        print(
-            f"audit: SKIPPED, pip-audit ended with {done.returncode}: {(done.stderr.strip().splitlines() or [''])[-1]}"
-        )
+    if not done.stdout and any(sign in done.stderr for sign in ("ConnectionError", "ConnectTimeout", "ReadTimeout")):
+        print("audit: SKIPPED, the database of vulnerabilities cannot be reached")
         return 0
+    if not done.stdout:
+        print(f"audit: pip-audit failed:\n{done.stderr}")
+        return 1
+    report = json.loads(done.stdout)
     well, lines = judge(report, tomllib.loads(ACCEPTED.read_text()))
     print("\n".join(lines))
     return 0 if well else 1

@@ -5,7 +5,7 @@
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # Another Spark or Python of the caller's would be used in place of the environment's own.
 unset SPARK_HOME SPARK_CONF_DIR PYTHONPATH PYTHONHOME PYSPARK_PYTHON PYSPARK_DRIVER_PYTHON
-# A host name that does not resolve, or that a VPN takes elsewhere, must not stop a local Spark or torchrun.
+# A host name that does not resolve, or that resolves to an address of a VPN, must not stop a local Spark or torchrun.
 export SPARK_LOCAL_IP=${SPARK_LOCAL_IP:-127.0.0.1} PET_LOCAL_ADDR=${PET_LOCAL_ADDR:-127.0.0.1}
 
 "$root/scripts/setup.sh" "$@"

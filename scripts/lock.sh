@@ -10,7 +10,8 @@ Resolves the dependencies of pyproject.toml for Python 3.11 to 3.14, Linux and m
 their files to requirements.lock. What is there already and still fits is kept, unless --upgrade is given.
 
 PyTorch stands in requirements-torch.lock, by its version alone: its builds (CPU, CUDA, ROCm) have files and
-dependencies of their own, and which is wanted depends on the machine. Needs uv, which it installs beside .venv if need be.
+dependencies of their own, and which is wanted depends on the machine. Needs uv, and installs it for the time being if
+it is not there.
 END
 }
 
@@ -35,12 +36,10 @@ fi
 compile() {
   [ -n "$upgrade" ] || [ ! -e requirements.lock ] || cp requirements.lock "$work/lock"
   uv pip compile --quiet --universal --python-version 3.11 --fork-strategy fewest --generate-hashes \
-    --no-header --no-annotate $upgrade --constraint requirements-torch.lock --output-file "$work/lock" "$@" pyproject.toml
+    --no-header --no-annotate $upgrade --constraint "$work/torch" --output-file "$work/lock" "$@" pyproject.toml
 }
 
-if [ -n "$upgrade" ]; then
-  sed -i.old '/^torch==/d' requirements-torch.lock && rm -f requirements-torch.lock.old
-fi
+if [ -n "$upgrade" ]; then touch "$work/torch"; else cp requirements-torch.lock "$work/torch"; fi
 compile
 torch=$(sed -n 's/^\(torch==[^ ]*\).*/\1/p' "$work/lock")
 

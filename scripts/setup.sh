@@ -16,9 +16,7 @@ password).
   WIDEDEEP_PYTHON   the Python to make it with (default: searched for)
 
 pip's own settings (PIP_INDEX_URL, PIP_FIND_LINKS, pip.conf, ...) apply as always, and choose
-the build of PyTorch. Where uv is there, it installs in place of pip: it is faster, and has
-settings of its own (UV_INDEX, UV_TORCH_BACKEND, ...); PIP_INDEX_URL and PIP_FIND_LINKS are
-handed on to it.
+the build of PyTorch. Where uv is there, it installs, with the same indexes, and pip where uv fails.
 END
 }
 
@@ -180,23 +178,35 @@ wanted() { echo "$extra $(cat "$root"/pyproject.toml "$root"/requirements*.lock 
 # Whether packages can be added to what is there; not if it was moved or is half made, or if it is of the release that
 # had a torchrun of its own, which would take torch's away with it.
 usable() {
-  ! grep -qs "widedeep" "$venv/bin/torchrun" &&
-  [ ! -e "$installing" ] && [ -n "$(base_python "$venv/bin/python")" ] &&
+  ! grep -qsF "widedeep.launch" "$venv/bin/torchrun" &&
+    [ ! -e "$installing" ] && [ -n "$(base_python "$venv/bin/python")" ] &&
     grep -qsF "$venv" "$venv/bin/activate" && "$venv/bin/python" -m pip --version >/dev/null 2>&1
 }
 
-# install ARGUMENT...: what `pip install` does.
+# Prints one of pip's settings, from its files or the environment.
+pip_setting() {
+  "$venv/bin/python" -m pip config list 2>/dev/null | sed -nE "s/^[a-z:]+\.$1='(.*)'\$/\1/p" | head -n 1
+}
+
+# Hands pip's settings to uv, which does not read them. Of several indexes uv would take the first that has a package.
+configure_uv() {
+  local value
+  value=$(pip_setting index-url) && [ -z "$value" ] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$value}"
+  value=$(pip_setting extra-index-url) && [ -z "$value" ] || export UV_INDEX="${UV_INDEX:-$value}"
+  value=$(pip_setting find-links) && [ -z "$value" ] || export UV_FIND_LINKS="${UV_FIND_LINKS:-${value// /,}}"
+  value=$(pip_setting constraint) && [ -z "$value" ] || export UV_CONSTRAINT="${UV_CONSTRAINT:-$value}"
+  value=$(pip_setting cert) && [ -z "$value" ] || export SSL_CERT_FILE="${SSL_CERT_FILE:-$value}"
+  export UV_INDEX_STRATEGY=${UV_INDEX_STRATEGY:-unsafe-best-match}
+}
+
+# install ARGUMENT...: what `pip install` does, by uv if it is there and works.
 install() {
-  if command -v uv >/dev/null; then
-    [ -z "${PIP_INDEX_URL:-}" ] || export UV_DEFAULT_INDEX="${UV_DEFAULT_INDEX:-$PIP_INDEX_URL}"
-    [ -z "${PIP_FIND_LINKS:-}" ] || export UV_FIND_LINKS="${UV_FIND_LINKS:-${PIP_FIND_LINKS// /,}}"
-    uv pip install --quiet --python "$venv/bin/python" "$@"
-  else
-    "$venv/bin/python" -m pip install --quiet "$@"
-  fi >>"$log" 2>&1
+  { command -v uv && uv pip install --quiet --python "$venv/bin/python" "$@"; } >>"$log" 2>&1 ||
+    "$venv/bin/python" -m pip install --quiet "$@" >>"$log" 2>&1
 }
 
 install_all() {
+  if command -v uv >/dev/null; then configure_uv; fi
   install --require-hashes --no-deps -r "$root/requirements.lock" &&
     install -r "$root/requirements-torch.lock" &&
     if [ $extra = base ]; then install --no-deps -e "$root"; else install -e "${root}[$extra]"; fi
@@ -226,13 +236,13 @@ else
 fi
 
 # What entering the environment sets besides. Spark starts the Java of JAVA_HOME, or else of the PATH; either may be one
-# it cannot run on. Spark and torchrun look this machine's name up, and stop or wait for minutes where it leads nowhere.
+# it cannot run on. Spark fails, and torchrun waits for minutes, if this machine's name does not resolve.
 mark="# by scripts/setup.sh"
 added=$(
   printf 'export JAVA_HOME=%q %s\n' "$java" "$mark"
   # shellcheck disable=SC2016 # to be expanded when the environment is entered
   printf '%s %s\n' \
-    '! command -v getent >/dev/null || getent hosts "$(uname -n)" >/dev/null || # leads nowhere' "$mark" \
+    '! command -v getent >/dev/null || getent hosts "$(uname -n)" >/dev/null ||' "$mark" \
     '  export SPARK_LOCAL_IP=${SPARK_LOCAL_IP:-127.0.0.1} PET_LOCAL_ADDR=${PET_LOCAL_ADDR:-127.0.0.1}' "$mark"
 )
 if [ "$(grep "$mark\$" "$venv/bin/activate")" != "$added" ]; then

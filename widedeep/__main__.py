@@ -71,8 +71,8 @@ def main() -> None:
     if command.engine == "torch" and not {"--help", "-h"} & set(settings):
         launch_training(options, settings)
         return
-    if command.engine == "spark" and options:
-        os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join([*options, "pyspark-shell"])
+    if command.engine == "spark":
+        os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join(["--name", f"widedeep {name}", *options, "pyspark-shell"])
     sys.argv = [f"widedeep {name}", *settings]
     run_command(importlib.import_module(command.module).main)
 

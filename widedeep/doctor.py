@@ -16,6 +16,7 @@ from typing import NamedTuple
 import psutil
 from packaging.requirements import Requirement
 from pydantic import Field
+from rich.markup import escape
 from rich.table import Table as View
 
 from widedeep.cli import EXIT_FAILED, CommandConfig, load_config, stdout
@@ -29,7 +30,7 @@ NEEDED_DISK = 10 * GB
 
 
 class DoctorConfig(CommandConfig):
-    """Show versions, processors, memory and disk, and what is wrong, if anything; exits with 1 if something is."""
+    """Show versions, processors, memory and disk, and what is wrong with them; exits with 1 if something is."""
 
     data: Path = Field(default=Path(), description="directory that data is to be written to, for its free space")
 
@@ -40,6 +41,7 @@ class Finding(NamedTuple):
     name: str
     found: str
     mistake: str | None = None  # what is wrong, and the remedy
+    remark: str | None = None  # what may be too little for some data
 
 
 def packages() -> Iterator[Finding]:
@@ -65,8 +67,10 @@ def java() -> Finding:
 
 def accelerators() -> Finding:
     """What PyTorch computes on."""
-    import torch
-
+    try:
+        import torch
+    except (ImportError, OSError) as error:
+        return Finding("GPUs", "unknown", f"torch cannot be imported: {error}")
     names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
     built = f"CUDA {torch.version.cuda}" if torch.version.cuda else "PyTorch's build is for CPUs"
     return Finding("GPUs", ", ".join(names) or f"none; {built}")
@@ -78,30 +82,23 @@ def space(directory: Path) -> Finding:
     while not place.exists():
         place = place.parent
     free = shutil.disk_usage(place).free
-    few = free < NEEDED_DISK
-    return Finding(
-        "disk",
-        f"{free / GB:.1f} GB free in {place}",
-        f"a dump of 24 M ratings takes {NEEDED_DISK / GB:.0f} GB with all that is made of it" if few else None,
-    )
+    remark = f"a dump of 24 M ratings takes {NEEDED_DISK / GB:.0f} GB with all that is made of it"
+    return Finding("disk", f"{free / GB:.1f} GB free in {place}", remark=remark if free < NEEDED_DISK else None)
 
 
 def memory() -> Finding:
-    """Memory that can be had without swapping."""
+    """Available memory."""
     free, total = psutil.virtual_memory().available, psutil.virtual_memory().total
-    few = free < NEEDED_MEMORY
-    return Finding(
-        "memory",
-        f"{free / GB:.1f} of {total / GB:.1f} GB free",
-        f"Spark and the trainer take {NEEDED_MEMORY / GB:.0f} GB at 24 M ratings" if few else None,
-    )
+    remark = f"Spark and the trainer take {NEEDED_MEMORY / GB:.0f} GB at 24 M ratings"
+    found = f"{free / GB:.1f} of {total / GB:.1f} GB available"
+    return Finding("memory", found, remark=remark if free < NEEDED_MEMORY else None)
 
 
 def host_name() -> Finding:
     """This machine's name; Spark and torchrun look it up when they start."""
     name = socket.gethostname()
     remedy = (
-        "it leads to no address, which stops torchrun and spark-submit: "
+        "it does not resolve: spark-submit fails and torchrun waits for minutes; "
         f"add «127.0.0.1 {name}» to /etc/hosts, or set PET_LOCAL_ADDR and SPARK_LOCAL_IP to 127.0.0.1"
     )
     given = {"PET_LOCAL_ADDR", "SPARK_LOCAL_IP"} <= set(os.environ)
@@ -109,7 +106,7 @@ def host_name() -> Finding:
 
 
 def examine(data: Path) -> list[Finding]:
-    """All findings."""
+    """Look at everything."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return [
         Finding("widedeep", version("widedeep")),
@@ -130,14 +127,15 @@ def main(argv: Sequence[str]) -> None:
     config = load_config(DoctorConfig, argv, "doctor")
     findings = examine(config.data)
     view = View(title="this machine", title_justify="left")
-    for name in ("", "found", "wrong"):
+    for name in ("", "found"):
         view.add_column(name, overflow="fold")
     for finding in findings:
-        view.add_row(finding.name, finding.found, finding.mistake or "", style="bold red" if finding.mistake else None)
+        style = "bold red" if finding.mistake else "yellow" if finding.remark else None
+        view.add_row(finding.name, escape(finding.found), style=style)
     stdout.print(view)
-    mistakes = [finding for finding in findings if finding.mistake]
-    for finding in mistakes:
-        stdout.print(f"{finding.name}: {finding.mistake}", markup=False, highlight=False)
-    if mistakes:
+    for finding in findings:
+        if text := finding.mistake or finding.remark:
+            stdout.print(f"{finding.name}: {text}", markup=False, highlight=False)
+    if any(finding.mistake for finding in findings):
         sys.exit(EXIT_FAILED)
     stdout.print("nothing is wrong")

@@ -7,7 +7,8 @@ import socket
 import subprocess
 from typing import NamedTuple
 
-JAVA_VERSIONS = (17, 21)  # what Spark 4.3 is tested with
+JAVA_VERSIONS = (17, 21)  # what this package is tested with on Spark 4.3
+LOOPBACK = "127.0.0.1"
 
 
 class Java(NamedTuple):
@@ -44,7 +45,7 @@ def java_mistake(java: Java | None) -> str | None:
 
 
 def name_resolves() -> bool:
-    """Whether this machine's own name leads to an address."""
+    """Whether this machine's own name resolves to an address."""
     try:
         socket.getaddrinfo(socket.gethostname(), None)
     except OSError:

@@ -26,10 +26,10 @@ def test_nothing_found_is_well():
     assert audit.judge(report(), {}) == (True, ["audit: 1 packages looked up, 1 not in the database"])
 
 
-def test_a_finding_is_refused_with_what_mends_it():
+def test_a_finding_is_refused_with_the_release_that_fixes_it():
     well, lines = audit.judge(report({**FINDING, "fix_versions": ["5.7"]}), {})
     assert not well
-    assert lines[0] == "audit: diskcache 5.6.3: PYSEC-2026-2447, mended in 5.7"
+    assert lines[0] == "audit: diskcache 5.6.3: PYSEC-2026-2447, fixed in 5.7"
 
 
 def test_a_finding_is_accepted_by_any_of_its_names():

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -15,10 +16,11 @@ from widedeep.__main__ import COMMANDS, split_at
 from widedeep.cli import load_config
 from widedeep.config import NCFConfig, PrepareConfig, TrainConfig
 from widedeep.errors import InputError
-from widedeep.launch import LOOPBACK, TUNING
+from widedeep.launch import ENTERED, TUNING
+from widedeep.machine import LOOPBACK
 
 WIDEDEEP = Path(sys.executable).with_name("widedeep")
-PLAIN = {name: value for name, value in os.environ.items() if name not in {*TUNING, "OMP_WAIT_POLICY"}}
+PLAIN = {name: value for name, value in os.environ.items() if name not in {*TUNING, ENTERED, "OMP_WAIT_POLICY"}}
 
 
 def widedeep(*argv: str, cwd: Path, env: dict[str, str] | None = None) -> subprocess.CompletedProcess:
@@ -81,6 +83,8 @@ def test_both_names_of_the_run_directory_mean_the_same(tmp_path):
     (tmp_path / "old.toml").write_text('run = "there"')
     for argv in (["--run-dir", "there"], ["--run", "there"], ["--config", str(tmp_path / "old.toml")]):
         assert load_config(TrainConfig, argv, "train").run_dir == Path("there")
+    flags_win = ["--config", str(tmp_path / "old.toml"), "--run-dir", "here"]
+    assert load_config(TrainConfig, flags_win, "train").run_dir == Path("here")
 
 
 ENVIRONMENT_OF_A_RANK = """
@@ -107,20 +111,50 @@ def test_a_rank_enters_the_tuned_environment_once_and_keeps_its_process(given, e
     assert done.stdout == f"{expected} True\n", done.stderr
 
 
-def unshare_works() -> bool:
-    return subprocess.run(["unshare", "--map-root-user", "--uts", "true"], capture_output=True).returncode == 0
+@pytest.fixture
+def nameless():
+    """Run a command line on this machine under a host name that does not resolve."""
+    changing = ("unshare", "--map-root-user", "--uts")
+    if not shutil.which("unshare") or subprocess.run([*changing, "true"], capture_output=True).returncode:
+        pytest.skip("host names cannot be changed for a single command here")
+    plain = {name: value for name, value in PLAIN.items() if name not in ("PET_LOCAL_ADDR", "SPARK_LOCAL_IP")}
+
+    def run(line: str) -> subprocess.CompletedProcess:
+        shell = ["sh", "-c", f"hostname nowhere-at-all && exec {line}"]
+        return subprocess.run([*changing, *shell], env=plain, capture_output=True, text=True, timeout=100)
+
+    return run
 
 
-@pytest.mark.skipif(not unshare_works(), reason="this machine lets nobody have a host name of his own")
-def test_two_ranks_meet_on_a_machine_whose_name_leads_nowhere(tmp_path):
+def test_two_ranks_meet_on_a_machine_whose_name_does_not_resolve(nameless, tmp_path):
     write_prepared(tmp_path / "prepared", ratings=500)
     settings = f"--data {tmp_path}/prepared --run-dir {tmp_path}/run --epochs 1 --batch-size 64 --device cpu"
-    train = f"{WIDEDEEP} train --nproc-per-node 2 -- {settings} --ranking-users 0"
-    plain = {name: value for name, value in PLAIN.items() if name != "PET_LOCAL_ADDR"}
-    named = ["unshare", "--map-root-user", "--uts", "sh", "-c", f"hostname nowhere-at-all && exec {train}"]
-    done = subprocess.run(named, env=plain, capture_output=True, text=True, timeout=100)
+    done = nameless(f"{WIDEDEEP} train --nproc-per-node 2 -- {settings} --ranking-users 0")
     assert done.returncode == 0, done.stderr
     assert metrics(tmp_path / "run")["train"]["ranks"] == 2
+
+
+def test_spark_starts_on_a_machine_whose_name_does_not_resolve(nameless, tmp_path):
+    done = nameless(f"{WIDEDEEP} synthesize --ratings 1e3 --output {tmp_path}/raw")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "raw" / "manifest.json").exists()
+
+
+def test_the_doctor_sees_a_name_that_does_not_resolve(nameless):
+    done = nameless(f"{WIDEDEEP} doctor")
+    assert done.returncode == 1
+    assert "host name: it does not resolve" in done.stdout
+
+
+def test_options_of_spark_win_over_the_defaults_of_the_code(tmp_path):
+    program = (
+        "from jobs.session import build_session; spark = build_session('name of the code'); "
+        "print(spark.conf.get('spark.sql.session.timeZone'), spark.conf.get('spark.app.name'), spark.sparkContext.master)"
+    )
+    given = "--master local[1] --name mine --conf spark.sql.session.timeZone=Asia/Tokyo pyspark-shell"
+    env = {**PLAIN, "PYSPARK_SUBMIT_ARGS": given}
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.stdout.split() == ["Asia/Tokyo", "mine", "local[1]"], done.stderr
 
 
 def test_nodes_that_are_named_are_not_sent_to_the_loopback_address(monkeypatch):
@@ -132,9 +166,13 @@ def test_nodes_that_are_named_are_not_sent_to_the_loopback_address(monkeypatch):
     monkeypatch.setattr(run, "main", lambda argv: seen.append((argv, os.environ.get("PET_LOCAL_ADDR"))))
     monkeypatch.delenv("PET_LOCAL_ADDR", raising=False)
     launch.launch_training(["--nnodes", "2", "--rdzv-endpoint=node0:29500"], ["--epochs", "1"])
-    launch.launch_training(["--nproc-per-node", "2"], [])
+    launch.launch_training(["--nnodes=1", "--nproc-per-node", "2"], [])
+    monkeypatch.delenv("PET_LOCAL_ADDR")
+    monkeypatch.setenv("PET_NNODES", "2")
+    launch.launch_training([], [])
     script = str(ROOT / "widedeep" / "train.py")
     assert seen == [
         (["--nnodes", "2", "--rdzv-endpoint=node0:29500", script, "--epochs", "1"], None),
-        (["--nproc-per-node", "2", script], LOOPBACK),
+        (["--nnodes=1", "--nproc-per-node", "2", script], LOOPBACK),
+        ([script], None),
     ]

@@ -51,7 +51,7 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 DropShare = Annotated[float, Field(ge=0.0, lt=1.0)]
 Names = Annotated[tuple[str, ...], BeforeValidator(comma_separated)]
 Widths = Annotated[tuple[Count, ...], BeforeValidator(comma_separated), AfterValidator(_positive_widths)]
-# The short name is for those who start a command without torchrun, which takes --run for an option of its own.
+# The short name is that of older releases; torchrun refuses it as an ambiguous abbreviation of its own options.
 RUN_DIR = AliasChoices("run_dir", "run")
 SplitName = Literal["train", "valid", "test"]
 Loss = Literal["cross_entropy", "squared"]

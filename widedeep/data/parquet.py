@@ -27,6 +27,8 @@ def open_parquet(file: str | Path) -> Iterator[pq.ParquetFile]:
     try:
         with pq.ParquetFile(file, page_checksum_verification=True) as opened:
             yield opened
+    except (PermissionError, MemoryError):  # the file may be well
+        raise
     except (OSError, pa.ArrowException) as error:
         raise DamagedFileError(
             f"{file} cannot be read: {error}; copy its directory again, or make it anew with the command that wrote it"

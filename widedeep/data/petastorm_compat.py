@@ -1,4 +1,4 @@
-"""petastorm 0.12.1 on today's pyarrow.
+"""petastorm 0.12.1 on today's pyarrow. With petastorm_reader.py, the only importer of petastorm.
 
 petastorm's last usable release was written for pyarrow 13 and older. It imports two modules that pyarrow has removed
 since, and opens its files through a `ParquetDataset` that pyarrow has rewritten. This module gives it small stand-ins
@@ -90,6 +90,8 @@ class ParquetDataset:
         self.paths, self.fs = path_or_paths, filesystem
         self.pieces = [ParquetDatasetPiece(path) for path in path_or_paths]
 
+
+import setuptools  # noqa: E402, F401  # brings distutils, which petastorm imports, to Python 3.12 and later
 
 _check_version()
 with _removed_modules():

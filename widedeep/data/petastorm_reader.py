@@ -1,4 +1,4 @@
-"""Shards read by petastorm. The only importer of petastorm and of what keeps it running."""
+"""Shards read by petastorm, through the module that keeps it running on today's pyarrow."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

@@ -13,7 +13,7 @@ ReaderName = Literal["petastorm", "pyarrow"]
 
 
 class ReadShards(Protocol):
-    """What reads shards."""
+    """A function that reads shards."""
 
     def __call__(self, files: Sequence[Path], columns: Sequence[str], seed: int | None) -> Iterator[list[np.ndarray]]:
         """Read Parquet files of one row group each, one after the other.
@@ -44,6 +44,6 @@ def reader_named(name: ReaderName) -> ReadShards:
         return importlib.import_module(f"widedeep.data.{name}_reader").read_shards
     except ImportError as error:
         raise InputError(
-            f"loader.reader: {name} cannot be imported ({error}): install this package's dependencies again, "
-            "or choose the other reader: --loader.reader pyarrow"
+            f"loader.reader: {name} cannot be imported ({error}): install this package's dependencies again"
+            + (", or read without it: --loader.reader pyarrow" if name == "petastorm" else "")
         ) from error
