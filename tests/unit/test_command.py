@@ -147,10 +147,11 @@ def test_the_doctor_sees_a_name_that_does_not_resolve(nameless):
 
 
 def test_options_of_spark_win_over_the_defaults_of_the_code(tmp_path):
-    program = (
-        "from jobs.session import build_session; spark = build_session('name of the code'); "
-        "print(spark.conf.get('spark.sql.session.timeZone'), spark.conf.get('spark.app.name'), spark.sparkContext.master)"
-    )
+    program = """
+from jobs.session import build_session
+spark = build_session("name of the code")
+print(spark.conf.get("spark.sql.session.timeZone"), spark.conf.get("spark.app.name"), spark.sparkContext.master)
+"""
     given = "--master local[1] --name mine --conf spark.sql.session.timeZone=Asia/Tokyo pyspark-shell"
     env = {**PLAIN, "PYSPARK_SUBMIT_ARGS": given}
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, env=env, capture_output=True, text=True)
