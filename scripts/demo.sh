@@ -57,7 +57,7 @@ mkdir -p "$work"
 # Names what is there: of a dump its files, sizes and times, of a file that commits an output its content.
 identity() { if [ -d "$1" ]; then ls -lnLR "$1"; else cat "$1"; fi 2>/dev/null | cksum; }
 
-code=$(cat jobs/*.py widedeep/*.py widedeep/*/*.py | cksum)
+code=$(find jobs widedeep -name '*.py' -print0 | sort -z | xargs -0 cat | cksum)
 
 # step NAME INPUT OUTPUT COMMITTED COMMAND...: runs COMMAND, which makes the directory OUTPUT from
 # INPUT and writes the file COMMITTED last; keeps OUTPUT if the same code did the same with the same before.

@@ -10,9 +10,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from widedeep.data.feature_tables import Tables
 from widedeep.data.parquet import open_parquet
-from widedeep.schema import read_manifest
-from widedeep.tables import Tables
+from widedeep.schema.manifest import read_manifest
 
 console = Console()
 

@@ -15,12 +15,12 @@ from typing import Any
 import matplotlib.pyplot as plt
 from pydantic import ValidationError
 
-from jobs.compare import Comparison
-from widedeep.cli import read_toml
-from widedeep.evaluation import BUCKETS, FILE, Errors, Evaluation
-from widedeep.leaks import noise_rmse, suspicion
-from widedeep.schema import Audit, Manifest, read_manifest
-from widedeep.significance import Difference, Spread, over_seeds
+from widedeep.common.command import read_toml
+from widedeep.evaluation.noise_ceiling import noise_rmse, suspicion
+from widedeep.evaluation.significance import Difference, Spread, over_seeds
+from widedeep.schema.evaluation import BUCKETS, FILE, Errors, Evaluation
+from widedeep.schema.manifest import Audit, Manifest, read_manifest
+from widedeep.spark.evaluation.compare import Comparison
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "scripts" / "leaderboard.toml"
@@ -309,7 +309,8 @@ def markdown(entries: list[dict[str, Any]], claims: list[dict[str, Any]], audit:
             "## What each feature alone knows",
             f"R2 of predicting ratings by one feature, fitted on train; the {MOST_TELLING} most telling of each table, "
             "and all that the dump computed from all ratings (left out unless the settings name them). The slope tells "
-            "what is of held-out ratings: of an honest feature it is at most 1 ([how](../widedeep/audit.py)).",
+            "what is of held-out ratings: of an honest feature it is at most 1 "
+            "([how](../widedeep/evaluation/feature_leakage.py)).",
             table_of(["", "ratings in it", "used", "R2 train", f"R2 {audit.held}", "slope", "sign"], audited(audit)),
         ]
     return "\n\n".join(text) + "\n"

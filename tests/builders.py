@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from widedeep.schema import MANIFEST, SPLITS, Column, DataFile, Manifest, Ratings, Table
+from widedeep.schema.manifest import MANIFEST, SPLITS, Column, DataFile, Manifest, Ratings, Table
 
 GENRES = ("Action", "Comedy", "Drama")
 # Columns that `features` adds, and the sizes of their vocabularies.

@@ -12,7 +12,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 @pytest.fixture(scope="session")
 def spark():
-    from jobs.session import build_session
+    from widedeep.spark.session import build_session
 
     os.environ.setdefault("PYSPARK_SUBMIT_ARGS", "--master local[2] pyspark-shell")
     defaults = {
@@ -37,8 +37,8 @@ def real_dump() -> Path:
 @pytest.fixture(scope="session")
 def dump(spark, tmp_path_factory) -> Path:
     """A generated dump of 40,000 good ratings and some bad ones."""
-    from jobs.synthesize import synthesize
     from widedeep.config import SynthesizeConfig
+    from widedeep.spark.synthesis.synthesize import synthesize
 
     path = tmp_path_factory.mktemp("dump") / "raw"
     synthesize(spark, SynthesizeConfig(output=str(path), ratings=40_000, seed=5, bad_rows=0.005))
@@ -48,8 +48,8 @@ def dump(spark, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def prepared(spark, dump, tmp_path_factory) -> Path:
     """`dump`, prepared with the defaults."""
-    from jobs.prepare import Prepare
     from widedeep.config import PrepareConfig
+    from widedeep.spark.preparation.prepare import Prepare
 
     path = tmp_path_factory.mktemp("prepared") / "prepared"
     Prepare(spark, PrepareConfig(input=str(dump), output=str(path))).run()

@@ -11,8 +11,8 @@ import sys
 from importlib.metadata import version
 from typing import NamedTuple
 
-from widedeep.cli import run_command
-from widedeep.launch import launch_training
+from widedeep.common.command import run_command
+from widedeep.common.launch import launch_training
 
 
 class Command(NamedTuple):
@@ -23,17 +23,18 @@ class Command(NamedTuple):
     help: str
 
 
+SPARK = "widedeep.spark"
 COMMANDS = {
-    "synthesize": Command("jobs.synthesize", "spark", "write a dump of any size with a known answer planted in it"),
-    "explore": Command("jobs.explore", "spark", "show a dump in one HTML page"),
-    "prepare": Command("jobs.prepare", "spark", "turn a dump into checked, encoded Parquet shards"),
+    "synthesize": Command(f"{SPARK}.synthesis.synthesize", "spark", "write a dump with a known answer planted in it"),
+    "explore": Command(f"{SPARK}.exploration.explore", "spark", "show a dump in one HTML page"),
+    "prepare": Command(f"{SPARK}.preparation.prepare", "spark", "turn a dump into checked, encoded Parquet shards"),
     "train": Command("widedeep.train", "torch", "train a model on prepared ratings"),
-    "score-all": Command("jobs.score_all", "spark", "write the best anime of every user"),
+    "score-all": Command(f"{SPARK}.scoring.score_all", "spark", "write the best anime of every user"),
     "recommendations": Command("widedeep.recommendations", None, "show the recommendations of a user"),
     "similar": Command("widedeep.similar", None, "show the anime or users most like one"),
     "export": Command("widedeep.export", None, "write encoders, scalers and vectors as Parquet"),
-    "baselines": Command("jobs.baselines", "spark", "tune, fit and score what models are compared with"),
-    "evaluate": Command("jobs.evaluate", "spark", "measure systems on the test split"),
+    "baselines": Command(f"{SPARK}.baseline_fits.baselines", "spark", "tune and fit what models are compared with"),
+    "evaluate": Command(f"{SPARK}.evaluation.evaluate", "spark", "measure systems on the test split"),
     "doctor": Command("widedeep.doctor", None, "show versions, memory and disk, and what is wrong"),
 }
 EPILOG = """

@@ -19,8 +19,8 @@ from pydantic import Field
 from rich.markup import escape
 from rich.table import Table as View
 
-from widedeep.cli import EXIT_FAILED, CommandConfig, load_config, stdout
-from widedeep.machine import find_java, java_mistake, name_resolves
+from widedeep.common.command import EXIT_FAILED, CommandConfig, load_config, stdout
+from widedeep.common.machine import find_java, java_mistake, name_resolves
 
 GB = 1e9
 # Spark's default heap of 1 GB, its Python workers and the trainer's tables beside it.

@@ -12,11 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.table import Table as View
 
-from widedeep.cli import load_config, stdout
+from widedeep.common.command import load_config, stdout
+from widedeep.common.errors import InputError
 from widedeep.config import ExportConfig
-from widedeep.errors import InputError
-from widedeep.schema import HIDDEN_MANIFEST, Manifest
-from widedeep.vectors import Trained, load_trained
+from widedeep.schema.manifest import HIDDEN_MANIFEST, Manifest
+from widedeep.scoring.vectors import Trained, load_trained
 
 
 def encoders(manifest: Manifest) -> pa.Table:

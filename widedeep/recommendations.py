@@ -9,39 +9,14 @@ from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from rich.table import Table as View
 
-from widedeep.cli import CommandConfig, load_config, stdout
+from widedeep.common.command import CommandConfig, load_config, stdout
+from widedeep.common.errors import InputError
 from widedeep.data.parquet import CHECKED_FORMAT
-from widedeep.errors import InputError
-from widedeep.schema import HIDDEN_MANIFEST, DataFile
-
-COLUMNS = ("user_id", "rank", "anime_id", "title", "score", "predicted_rating")
-
-
-class Recall(BaseModel):
-    """How much of the exact top-N the two-stage method found, on a sample of users."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    value: float  # share of the exact lists' items
-    users: int
-    candidates: int  # of each user
-
-
-class RecommendationManifest(BaseModel):
-    """`_manifest.json` of a recommendations directory; written last."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    config: dict[str, Any]
-    data_digest: str  # of the prepared directory
-    users: int
-    rows: int
-    distinct_anime: int
-    recall: Recall | None = None  # none where every pair was scored
-    files: tuple[DataFile, ...]
+from widedeep.schema.manifest import HIDDEN_MANIFEST
+from widedeep.schema.recommendations import COLUMNS, RecommendationManifest
 
 
 class LookUpConfig(CommandConfig):

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from rich.table import Table as View
 
-from widedeep.cli import load_config, log, stdout
+from widedeep.common.command import load_config, log, stdout
+from widedeep.common.errors import InputError
 from widedeep.config import SimilarConfig
-from widedeep.errors import InputError
-from widedeep.titles import match_title
-from widedeep.vectors import Trained, load_trained, nearest
+from widedeep.scoring.title_search import match_title
+from widedeep.scoring.vectors import Trained, load_trained, nearest
 
 
 def find_anime(trained: Trained, query: str) -> int:

@@ -3,7 +3,7 @@
 torchrun widedeep/train.py --data data/prepared --run-dir runs/wide_deep
 """
 
-from widedeep.launch import enter_tuned_process
+from widedeep.common.launch import enter_tuned_process
 
 if __name__ == "__main__":
     enter_tuned_process()
@@ -22,21 +22,22 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as View
 
-from widedeep.artifact import FILE, load_artifact, save_artifact
-from widedeep.checkpoint import load_checkpoint, save_checkpoint
-from widedeep.cli import load_config, log, presets, run_command, stderr, stdout
+from widedeep.common.command import load_config, log, presets, run_command, stderr, stdout
+from widedeep.common.errors import InputError
+from widedeep.common.files import write_atomically
 from widedeep.config import TrainConfig
-from widedeep.errors import InputError
-from widedeep.floors import measure_floors
+from widedeep.data.feature_tables import Tables
+from widedeep.data.loaders import make_loader
+from widedeep.evaluation.reference_models import measure_floors
+from widedeep.evaluation.sampled_ranking import measure_ranking
 from widedeep.models import REGISTRY
-from widedeep.ranking import measure_ranking
-from widedeep.reader import make_loader
-from widedeep.schema import MAX_RATING, Manifest, read_manifest
-from widedeep.sharding import embedding_kind, holders, send_shares
-from widedeep.tables import Tables
-from widedeep.tracking import Tracker, write_atomically
-from widedeep.trainer import TrainState, evaluate, train_epoch
-from widedeep.world import World, join_world
+from widedeep.models.artifact import FILE, load_artifact, save_artifact
+from widedeep.parallel.sharding import embedding_kind, holders, send_shares
+from widedeep.parallel.world import World, join_world
+from widedeep.schema.manifest import MAX_RATING, Manifest, read_manifest
+from widedeep.training.checkpoints import load_checkpoint, save_checkpoint
+from widedeep.training.step import TrainState, evaluate, train_epoch
+from widedeep.training.tracking import Tracker
 
 LOG_SECONDS = 10.0
 # Settings that may change between the tries of one run without changing what it learns.

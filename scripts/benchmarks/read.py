@@ -9,9 +9,10 @@ import torch
 
 from benchmarks.measure import alternately
 from benchmarks.workspace import Workspace
-from widedeep.data.readers import ReaderName, reader_named
-from widedeep.reader import Batch, read_row_groups
-from widedeep.schema import read_manifest
+from widedeep.config.fields import ReaderName
+from widedeep.data.loaders import Batch, read_row_groups
+from widedeep.data.readers import reader_named
+from widedeep.schema.manifest import read_manifest
 
 
 def bench(space: Workspace, repeats: int) -> dict[str, Any]:

@@ -9,12 +9,12 @@ from pyspark.sql import functions as F
 
 from benchmarks.measure import alternately, gemm_rate_of_cores
 from benchmarks.workspace import Workspace
-from jobs.score_all import approximate, make_scorer, placed_by_user, seen_items, spark_schema
-from jobs.session import build_session
-from widedeep.artifact import FILE, load_artifact
 from widedeep.config import ScoreConfig, WideDeepConfig
-from widedeep.models.kernel import TILE_PAIRS
-from widedeep.schema import SPLITS
+from widedeep.models.artifact import FILE, load_artifact
+from widedeep.models.tiled_mlp import TILE_PAIRS
+from widedeep.schema.manifest import SPLITS
+from widedeep.spark.scoring.score_all import approximate, make_scorer, placed_by_user, seen_items, spark_schema
+from widedeep.spark.session import build_session
 
 USERS = 16_000
 TWO_STAGE_TIMES = 3  # it is so much faster that it gets more users, so that Spark's fixed costs do not hide it

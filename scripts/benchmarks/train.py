@@ -14,9 +14,9 @@ from torch import Tensor, nn
 from benchmarks.measure import command, gemm_rate
 from benchmarks.workspace import Workspace
 from widedeep.config import WideDeepConfig
+from widedeep.data.loaders import read_row_groups, unpacked
 from widedeep.data.pyarrow_reader import read_shards
-from widedeep.reader import read_row_groups, unpacked
-from widedeep.schema import read_manifest
+from widedeep.schema.manifest import read_manifest
 
 PLAIN_SECONDS = 8.0
 PLAIN_ROWS = 4_000_000

@@ -13,13 +13,13 @@ from torch.distributed.tensor import DTensor, Shard
 
 from widedeep.config import EmbeddingConfig, OptimConfig, TrainConfig, WideDeepConfig, WideDeepCrossConfig
 from widedeep.models import REGISTRY
-from widedeep.reader import make_loader
-from widedeep.rows import RowEmbedding
-from widedeep.schema import read_manifest
-from widedeep.sharding import bounds, embedding_kind
-from widedeep.tables import Tables
-from widedeep.trainer import TrainState, evaluate
-from widedeep.world import World, held, join_world
+from widedeep.data.loaders import make_loader
+from widedeep.parallel.rows import RowEmbedding
+from widedeep.schema.manifest import read_manifest
+from widedeep.parallel.sharding import bounds, embedding_kind
+from widedeep.data.feature_tables import Tables
+from widedeep.training.step import TrainState, evaluate
+from widedeep.parallel.world import World, held, join_world
 
 STEPS = 10
 WIDE_DEEP = WideDeepConfig(embedding_dim=5, hidden=(8,))

@@ -8,8 +8,8 @@ import torch
 
 from tests.builders import write_prepared
 from tests.training import command, curve, learnt, metrics, torchrun, widedeep
-from widedeep.artifact import load_artifact
-from widedeep.checkpoint import newest_first
+from widedeep.models.artifact import load_artifact
+from widedeep.training.checkpoints import newest_first
 
 COMPARE = Path(__file__).with_name("compare_tables.py")
 

@@ -6,9 +6,9 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from jobs.synthesize import synthesize
 from tests.conftest import ROOT
 from widedeep.config import SynthesizeConfig
+from widedeep.spark.synthesis.synthesize import synthesize
 
 GRIDS = """
 only = "global_mean,bias,popularity,item_knn,ease"

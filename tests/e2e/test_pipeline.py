@@ -95,7 +95,7 @@ def test_executors_use_the_package_that_was_sent(cluster, tmp_path):
     program = tmp_path / "where.py"
     program.write_text(
         "import pyarrow as pa\n"
-        "from jobs.session import build_session\n"
+        "from widedeep.spark.session import build_session\n"
         "def where(batches):\n"
         "    import widedeep\n"
         "    for batch in batches:\n"

@@ -23,7 +23,7 @@ def run(*argv: str | Path, cwd: Path, code: int = 0) -> subprocess.CompletedProc
 def wheel(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     # A copy: what an earlier build has left in the checkout would be packed too.
-    for name in ("jobs", "widedeep", "conf"):
+    for name in ("widedeep", "conf"):
         shutil.copytree(ROOT / name, folder / name, symlinks=True)
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, folder / name)
@@ -51,10 +51,10 @@ def test_it_holds_the_packages_and_the_presets_and_one_command(wheel):
         names = archive.namelist()
         (entries,) = [name for name in names if name.endswith("entry_points.txt")]
         commands = archive.read(entries).decode()
-    assert {name.split("/")[0] for name in names if "dist-info" not in name} == {"jobs", "widedeep"}
+    assert {name.split("/")[0] for name in names if "dist-info" not in name} == {"widedeep"}
     presets = {str(file.relative_to(ROOT / "conf")) for file in (ROOT / "conf").rglob("*.toml")}
     assert {name.removeprefix("widedeep/conf/") for name in names if name.startswith("widedeep/conf/")} == presets
-    sources = {str(file.relative_to(ROOT)) for top in ("jobs", "widedeep") for file in (ROOT / top).rglob("*.py")}
+    sources = {str(file.relative_to(ROOT)) for file in (ROOT / "widedeep").rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == sources
     assert commands.split() == ["[console_scripts]", "widedeep", "=", "widedeep.__main__:main"]
 

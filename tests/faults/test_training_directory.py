@@ -6,9 +6,9 @@ import pytest
 
 from tests.builders import write_prepared
 from tests.training import command, curve, learnt, metrics, python, train
-from widedeep.artifact import load_artifact
-from widedeep.checkpoint import newest_first
-from widedeep.errors import InputError
+from widedeep.common.errors import InputError
+from widedeep.models.artifact import load_artifact
+from widedeep.training.checkpoints import newest_first
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import torch
 
 from tests.builders import write_prepared
 from tests.training import ROOT, TORCHRUN, command, curve, learnt, metrics, python, torchrun, train
-from widedeep.artifact import load_artifact
-from widedeep.checkpoint import newest_first
+from widedeep.models.artifact import load_artifact
+from widedeep.training.checkpoints import newest_first
 
 # So many steps that there is time to hit, dropout so that the random state counts, a checkpoint whenever it may be.
 FLAGS = {

@@ -5,11 +5,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import r2_score
 
-from jobs.prepare import Prepare
 from tests.spark.dumps import ANIME, GOOD, write_dump
 from tests.spark.test_prepare import ratings_of
 from widedeep.config import PrepareConfig
-from widedeep.schema import read_manifest
+from widedeep.schema.manifest import read_manifest
+from widedeep.spark.preparation.prepare import Prepare
 
 
 @pytest.fixture(scope="module")

@@ -8,19 +8,20 @@ import pytest
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import functions as F
 
-from jobs.als import fit_als, implicit_factors, less_biases, preference, train_ratings
-from jobs.baselines import OFFERS, run_baselines, show_summary
-from jobs.files import Files
-from jobs.systems import prepared_here
 from widedeep.baselines.factors import product_predictor
 from widedeep.baselines.simple import bias_fits, bias_predictor, residuals
-from widedeep.baselines.splits import Splits, load_splits
-from widedeep.baselines.splits import preference as preference_of
-from widedeep.cli import log
+from widedeep.common.command import log
+from widedeep.common.errors import InputError
 from widedeep.config import BASELINES, BaselinesConfig
-from widedeep.errors import InputError
-from widedeep.recommendations import COLUMNS, recommendations_of
-from widedeep.schema import read_manifest
+from widedeep.data.rating_matrices import Splits, load_splits
+from widedeep.data.rating_matrices import preference as preference_of
+from widedeep.recommendations import recommendations_of
+from widedeep.schema.manifest import read_manifest
+from widedeep.schema.recommendations import COLUMNS
+from widedeep.spark.baseline_fits.als import fit_als, implicit_factors, less_biases, preference, train_ratings
+from widedeep.spark.baseline_fits.baselines import OFFERS, run_baselines, show_summary
+from widedeep.spark.baseline_fits.systems import prepared_here
+from widedeep.spark.filesystem import Files
 
 # One setting each, or two where the choice is looked at.
 GRIDS = {

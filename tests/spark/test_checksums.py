@@ -9,9 +9,9 @@ from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import functions as F
 
+from widedeep.common.errors import DamagedFileError
 from widedeep.data.parquet import CHECKED_FORMAT
 from widedeep.data.readers import reader_named
-from widedeep.errors import DamagedFileError
 
 COLUMNS = ("user", "item", "rating")
 

@@ -13,16 +13,16 @@ from scipy.spatial.distance import pdist
 from scipy.stats import ttest_rel
 from sklearn.metrics import average_precision_score, mean_absolute_error, mean_squared_error, ndcg_score, r2_score
 
-from jobs.evaluate import Evaluate, show_comparison, show_summary
-from jobs.rating_quality import bucket
 from tests.builders import write_prepared
-from widedeep.cli import log
+from widedeep.common.command import log
+from widedeep.common.errors import InputError
 from widedeep.config import EvaluateConfig
-from widedeep.errors import InputError
-from widedeep.evaluation import Evaluation
-from widedeep.metrics import RatingErrors, ranking_quality
-from widedeep.significance import compare_rmse
-from widedeep.world import World
+from widedeep.evaluation.metrics import RatingErrors, ranking_quality
+from widedeep.evaluation.significance import compare_rmse
+from widedeep.parallel.world import World
+from widedeep.schema.evaluation import Evaluation
+from widedeep.spark.evaluation.evaluate import Evaluate, show_comparison, show_summary
+from widedeep.spark.evaluation.rating_quality import bucket
 
 USERS, ITEMS = 150, 61
 BUCKETS = {"0": (0, 0), "1-5": (1, 5), "6-20": (6, 20), "21-100": (21, 100), ">100": (101, 10**9)}

@@ -4,14 +4,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jobs.exploration.page import MARK, render
-from jobs.explore import Explore, check_page, write_page
-from jobs.files import Files
 from tests.spark.dumps import ANIME_HEADER, BAD, GOOD, USERS_HEADER, write_dump
 from tests.spark.test_prepare import dumped
+from widedeep.common.errors import InputError
 from widedeep.config import ExploreConfig
-from widedeep.errors import InputError
-from widedeep.schema import read_manifest
+from widedeep.reporting.page import MARK, render
+from widedeep.schema.manifest import read_manifest
+from widedeep.spark.exploration.explore import Explore, check_page, write_page
+from widedeep.spark.filesystem import Files
 
 
 def explore(spark, **settings):

@@ -4,8 +4,8 @@ from pyspark.sql import functions as F
 from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from jobs import features
 from widedeep.config import FeatureConfig
+from widedeep.spark.preparation import features
 
 
 def parsed(spark, parse, texts):

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
-from jobs.files import Files, check_replaceable, commit, staging_of
 from tests.conftest import ROOT
-from widedeep.errors import InputError
+from widedeep.common.errors import InputError
+from widedeep.spark.filesystem import Files, check_replaceable, commit, staging_of
 
 NOTE = "_manifest.json"
 
@@ -86,7 +86,7 @@ def test_what_is_local_and_what_is_not(spark, tmp_path):
 
 
 def test_what_was_put_aside_is_gone_when_the_process_ends():
-    code = "from jobs.files import scratch_directory as d; p = d(); (p / 'x').write_text('y'); print(p)"
+    code = "from widedeep.spark.filesystem import scratch_directory as d; p = d(); (p / 'x').write_text('y'); print(p)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     path = done.stdout.strip()
     assert path

@@ -1,9 +1,16 @@
 import pytest
 
-from jobs.files import Files
-from jobs.ingest import RATING_COLUMNS, copies, read_csv, repeated_pairs, typed_ratings, without_pairs
 from tests.spark.dumps import BAD, GOOD, RATINGS_HEADER, write_dump
-from widedeep.errors import InputError
+from widedeep.common.errors import InputError
+from widedeep.spark.filesystem import Files
+from widedeep.spark.preparation.ingest import (
+    RATING_COLUMNS,
+    copies,
+    read_csv,
+    repeated_pairs,
+    typed_ratings,
+    without_pairs,
+)
 
 
 def ratings_of(spark, path, anime_ids=(1, 5, 6)):

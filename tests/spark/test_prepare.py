@@ -8,12 +8,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
-from jobs.prepare import Prepare
-from jobs.session import ROOT
 from tests.spark.dumps import ANIME, BAD, GOOD, write_dump
+from widedeep.common.errors import InputError
 from widedeep.config import PrepareConfig
-from widedeep.errors import InputError
-from widedeep.schema import SPLITS, read_manifest
+from widedeep.schema.manifest import SPLITS, read_manifest
+from widedeep.spark.preparation.prepare import Prepare
+from widedeep.spark.session import ROOT
 
 
 def prepare(spark, **settings):

@@ -7,15 +7,16 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from jobs.evaluate import Evaluate
-from jobs.score_all import score_all, show_summary
-from widedeep.artifact import FILE, load_artifact
-from widedeep.cli import log
+from widedeep.common.command import log
+from widedeep.common.errors import InputError
 from widedeep.config import EvaluateConfig, ScoreConfig, TrainConfig
-from widedeep.errors import InputError
-from widedeep.recommendations import COLUMNS, recommendations_of
+from widedeep.models.artifact import FILE, load_artifact
+from widedeep.parallel.world import join_world
+from widedeep.recommendations import recommendations_of
+from widedeep.schema.recommendations import COLUMNS
+from widedeep.spark.evaluation.evaluate import Evaluate
+from widedeep.spark.scoring.score_all import score_all, show_summary
 from widedeep.train import Run
-from widedeep.world import join_world
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 import pytest
 from pyspark.sql import functions as F
 
-from jobs.splits import assign_split
 from widedeep.config import SplitConfig
+from widedeep.spark.preparation.splits import assign_split
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jobs.dump_text import FAULTS
-from jobs.planted import draw_latent, draw_users, plan_sizes, plant
-from jobs.synthesize import part_count, synthesize
+from widedeep.common.errors import InputError
 from widedeep.config import SynthesizeConfig
-from widedeep.errors import InputError
+from widedeep.spark.synthesis.dump_text import FAULTS
+from widedeep.spark.synthesis.planted_model import draw_latent, draw_users, plan_sizes, plant
+from widedeep.spark.synthesis.synthesize import part_count, synthesize
 
 SIZES = {"ratings": 150_000, "seed": 21}
 BAD = 0.002
@@ -181,7 +181,7 @@ def test_the_same_bytes_whatever_the_number_of_tasks(spark, made, tmp_path):
 
 
 def test_a_large_dump_is_directories_of_parts_with_a_header_each(spark, made, tmp_path, monkeypatch):
-    monkeypatch.setattr("jobs.synthesize.ONE_FILE", 0)
+    monkeypatch.setattr("widedeep.spark.synthesis.synthesize.ONE_FILE", 0)
     large = tmp_path / "large"
     manifest = synthesize(spark, SynthesizeConfig(output=str(large), **SIZES))
     for name in CSV[:2]:

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from tests.builders import read_split, write_prepared
-from widedeep.schema import Manifest
+from widedeep.schema.manifest import Manifest
 
 
 class Small(NamedTuple):

@@ -8,6 +8,7 @@ from sklearn.preprocessing import StandardScaler
 from torch.nn.functional import cosine_similarity, relu
 
 from tests.builders import write_prepared
+from widedeep.common.errors import InputError
 from widedeep.config import (
     GenreHybridConfig,
     NCFConfig,
@@ -15,11 +16,10 @@ from widedeep.config import (
     WideDeepCrossConfig,
     WideDeepFeaturesConfig,
 )
-from widedeep.errors import InputError
+from widedeep.data.feature_tables import Tables
 from widedeep.models import NCF, GenreHybrid, RecommenderNet, WideDeepCross, WideDeepFeatures
-from widedeep.models.columns import standardised
 from widedeep.models.crosses import pair_buckets
-from widedeep.tables import Tables
+from widedeep.models.feature_inputs import standardised
 
 USERS, ITEMS = 150, 61
 USER = torch.arange(40, dtype=torch.int32)

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from tests.builders import write_prepared
-from widedeep.artifact import load_artifact, save_artifact
+from widedeep.common.errors import InputError
 from widedeep.config import WideDeepConfig
-from widedeep.errors import InputError
+from widedeep.data.feature_tables import Tables
 from widedeep.models import WideDeep
-from widedeep.tables import Tables
+from widedeep.models.artifact import load_artifact, save_artifact
 
 
 class Bomb:

@@ -5,13 +5,13 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_squared_error, r2_score
 
-from widedeep import audit
+from widedeep.evaluation import feature_leakage
 
 E = 3000
 
 
 def sums(entity, rating, entities):
-    return audit.Sums(
+    return feature_leakage.Sums(
         np.bincount(entity, minlength=entities).astype(float),
         np.bincount(entity, rating, entities),
         float((rating**2).sum()),
@@ -27,28 +27,28 @@ def world():
     entity = np.repeat(np.arange(E), count)
     rating = np.clip(np.round(quality[entity] + rng.normal(0, 1.4, len(entity))), 1, 10)
     part = rng.choice(3, len(entity), p=[0.8, 0.1, 0.1])
-    entities = audit.Entities(*(sums(entity[part == p], rating[part == p], E) for p in (0, 2)))
+    entities = feature_leakage.Entities(*(sums(entity[part == p], rating[part == p], E) for p in (0, 2)))
     return rng, count, quality, entity, rating, part, entities
 
 
 def slope_of(world, values):
-    known = audit.deviations(world[-1])
-    return audit.slope(audit.number_guess(values, known), known)
+    known = feature_leakage.deviations(world[-1])
+    return feature_leakage.slope(feature_leakage.number_guess(values, known), known)
 
 
 def test_bins_weigh_the_same_and_missing_is_a_bin_of_its_own():
     values = np.array([5.0, np.nan, 1.0, 2.0, 3.0, 4.0, 6.0])
-    codes = audit.bin_codes(values, np.ones(7), bins=3)
+    codes = feature_leakage.bin_codes(values, np.ones(7), bins=3)
     assert codes.code.tolist() == [3, 0, 1, 1, 2, 2, 3]
-    heavy = audit.bin_codes(values, np.array([1.0, 1, 4, 1, 1, 1, 1]), bins=2)
+    heavy = feature_leakage.bin_codes(values, np.array([1.0, 1, 4, 1, 1, 1, 1]), bins=2)
     assert heavy.code.tolist() == [2, 0, 1, 1, 2, 2, 2]
-    assert audit.bin_codes(np.full(3, np.nan), np.ones(3)).code.tolist() == [0, 0, 0]
+    assert feature_leakage.bin_codes(np.full(3, np.nan), np.ones(3)).code.tolist() == [0, 0, 0]
 
 
 def test_a_category_predicts_its_shrunk_mean_by_hand():
     # Ratings 9, 9, 9 of value 0 and 3 of value 1: mean 7.5, ten further ratings at it for each value.
-    train = audit.Sums(np.array([2.0, 1.0, 1.0]), np.array([18.0, 9.0, 3.0]), 252.0)
-    predicted = audit.predictions(audit.category_codes(np.array([0, 0, 1])), train)
+    train = feature_leakage.Sums(np.array([2.0, 1.0, 1.0]), np.array([18.0, 9.0, 3.0]), 252.0)
+    predicted = feature_leakage.predictions(feature_leakage.category_codes(np.array([0, 0, 1])), train)
     assert predicted == pytest.approx([7.5 + 4.5 / 13, 7.5 + 4.5 / 13, 7.5 - 4.5 / 11])
 
 
@@ -59,17 +59,17 @@ def test_several_values_are_sklearns_ridge_on_the_ratings():
     rating = rng.integers(1, 11, 2000).astype(float)
     train = sums(entity, rating, 40)
     offsets = np.concatenate([[0], np.cumsum(indicators.sum(1))])
-    codes = audit.list_codes(offsets, np.nonzero(indicators)[1])
-    reference = Ridge(audit.PRIOR, fit_intercept=False).fit(indicators[entity], rating - rating.mean())
+    codes = feature_leakage.list_codes(offsets, np.nonzero(indicators)[1])
+    reference = Ridge(feature_leakage.PRIOR, fit_intercept=False).fit(indicators[entity], rating - rating.mean())
     expected = rating.mean() + reference.predict(indicators.astype(float))
-    assert audit.predictions(codes, train) == pytest.approx(expected)
-    found = audit.errors(expected, train)
+    assert feature_leakage.predictions(codes, train) == pytest.approx(expected)
+    found = feature_leakage.errors(expected, train)
     assert found.rmse == pytest.approx(mean_squared_error(rating, expected[entity]) ** 0.5)
     assert found.r2 == pytest.approx(r2_score(rating, expected[entity]))
 
 
 def test_rare_values_of_long_lists_are_left_out():
-    codes = audit.list_codes(np.array([0, 2, 3]), np.array([0, 7, 1]), most=2)
+    codes = feature_leakage.list_codes(np.array([0, 2, 3]), np.array([0, 7, 1]), most=2)
     assert (codes.entity.tolist(), codes.code.tolist(), codes.count) == ([0, 1], [0, 1], 2)
 
 
@@ -120,9 +120,9 @@ def test_the_standard_error_is_the_spread_over_repetitions():
         quality, entity = rng.normal(7, 0.6, 400), np.repeat(np.arange(400), 50)
         rating = quality[entity] + rng.normal(0, 1.4, len(entity))
         held = rng.random(len(entity)) < 0.2
-        entities = audit.Entities(*(sums(entity[m], rating[m], 400) for m in (~held, held)))
-        known = audit.deviations(entities)
-        found = audit.slope(quality[known.chosen], known)
+        entities = feature_leakage.Entities(*(sums(entity[m], rating[m], 400) for m in (~held, held)))
+        known = feature_leakage.deviations(entities)
+        found = feature_leakage.slope(quality[known.chosen], known)
         assert found is not None
         values.append(found.value)
         errors.append(found.error)
@@ -131,8 +131,8 @@ def test_the_standard_error_is_the_spread_over_repetitions():
 
 
 def test_no_slope_without_entities_in_both_splits():
-    one = audit.Sums(np.array([1.0, 0.0]), np.array([7.0, 0.0]), 49.0)
-    other = audit.Sums(np.array([0.0, 1.0]), np.array([0.0, 7.0]), 49.0)
-    known = audit.deviations(audit.Entities(one, other))
+    one = feature_leakage.Sums(np.array([1.0, 0.0]), np.array([7.0, 0.0]), 49.0)
+    other = feature_leakage.Sums(np.array([0.0, 1.0]), np.array([0.0, 7.0]), 49.0)
+    known = feature_leakage.deviations(feature_leakage.Entities(one, other))
     assert not known.enough
-    assert audit.slope(audit.number_guess(np.array([1.0, 2.0]), known), known) is None
+    assert feature_leakage.slope(feature_leakage.number_guess(np.array([1.0, 2.0]), known), known) is None

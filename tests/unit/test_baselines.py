@@ -23,11 +23,11 @@ from widedeep.baselines.item_knn import (
 )
 from widedeep.baselines.products import at, dense_product, strongest
 from widedeep.baselines.simple import bias_fits, bias_predictor, bias_ranker, popular_for_cold, popularity
-from widedeep.baselines.splits import Splits, load_splits, preference
 from widedeep.baselines.tuning import Judge, Offer, at_edges, ranked, tune
 from widedeep.baselines.user_knn import user_lists, user_ratings
 from widedeep.config import EaseGrid, ItemKnnGrid, UserKnnGrid
-from widedeep.reader import Batch
+from widedeep.data.loaders import Batch
+from widedeep.data.rating_matrices import Splits, load_splits, preference
 
 USERS, ITEMS = 40, 25
 

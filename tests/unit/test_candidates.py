@@ -4,10 +4,10 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from widedeep.candidates import Approximation, TwoStageScorer, fit, recall, rough_top, spread_columns
 from widedeep.config import ScoreConfig, WideDeepConfig
 from widedeep.models import Recommender, WideDeep
-from widedeep.scorer import BLOCK, Scorer
+from widedeep.scoring.scorer import BLOCK, Scorer
+from widedeep.scoring.two_stage import Approximation, TwoStageScorer, fit, recall, rough_top, spread_columns
 
 USERS, ITEMS = 2 * BLOCK + 5, 203  # neither whole blocks nor whole groups
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from tests.unit.test_artifact import Bomb
-from widedeep.checkpoint import load_checkpoint, newest_first, save_checkpoint
-from widedeep.errors import InputError
+from widedeep.common.errors import InputError
+from widedeep.training.checkpoints import load_checkpoint, newest_first, save_checkpoint
 
 
 @pytest.fixture

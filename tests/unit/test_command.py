@@ -13,11 +13,11 @@ import pytest
 from tests.builders import write_prepared
 from tests.training import ROOT, metrics
 from widedeep.__main__ import COMMANDS, split_at
-from widedeep.cli import load_config
+from widedeep.common.command import load_config
+from widedeep.common.errors import InputError
+from widedeep.common.launch import ENTERED, TUNING
+from widedeep.common.machine import LOOPBACK
 from widedeep.config import NCFConfig, PrepareConfig, TrainConfig
-from widedeep.errors import InputError
-from widedeep.launch import ENTERED, TUNING
-from widedeep.machine import LOOPBACK
 
 WIDEDEEP = Path(sys.executable).with_name("widedeep")
 PLAIN = {name: value for name, value in os.environ.items() if name not in {*TUNING, ENTERED, "OMP_WAIT_POLICY"}}
@@ -89,7 +89,7 @@ def test_both_names_of_the_run_directory_mean_the_same(tmp_path):
 
 ENVIRONMENT_OF_A_RANK = """
 import os
-from widedeep.launch import TUNING, enter_tuned_process
+from widedeep.common.launch import TUNING, enter_tuned_process
 before = os.environ.get("SEEN_PID", str(os.getpid()))
 os.environ["SEEN_PID"] = before
 enter_tuned_process()
@@ -148,7 +148,7 @@ def test_the_doctor_sees_a_name_that_does_not_resolve(nameless):
 
 def test_options_of_spark_win_over_the_defaults_of_the_code(tmp_path):
     program = """
-from jobs.session import build_session
+from widedeep.spark.session import build_session
 spark = build_session("name of the code")
 print(spark.conf.get("spark.sql.session.timeZone"), spark.conf.get("spark.app.name"), spark.sparkContext.master)
 """
@@ -161,7 +161,7 @@ print(spark.conf.get("spark.sql.session.timeZone"), spark.conf.get("spark.app.na
 def test_nodes_that_are_named_are_not_sent_to_the_loopback_address(monkeypatch):
     from torch.distributed import run
 
-    import widedeep.launch as launch
+    import widedeep.common.launch as launch
 
     seen = []
     monkeypatch.setattr(run, "main", lambda argv: seen.append((argv, os.environ.get("PET_LOCAL_ADDR"))))

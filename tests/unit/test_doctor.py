@@ -10,7 +10,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from widedeep import doctor
-from widedeep.machine import JAVA_VERSIONS, find_java, java_mistake
+from widedeep.common.machine import JAVA_VERSIONS, find_java, java_mistake
 
 
 def run_doctor(**environment: str) -> subprocess.CompletedProcess:

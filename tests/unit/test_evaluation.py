@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
-from widedeep.evaluation import BINS, bin_bounds, gini, rating_figures
+from widedeep.schema.evaluation import BINS, bin_bounds, gini, rating_figures
 
 
 def cell(user, item, number, predicted, rating):

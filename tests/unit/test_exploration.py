@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from jobs.exploration.findings import Agreement, Findings, Prepared
-from jobs.exploration.page import MARK, render, script_json
-from jobs.exploration.sections import audit_tables, percent, sections, several
-from jobs.exploration.tails import at_least, gini, lorenz, quantile, top_share
+from widedeep.reporting.findings import Agreement, Findings, Prepared
+from widedeep.reporting.page import MARK, render, script_json
+from widedeep.reporting.sections import audit_tables, percent, sections, several
+from widedeep.reporting.tails import at_least, gini, lorenz, quantile, top_share
 
 EVIL = '<img src="http://evil.example/x.png" onerror="alert(1)"></script><b>Studio & Söhne</b>'
 

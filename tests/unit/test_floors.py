@@ -3,11 +3,11 @@ import pytest
 import torch
 
 from tests.builders import read_split, write_prepared
-from widedeep import floors
+from widedeep.data.loaders import ResidentLoader
 from widedeep.data.pyarrow_reader import read_shards
-from widedeep.floors import STRENGTHS, fit_biases, measure_floors
-from widedeep.reader import ResidentLoader
-from widedeep.world import World
+from widedeep.evaluation import reference_models
+from widedeep.evaluation.reference_models import STRENGTHS, fit_biases, measure_floors
+from widedeep.parallel.world import World
 
 ALONE = World(0, 1, 0, 1, torch.device("cpu"))
 USERS, ITEMS = 25, 18
@@ -38,7 +38,7 @@ def rmse(rows: np.ndarray, mean: float, biases: np.ndarray) -> float:
 
 
 def test_biases_are_those_of_ridge_regression(data, monkeypatch):
-    monkeypatch.setattr(floors, "SWEEPS", 200)
+    monkeypatch.setattr(reference_models, "SWEEPS", 200)
     loader, mean, rows = data
     for fit, strength in zip(fit_biases(loader, ALONE, USERS, ITEMS, mean), STRENGTHS, strict=True):
         expected = ridge(rows["train"], mean, *strength)
@@ -54,7 +54,7 @@ def test_a_few_sweeps_are_close_to_it(data):
 
 
 def test_the_strength_is_chosen_on_valid_and_measured_on_test(data, monkeypatch):
-    monkeypatch.setattr(floors, "SWEEPS", 200)
+    monkeypatch.setattr(reference_models, "SWEEPS", 200)
     loader, mean, rows = data
     fits = {strength: ridge(rows["train"], mean, *strength) for strength in STRENGTHS}
     best = min(fits, key=lambda strength: rmse(rows["valid"], mean, fits[strength]))

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from jobs.compare import Compared, Comparison
 from scripts import leaderboard
 from tests.builders import write_prepared
-from widedeep.evaluation import FILE, Errors, Evaluation, Mean, RankingFigures, RatingFigures
-from widedeep.schema import Audit, AuditedFeature
-from widedeep.significance import Difference
+from widedeep.evaluation.significance import Difference
+from widedeep.schema.evaluation import FILE, Errors, Evaluation, Mean, RankingFigures, RatingFigures
+from widedeep.schema.manifest import Audit, AuditedFeature
+from widedeep.spark.evaluation.compare import Compared, Comparison
 
 TABLE = {"baselines": {"bias": "biases", "ease": "EASE"}, "presets": {"wide": {"label": "wide", "note": "a note"}}}
 

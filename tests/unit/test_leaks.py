@@ -3,9 +3,9 @@ import math
 import pytest
 
 from tests.conftest import ROOT
-from widedeep.cli import load_config
+from widedeep.common.command import load_config
 from widedeep.config import PrepareConfig
-from widedeep.leaks import noise_rmse, r2_ceiling, suspicion
+from widedeep.evaluation.noise_ceiling import noise_rmse, r2_ceiling, suspicion
 
 
 def figures(rmse, sd=1.66, ratings=40_000):

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from widedeep.list_figures import Lists, catalogue, list_figures
+from widedeep.evaluation.ranking_metrics import Lists, catalogue, list_figures
 
 
 def lists(*rows: list[int]) -> Lists:

@@ -5,8 +5,8 @@ import pytest
 import torch
 from sklearn.metrics import mean_absolute_error, mean_squared_error, ndcg_score, r2_score
 
-from widedeep.metrics import RatingErrors, ndcg_at, ranking_quality, recall_at
-from widedeep.world import World
+from widedeep.evaluation.metrics import RatingErrors, ndcg_at, ranking_quality, recall_at
+from widedeep.parallel.world import World
 
 ALONE = World(0, 1, 0, 1, torch.device("cpu"))
 

@@ -8,15 +8,15 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from tests.builders import COLD, write_prepared
-from widedeep.artifact import load_artifact, save_artifact
 from widedeep.config import ModelConfig, TrainConfig
+from widedeep.data.feature_tables import Tables
+from widedeep.data.loaders import Batch
 from widedeep.models import REGISTRY, Recommender
-from widedeep.models.kernel import TILE_ITEMS, TILE_PAIRS
-from widedeep.reader import Batch
-from widedeep.rows import RowEmbedding
-from widedeep.tables import Tables
-from widedeep.trainer import TrainState
-from widedeep.world import World
+from widedeep.models.artifact import load_artifact, save_artifact
+from widedeep.models.tiled_mlp import TILE_ITEMS, TILE_PAIRS
+from widedeep.parallel.rows import RowEmbedding
+from widedeep.parallel.world import World
+from widedeep.training.step import TrainState
 
 USERS, ITEMS = 2 * TILE_PAIRS // TILE_ITEMS + 4, TILE_ITEMS + 37  # no multiples of the tile
 VARIANTS = {

@@ -4,11 +4,11 @@ import pytest
 import torch
 
 from widedeep.config import OptimConfig, TrainConfig
+from widedeep.data.loaders import Batch
 from widedeep.models import WideDeep
-from widedeep.optim import learning_rate
-from widedeep.reader import Batch
-from widedeep.trainer import TrainState
-from widedeep.world import World
+from widedeep.parallel.world import World
+from widedeep.training.optimizer import learning_rate
+from widedeep.training.step import TrainState
 
 LR = 0.5
 USERS = torch.tensor([0, 1, 1, 4], dtype=torch.int32)

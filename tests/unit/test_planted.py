@@ -5,9 +5,10 @@ from statistics import NormalDist
 import numpy as np
 import pytest
 
-from jobs.catalogue import QUALITY_SD, build_catalogue
-from jobs.csv_text import csv_field, decimals, joined, whole_text
-from jobs.planted import (
+from widedeep.common.errors import InputError
+from widedeep.spark.synthesis.catalogue import QUALITY_SD, build_catalogue
+from widedeep.spark.synthesis.csv_text import csv_field, decimals, joined, whole_text
+from widedeep.spark.synthesis.planted_model import (
     BLOCK,
     HISTOGRAM,
     Sizes,
@@ -20,7 +21,6 @@ from jobs.planted import (
     plant,
     share_out,
 )
-from widedeep.errors import InputError
 
 
 @pytest.fixture(scope="module")

@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from widedeep.config import WideDeepConfig
+from widedeep.data.feature_tables import Tables
 from widedeep.models import REGISTRY
-from widedeep.predictions import BLOCK_PAIRS, predict_pairs
-from widedeep.tables import Tables
+from widedeep.scoring.pairs import BLOCK_PAIRS, predict_pairs
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ import torch
 
 from tests.builders import read_split, write_prepared
 from widedeep.config import WideDeepConfig
+from widedeep.data.feature_tables import Tables
+from widedeep.data.loaders import ResidentLoader
 from widedeep.data.pyarrow_reader import read_shards
+from widedeep.evaluation.sampled_ranking import measure_ranking, sample_users
 from widedeep.models import WideDeep
-from widedeep.ranking import measure_ranking, sample_users
-from widedeep.reader import ResidentLoader
-from widedeep.tables import Tables
-from widedeep.world import World
+from widedeep.parallel.world import World
 
 ALONE = World(0, 1, 0, 1, torch.device("cpu"))
 USERS, ITEMS = 40, 12  # so few anime that many users have little left

@@ -11,12 +11,12 @@ import pytest
 import torch
 
 from tests.builders import read_split, save_manifest, write_prepared
+from widedeep.common.errors import DamagedFileError, InputError
+from widedeep.data.loaders import Batch, ResidentLoader, StreamLoader, make_loader
 from widedeep.data.petastorm_compat import PETASTORM
 from widedeep.data.readers import reader_named
-from widedeep.errors import DamagedFileError, InputError
-from widedeep.reader import Batch, ResidentLoader, StreamLoader, make_loader
-from widedeep.schema import Manifest
-from widedeep.world import World
+from widedeep.parallel.world import World
+from widedeep.schema.manifest import Manifest
 
 BATCH = 96  # deals equally to 1, 2, 3 and 4 ranks
 SHARDS = {"train": 12, "valid": 2, "test": 2}

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from widedeep.config import OptimConfig
-from widedeep.rows import RowEmbedding, RowOptimizer, summed
-from widedeep.world import World
+from widedeep.parallel.rows import RowEmbedding, RowOptimizer, summed
+from widedeep.parallel.world import World
 
 ROWS, WIDTH, LR = 9, 3, 0.05
 # Rows with repeats; row 8 never comes, row 5 rests after the first step.
@@ -64,7 +64,7 @@ def test_repeated_rows_move_as_distinct_ones(monkeypatch):
     """What a GPU does, on the CPU."""
     tables = []
     for compact in (True, False):
-        monkeypatch.setattr("widedeep.rows.summed", partial(summed, compact=compact))
+        monkeypatch.setattr("widedeep.parallel.rows.summed", partial(summed, compact=compact))
         torch.manual_seed(0)
         table = RowEmbedding(ROWS, WIDTH, 1.0).train()
         rows = RowOptimizer([table], OptimConfig(), World(0, 1, 0, 1, torch.device("cpu")))

@@ -2,8 +2,8 @@ import json
 
 import pytest
 
-from widedeep.errors import InputError
-from widedeep.schema import MANIFEST, read_manifest
+from widedeep.common.errors import InputError
+from widedeep.schema.manifest import MANIFEST, read_manifest
 
 
 def test_a_manifest_comes_back_as_it_was_written(small):

@@ -6,12 +6,12 @@ import pyarrow as pa
 import pytest
 import torch
 
-from jobs.score_all import score_batches
 from tests.builders import COLD, write_prepared
 from tests.training import command, train
-from widedeep.artifact import load_artifact
-from widedeep.candidates import TwoStageScorer, fit
-from widedeep.scorer import Scorer
+from widedeep.models.artifact import load_artifact
+from widedeep.scoring.scorer import Scorer
+from widedeep.scoring.two_stage import TwoStageScorer, fit
+from widedeep.spark.scoring.score_all import score_batches
 
 USERS, ITEMS, TOP = 150, 61, 5
 SEEN = [3, 4]

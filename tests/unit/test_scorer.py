@@ -4,7 +4,7 @@ import torch
 
 from widedeep.config import WideDeepConfig
 from widedeep.models import WideDeep
-from widedeep.scorer import BLOCK, Scorer, top_unseen
+from widedeep.scoring.scorer import BLOCK, Scorer, top_unseen
 
 NOTHING = np.empty(0, np.int64)
 

@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from widedeep.config import EmbeddingConfig
-from widedeep.ranking import share_of_sample
-from widedeep.rows import RowEmbedding
-from widedeep.sharding import bounds, drawn, embedding_kind
-from widedeep.world import ALONE, World
+from widedeep.evaluation.sampled_ranking import share_of_sample
+from widedeep.parallel.rows import RowEmbedding
+from widedeep.parallel.sharding import bounds, drawn, embedding_kind
+from widedeep.parallel.world import ALONE, World
 
 BLOCK = 32
 

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from widedeep.significance import compare_means, compare_rmse, over_seeds
+from widedeep.evaluation.significance import compare_means, compare_rmse, over_seeds
 
 
 def test_paired_t_by_hand():

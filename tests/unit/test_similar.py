@@ -12,10 +12,10 @@ from sklearn.neighbors import NearestNeighbors
 from tests.builders import GENRES, write_prepared
 from tests.training import command, train
 from widedeep import export, similar
-from widedeep.artifact import load_artifact
-from widedeep.errors import InputError
-from widedeep.titles import match_title
-from widedeep.vectors import load_trained, nearest
+from widedeep.common.errors import InputError
+from widedeep.models.artifact import load_artifact
+from widedeep.scoring.title_search import match_title
+from widedeep.scoring.vectors import load_trained, nearest
 
 TITLES = [
     *("Cowboy Bebop", "Cowboy Bebop: Tengoku no Tobira", "Boy", "Mononoke Hime", "Hime", "Fullmetal Alchemist"),
@@ -118,7 +118,7 @@ def test_a_run_on_other_data_is_refused(run, tmp_path):
 
 
 def test_export_holds_vocabularies_scalers_and_unit_vectors(run, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("widedeep.vectors.BLOCK", 50)  # several blocks
+    monkeypatch.setattr("widedeep.scoring.vectors.BLOCK", 50)  # several blocks
     output = tmp_path / "export"
     export.main(flags(run, "--output", str(output)))
     capsys.readouterr()
@@ -149,7 +149,7 @@ def test_export_replaces_an_export_and_nothing_else(run, tmp_path, capsys):
 
 
 def test_scalers_are_the_manifests():
-    from widedeep.schema import Manifest, Numeric, Table
+    from widedeep.schema.manifest import Manifest, Numeric, Table
 
     fitted = Numeric(impute="mean", fill=2.0, scaler="standard", center=1.5, scale=0.25, missing=3, unparsed=0)
     empty = Table(files=(), rows=0, columns=(), numeric={}, vocabularies={})

@@ -3,7 +3,8 @@ import json
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from widedeep.tracking import Tracker, flat, write_atomically
+from widedeep.common.files import write_atomically
+from widedeep.training.tracking import Tracker, flat
 
 
 def record(run, first_epoch: int, losses: dict[int, float]) -> None:

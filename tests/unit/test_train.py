@@ -8,7 +8,7 @@ import torch
 
 from tests.builders import read_split, write_prepared
 from tests.training import command, curve, metrics, train
-from widedeep.artifact import load_artifact
+from widedeep.models.artifact import load_artifact
 
 # The learning rate rises until no training can follow: the best epoch is an early one, whatever the seed.
 DERAILED = {"epochs": 6, "optim__lr": 0.2, "optim__warmup": 1.0, "ranking_users": 0}

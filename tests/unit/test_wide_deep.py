@@ -5,13 +5,13 @@ from torch import nn
 
 from tests.builders import COLD
 from widedeep.config import TrainConfig, WideDeepConfig
+from widedeep.data.feature_tables import Tables, embedding_rows
+from widedeep.data.loaders import Batch
 from widedeep.models import WideDeep
-from widedeep.models.kernel import TILE_ITEMS, TILE_PAIRS
-from widedeep.reader import Batch
-from widedeep.rows import RowEmbedding
-from widedeep.tables import Tables, embedding_rows
-from widedeep.trainer import TrainState
-from widedeep.world import World
+from widedeep.models.tiled_mlp import TILE_ITEMS, TILE_PAIRS
+from widedeep.parallel.rows import RowEmbedding
+from widedeep.parallel.world import World
+from widedeep.training.step import TrainState
 
 USERS, ITEMS = 2 * TILE_PAIRS // TILE_ITEMS + 3, TILE_ITEMS + 37  # no multiples of the tile
 SHAPE = {"users": USERS, "items": ITEMS, "user_rows": USERS, "item_rows": ITEMS, "wide": 5}

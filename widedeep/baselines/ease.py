@@ -10,9 +10,9 @@ import scipy.sparse as sp
 from scipy.linalg import get_lapack_funcs
 
 from widedeep.baselines.products import dense_product
-from widedeep.baselines.splits import Splits
 from widedeep.baselines.tuning import Offer, Ranker
 from widedeep.config import EaseGrid
+from widedeep.data.rating_matrices import Splits
 
 
 def ease_weights(gram: np.ndarray, l2: float) -> np.ndarray:

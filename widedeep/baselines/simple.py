@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from widedeep.baselines.splits import Splits
 from widedeep.baselines.tuning import Predictor, Ranker
-from widedeep.floors import Biases, fit_biases
-from widedeep.world import ALONE
+from widedeep.data.rating_matrices import Splits
+from widedeep.evaluation.reference_models import Biases, fit_biases
+from widedeep.parallel.world import ALONE
 
 
 def global_mean(splits: Splits) -> Predictor:
@@ -19,7 +19,7 @@ def global_mean(splits: Splits) -> Predictor:
 
 
 def bias_fits(splits: Splits, strengths: Sequence[tuple[float, float]]) -> list[tuple[dict[str, float], Biases]]:
-    """User and item biases for each strength (user prior, item prior), with their settings; see widedeep.floors."""
+    """User and item biases for each strength (user prior, item prior), with their settings."""
     fits = fit_biases(splits, ALONE, splits.users, splits.items, splits.mean, strengths)
     return [
         ({"user_prior": user_prior, "item_prior": item_prior}, fit)

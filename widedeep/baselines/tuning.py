@@ -12,12 +12,12 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from widedeep.baselines.splits import Splits
-from widedeep.cli import log
-from widedeep.metrics import RatingErrors, ranking_quality
-from widedeep.ranking import DEPTH, LIKED
-from widedeep.scorer import top_unseen
-from widedeep.world import ALONE
+from widedeep.common.command import log
+from widedeep.data.rating_matrices import Splits
+from widedeep.evaluation.metrics import RatingErrors, ranking_quality
+from widedeep.evaluation.sampled_ranking import DEPTH, LIKED
+from widedeep.parallel.world import ALONE
+from widedeep.scoring.scorer import top_unseen
 
 # user [n], item [n] -> predicted ratings [n], not clipped
 Predictor = Callable[[np.ndarray, np.ndarray], np.ndarray]

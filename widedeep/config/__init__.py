@@ -1,6 +1,6 @@
 """The settings of every command. TOML files hold them, flags override them, the defaults are here.
 
-All models are frozen and refuse unknown keys. `widedeep.cli.load_config` fills them.
+All models are frozen and refuse unknown keys. `widedeep.common.command.load_config` fills them.
 """
 
 from widedeep.config.baselines import (

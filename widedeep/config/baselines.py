@@ -4,7 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from widedeep.cli import CommandConfig
+from widedeep.common.command import CommandConfig
 from widedeep.config.fields import Count, Section, comma_separated
 
 BaselineName = Literal["global_mean", "bias", "popularity", "user_knn", "item_knn", "als", "mf", "implicit_als", "ease"]

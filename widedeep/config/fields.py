@@ -53,6 +53,7 @@ Names = Annotated[tuple[str, ...], BeforeValidator(comma_separated)]
 Widths = Annotated[tuple[Count, ...], BeforeValidator(comma_separated), AfterValidator(_positive_widths)]
 # The short name is that of older releases; torchrun refuses it as an ambiguous abbreviation of its own options.
 RUN_DIR = AliasChoices("run_dir", "run")
+ReaderName = Literal["petastorm", "pyarrow"]
 SplitName = Literal["train", "valid", "test"]
 Loss = Literal["cross_entropy", "squared"]
 

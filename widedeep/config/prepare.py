@@ -4,9 +4,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from widedeep.cli import CommandConfig
+from widedeep.common.command import CommandConfig
 from widedeep.config.fields import Count, MaybeCount, MaybeText, Section, Share
-from widedeep.schema import LEAKY_COLUMNS
+from widedeep.schema.manifest import LEAKY_COLUMNS
 
 
 class SynthesizeConfig(CommandConfig):

@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from widedeep.cli import CommandConfig
+from widedeep.common.command import CommandConfig
 from widedeep.config.fields import RUN_DIR, Count, MaybeCount, SplitName, comma_separated, none
-from widedeep.schema import SPLITS
+from widedeep.schema.manifest import SPLITS
 
 
 class ScoreConfig(CommandConfig):

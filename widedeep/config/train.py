@@ -5,10 +5,9 @@ from typing import Literal
 
 from pydantic import Field
 
-from widedeep.cli import CommandConfig
-from widedeep.config.fields import RUN_DIR, Count, MaybeCount, MaybeFloat, Section, Share
+from widedeep.common.command import CommandConfig
+from widedeep.config.fields import RUN_DIR, Count, MaybeCount, MaybeFloat, ReaderName, Section, Share
 from widedeep.config.models import ModelConfig, WideDeepConfig
-from widedeep.data.readers import ReaderName
 
 
 class OptimConfig(Section):

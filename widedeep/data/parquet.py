@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from widedeep.errors import DamagedFileError
+from widedeep.common.errors import DamagedFileError
 
 # For `pyarrow.dataset`, which opens files on its own.
 CHECKED_FORMAT = ds.ParquetFileFormat(

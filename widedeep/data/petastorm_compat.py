@@ -19,8 +19,8 @@ from urllib.parse import unquote
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from widedeep.common.errors import InputError
 from widedeep.data.parquet import open_parquet
-from widedeep.errors import InputError
 
 PETASTORM = "0.12.1"
 # Names that petastorm imports but, for local files, never uses.

@@ -3,13 +3,12 @@
 import importlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 
-from widedeep.errors import InputError
-
-ReaderName = Literal["petastorm", "pyarrow"]
+from widedeep.common.errors import InputError
+from widedeep.config.fields import ReaderName
 
 
 class ReadShards(Protocol):

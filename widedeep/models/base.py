@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from widedeep.rows import RowEmbedding
-from widedeep.tables import Tables
+from widedeep.data.feature_tables import Tables
+from widedeep.parallel.rows import RowEmbedding
 
 # Pairs of `score_chosen` scored at once: their codes and activations then stay in a core's own cache.
 CHOSEN_PAIRS = 1024

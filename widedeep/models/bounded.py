@@ -8,11 +8,11 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy
 
 from widedeep.config import ArchitectureConfig
+from widedeep.data.feature_tables import Tables
 from widedeep.models.base import MakeEmbedding
 from widedeep.models.factorised import Factorised
-from widedeep.rows import RowEmbedding
-from widedeep.schema import MAX_RATING
-from widedeep.tables import Tables
+from widedeep.parallel.rows import RowEmbedding
+from widedeep.schema.manifest import MAX_RATING
 
 
 class Bounded(Factorised):

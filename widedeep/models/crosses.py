@@ -6,7 +6,7 @@ Legend: B pairs of a user and an item or B of either, V values of a column, M mo
 import torch
 from torch import Tensor, nn
 
-from widedeep.models.columns import Values
+from widedeep.models.feature_inputs import Values
 
 # Odd 64-bit numbers: multiples of the golden ratio and of the square roots of 2 and 3, as fractions of 2^64.
 USER_FACTOR, ITEM_FACTOR, MIX = 0x1E3779B97F4A7C15, 0x6A09E667F3BCC909, 0x3B67AE8584CAA73B

@@ -16,11 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from widedeep.config import ArchitectureConfig, TowerConfig
+from widedeep.data.feature_tables import Tables, embedding_rows
 from widedeep.models.base import MakeEmbedding, Recommender
-from widedeep.models.kernel import score_hidden
 from widedeep.models.layers import folded, hidden_layers, split_linear
-from widedeep.rows import RowEmbedding
-from widedeep.tables import Tables, embedding_rows
+from widedeep.models.tiled_mlp import score_hidden
+from widedeep.parallel.rows import RowEmbedding
 
 F = TypeVar("F", bound="Factorised")
 

@@ -10,7 +10,7 @@ from widedeep.config import NCFConfig
 from widedeep.models.base import MakeEmbedding
 from widedeep.models.bounded import Bounded
 from widedeep.models.factorised import Side
-from widedeep.rows import RowEmbedding
+from widedeep.parallel.rows import RowEmbedding
 
 
 class NCF(Bounded):

@@ -12,8 +12,8 @@ from widedeep.config import RecommenderNetConfig
 from widedeep.models.base import MakeEmbedding
 from widedeep.models.bounded import Bounded
 from widedeep.models.factorised import Side
-from widedeep.models.kernel import apply_in_tiles
-from widedeep.rows import RowEmbedding
+from widedeep.models.tiled_mlp import apply_in_tiles
+from widedeep.parallel.rows import RowEmbedding
 
 
 class RecommenderNet(Bounded):

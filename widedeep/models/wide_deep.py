@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from widedeep.config import WideDeepConfig
+from widedeep.data.feature_tables import Tables
 from widedeep.models.base import MakeEmbedding
 from widedeep.models.factorised import Factorised, Side
-from widedeep.rows import RowEmbedding
-from widedeep.tables import Tables
+from widedeep.parallel.rows import RowEmbedding
 
 
 class WideDeep(Factorised):

@@ -12,15 +12,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from widedeep.common.errors import InputError
 from widedeep.config import WideDeepCrossConfig
-from widedeep.errors import InputError
+from widedeep.data.feature_tables import Tables
 from widedeep.models.base import MakeEmbedding
-from widedeep.models.columns import Columns, Embedded, describe
 from widedeep.models.crosses import BothSides, SameSide, pair_buckets
 from widedeep.models.factorised import Factorised, Side
-from widedeep.models.kernel import tiles
-from widedeep.rows import RowEmbedding
-from widedeep.tables import Tables
+from widedeep.models.feature_inputs import Columns, Embedded, describe
+from widedeep.models.tiled_mlp import tiles
+from widedeep.parallel.rows import RowEmbedding
 
 Cross = tuple[str, str]
 

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from widedeep.config import WideDeepFeaturesConfig
+from widedeep.data.feature_tables import Tables
 from widedeep.models.base import MakeEmbedding
-from widedeep.models.columns import Columns, Embedded, describe
 from widedeep.models.factorised import Factorised, Side
-from widedeep.rows import RowEmbedding
-from widedeep.tables import Tables
+from widedeep.models.feature_inputs import Columns, Embedded, describe
+from widedeep.parallel.rows import RowEmbedding
 
 
 class WideDeepFeatures(Factorised):

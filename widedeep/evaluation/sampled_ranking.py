@@ -1,0 +1,95 @@
+"""Ranking quality of a trained model on the test split, beside recommending what is most rated.
+
+A model with a good RMSE can still recommend poorly: both are reported from the start.
+"""
+
+from collections import defaultdict
+
+import numpy as np
+import torch
+
+from widedeep.data.loaders import Loader
+from widedeep.evaluation.metrics import ranking_quality
+from widedeep.parallel.world import World
+from widedeep.schema.manifest import LIKED
+from widedeep.scoring.scorer import Scorer, top_unseen
+
+DEPTH = 20
+
+
+def sample_users(loader: Loader, world: World, users: int, count: int, seed: int) -> torch.Tensor:
+    """Up to `count` users with a liked item in the test split, [n] int64, the same on every rank."""
+    liked = torch.zeros(users, dtype=torch.int64, device=world.device)
+    for batch in loader.rows("test"):
+        liked += torch.bincount(batch.user[batch.rating >= LIKED].long(), minlength=users)
+    candidates = world.sum(liked).nonzero().flatten().cpu()
+    order = torch.randperm(len(candidates), generator=torch.Generator().manual_seed(seed))
+    return candidates[order[:count]].sort().values
+
+
+def interactions(loader: Loader, world: World, split: str, users: torch.Tensor, least: float) -> dict[int, list[int]]:
+    """User -> items rated at least `least` in a split, for some users, on every rank."""
+    wanted = users.to(world.device)
+    pairs = []
+    for batch in loader.rows(split):
+        keep = torch.isin(batch.user, wanted.to(batch.user.dtype)) & (batch.rating >= least)
+        pairs.append(torch.stack([batch.user[keep], batch.item[keep]], dim=1).cpu().numpy())
+    found: dict[int, list[int]] = defaultdict(list)
+    for part in world.gather(np.concatenate(pairs) if pairs else np.empty((0, 2), np.int32)):
+        for user, item in part.tolist():
+            found[user].append(item)
+    return found
+
+
+def share_of_sample(users: torch.Tensor, world: World) -> torch.Tensor:
+    """As many users for every rank, as scoring may take all ranks together: what is missing, others do too."""
+    each = -(-len(users) // world.size)
+    turns = torch.arange(world.rank, world.rank + each * world.size, world.size)
+    return users[turns % max(1, len(users))]
+
+
+def measure_ranking(
+    model,
+    loader: Loader,
+    world: World,
+    popularity: np.ndarray,
+    users: int,
+    count: int,
+    seed: int,
+) -> dict[str, dict[str, float]]:
+    """NDCG@10, Recall@20 and coverage over a sample of test users; candidates are all items not trained on.
+
+    Args:
+        model: a Recommender; its predicted rating ranks the items.
+        loader: the ratings.
+        world: all ranks take part in reading; each scores its share of the users.
+        popularity: [I] training ratings of each item.
+        users: number of all users.
+        count: size of the sample.
+        seed: of the sample.
+
+    """
+    sample = sample_users(loader, world, users, count, seed)
+    relevant = interactions(loader, world, "test", sample, LIKED)
+    seen = interactions(loader, world, "train", sample, 0.0)
+    for user, items in interactions(loader, world, "valid", sample, 0.0).items():
+        seen[user].extend(items)
+    mine = share_of_sample(sample, world).numpy()
+    masks = [np.array(seen[user], dtype=np.int64) for user in mine.tolist()]
+    scorer = Scorer(model, len(popularity), world.device)
+    by_model, _ = scorer.top(mine.astype(np.int32), masks, DEPTH)
+    by_count = _most_rated(popularity, masks)
+    result = {}
+    for name, tops in {"model": by_model, "popularity": by_count}.items():
+        # -1 stands where a user has no item left
+        lists = {u: [i for i in top if i >= 0] for u, top in zip(mine.tolist(), tops.tolist(), strict=True)}
+        merged = {user: items for part in world.gather(lists) for user, items in part.items()}
+        result[name] = ranking_quality(merged, {u: set(i) for u, i in relevant.items()}, len(popularity))
+    return result
+
+
+def _most_rated(popularity: np.ndarray, masks: list[np.ndarray]) -> np.ndarray:
+    scores = torch.from_numpy(popularity.astype(np.float32))
+    n = min(DEPTH, len(scores))
+    tops = [top_unseen(scores.clone()[None], [mask], n)[1][0].numpy() for mask in masks]
+    return np.stack(tops) if tops else np.empty((0, n), np.int64)

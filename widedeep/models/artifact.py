@@ -1,0 +1,122 @@
+"""The trained model as one file that needs nothing else: weights, settings, vocabularies, ids.
+
+A safetensors file: tensors by name, and text in its header. Reading it runs no code.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from pydantic import TypeAdapter
+from safetensors import SafetensorError, safe_open
+
+from widedeep.common.errors import InputError
+from widedeep.common.files import write_pieces_atomically
+from widedeep.config import ModelConfig
+from widedeep.data.feature_tables import Tables
+from widedeep.models import REGISTRY, Recommender
+from widedeep.schema.manifest import Manifest
+
+FILE = "model.safetensors"
+FORMAT = "widedeep/1"
+KINDS = {torch.float32: "F32", torch.int32: "I32", torch.int64: "I64"}
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A model ready to score, and what it must be used with."""
+
+    model: Recommender
+    config: ModelConfig
+    manifest_digest: str
+    lowest: int  # of the ratings' scale
+    vocabularies: dict[str, dict[str, list[str]]]  # table -> column -> values
+    user_id: np.ndarray  # [users] int64, by position
+    anime_id: np.ndarray  # [items] int64, by position
+    user_ratings: np.ndarray  # [users] int32, in the training split
+    item_ratings: np.ndarray  # [items] int32, in the training split
+
+
+def save_artifact(
+    file: Path, model: Recommender, config: ModelConfig, shape: dict[str, int], manifest: Manifest, tables: Tables
+) -> None:
+    """Write the artifact as a whole or not at all; of sharded tables rank 0 does, while the others `send_shares`."""
+    extra = {
+        "ids.user_id": tables.users.values("user_id"),
+        "ids.anime_id": tables.items.values("anime_id"),
+        "ids.user_ratings": tables.users.values("train_ratings"),
+        "ids.item_ratings": tables.items.values("train_ratings"),
+    }
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    tensors |= {name: torch.from_numpy(np.array(value)) for name, value in extra.items()}
+    header = {
+        "format": FORMAT,
+        "config": config.model_dump_json(),
+        "shape": json.dumps(shape),
+        "manifest_digest": manifest.digest,
+        "lowest": str(manifest.ratings.lowest),
+        "vocabularies": json.dumps({"users": manifest.users.vocabularies, "items": manifest.items.vocabularies}),
+    }
+    write_pieces_atomically(file, _pieces(tensors, header))
+
+
+def _pieces(tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> Iterator[bytes | memoryview]:
+    """A safetensors file: the length of a JSON text, the text, the tensors. No table needs to be in memory as a whole.
+
+    Wide numbers come first, so that each stands at a multiple of its size; else the order is that of `tensors`.
+    """
+    from widedeep.parallel.sharding import whole  # here: reading an artifact needs no DTensor
+
+    tensors = dict(sorted(tensors.items(), key=lambda named: -named[1].element_size()))
+    places: dict[str, object] = {"__metadata__": metadata}
+    end = 0
+    for name, tensor in tensors.items():
+        start, end = end, end + tensor.numel() * tensor.element_size()
+        places[name] = {"dtype": KINDS[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+    text = json.dumps(places).encode()
+    text += b" " * (-len(text) % 8)
+    yield len(text).to_bytes(8, "little") + text
+    for tensor in tensors.values():
+        for part in whole(tensor):
+            yield part.contiguous().numpy().data
+
+
+def load_artifact(file: Path) -> Artifact:
+    """Read an artifact; tensors are mapped into memory, not copied.
+
+    Raises:
+        InputError: the file is missing, is no artifact or is damaged.
+
+    """
+    try:
+        with safe_open(str(file), framework="pt") as stored:
+            header = stored.metadata() or {}
+            if header.get("format") != FORMAT:
+                raise InputError(f"{file} has format {header.get('format')}, this release reads {FORMAT}")
+            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+        config = TypeAdapter(ModelConfig).validate_json(header["config"])
+        with torch.device("meta"):  # no memory for weights that are replaced at once
+            model = REGISTRY[config.name](config, json.loads(header["shape"]))
+        lowest = int(header["lowest"])
+        state = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+        model.load_state_dict(state, assign=True)
+    except FileNotFoundError:
+        raise InputError(f"model {file} does not exist: train one with torchrun widedeep/train.py") from None
+    except (SafetensorError, OSError, KeyError, RuntimeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"model {file} cannot be read ({error}): copy it again, or train again") from None
+    return Artifact(
+        model=model.eval().requires_grad_(False),
+        config=config,
+        manifest_digest=header["manifest_digest"],
+        lowest=lowest,
+        vocabularies=json.loads(header["vocabularies"]),
+        user_id=tensors["ids.user_id"].numpy(),
+        anime_id=tensors["ids.anime_id"].numpy(),
+        user_ratings=tensors["ids.user_ratings"].numpy(),
+        item_ratings=tensors["ids.item_ratings"].numpy(),
+    )

@@ -1,0 +1,202 @@
+"""Aggregates -> plotly figures. Light and dark are the page's affair: colours here must be readable on both."""
+
+from collections.abc import Collection, Iterable
+from html import escape
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from widedeep.reporting.tails import at_least, lorenz
+
+BLUE, ORANGE, GREEN, PINK = "#4c8fd6", "#dd8a3c", "#4fa877", "#cf6f9f"
+# One for each rating from 1 to 10: red, sand, blue.
+LEVELS = ("#a83a4b", "#c5544f", "#d97757", "#e49c62", "#dcbb79", "#bcc48d", "#86b8a6", "#569db5", "#4480b4", "#45609f")
+SEASONS = {"winter": BLUE, "spring": PINK, "summer": GREEN, "fall": ORANGE}
+BAR, MARGIN = 24, 90  # pixels of a bar, and of all that is above and below the bars
+SHORT = 30  # letters of a label, so that it leaves room for the bars on a phone
+HEIGHT = 360
+NOT_STATED = "not stated"
+
+
+def label(value: object) -> str:
+    """A value of the dump as text of a figure, where plotly would understand tags."""
+    if value is None or value != value:
+        return NOT_STATED
+    text = str(value)
+    return escape(text if len(text) <= SHORT else f"{text[: SHORT - 1]}…", quote=False)
+
+
+def labels(values: Iterable[object]) -> list[str]:
+    """Different labels of different values, though two may begin alike."""
+    found: list[str] = []
+    for value in values:
+        name = label(value)
+        while name in found:
+            name += " "
+        found.append(name)
+    return found
+
+
+def bars(
+    values: Collection[object], numbers: Collection[float], axis: str, color: str = BLUE, form: str = ","
+) -> go.Figure:
+    """Horizontal bars, the first at the top."""
+    hover = f"%{{y}}: %{{x:{form}}}<extra></extra>"
+    bar = go.Bar(x=list(numbers), y=labels(values), orientation="h", marker_color=color, hovertemplate=hover)
+    figure = go.Figure(bar)
+    figure.update_xaxes(title=axis, rangemode="tozero", nticks=5, tickformat="~s")
+    if "%" in form:
+        figure.update_xaxes(tickformat=".0%", range=[0, 1])
+    elif max(numbers, default=0) < 5:  # a few rows: no ticks at halves
+        figure.update_xaxes(dtick=1)
+    return _rows(figure, len(values))
+
+
+def means(values: Iterable[object], numbers: Iterable[float], overall: float, axis: str) -> go.Figure:
+    """A dot for each mean, beside a line at the mean of all ratings; the first at the top."""
+    names = labels(values)
+    dots = go.Scatter(x=list(numbers), y=names, mode="markers", marker={"color": ORANGE, "size": 10})
+    dots.hovertemplate = "%{y}: %{x:.2f}<extra></extra>"
+    figure = go.Figure(dots)
+    figure.add_vline(x=overall, line_dash="dot", line_color="#8a8f98", line_width=1.5)
+    figure.update_xaxes(title=axis, nticks=5)
+    # A value without any rating has no dot, but keeps its line.
+    figure.update_yaxes(categoryorder="array", categoryarray=names)
+    return _rows(figure, len(names))
+
+
+def _rows(figure: go.Figure, count: int) -> go.Figure:
+    figure.update_yaxes(range=[count - 0.4, -0.6], dtick=1, showgrid=False, ticklabelstandoff=6)
+    return figure.update_layout(height=BAR * count + MARGIN, bargap=0.3)
+
+
+def rating_histogram(histogram: pd.DataFrame) -> go.Figure:
+    """Share of the ratings at each level."""
+    counts = histogram.set_index("rating")["n"].reindex(range(1, 11), fill_value=0)
+    shares = counts / counts.sum()
+    bar = go.Bar(x=list(counts.index), y=list(shares), marker_color=list(LEVELS), customdata=list(counts))
+    bar.hovertemplate = "rating %{x}: %{y:.1%} (%{customdata:,})<extra></extra>"
+    figure = go.Figure(bar)
+    figure.update_xaxes(title="rating", dtick=1, showgrid=False)
+    figure.update_yaxes(title="share of the ratings", tickformat=".0%")
+    return figure.update_layout(height=HEIGHT)
+
+
+def rating_shares(shares: pd.DataFrame) -> go.Figure:
+    """Stacked bars of the ratings' levels.
+
+    Args:
+        shares: a row for each bar, the first at the top; columns 1 to 10, each row adds up to 1.
+
+    """
+    names = labels(shares.index)
+    figure = go.Figure()
+    for level, color in zip(range(1, 11), LEVELS, strict=True):
+        hover = f"%{{y}}, rating {level}: %{{x:.1%}}<extra></extra>"
+        values = list(shares[level])
+        figure.add_bar(x=values, y=names, orientation="h", name=str(level), marker_color=color, hovertemplate=hover)
+    figure.update_xaxes(title="share of the ratings", tickformat=".0%", range=[0, 1], nticks=5)
+    _rows(figure, len(names))
+    legend = {"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom", "x": 0, "entrywidth": 12}
+    return figure.update_layout(barmode="stack", legend=legend, height=BAR * max(len(names), 4) + MARGIN + 50)
+
+
+def score_boxes(quantiles: pd.DataFrame) -> go.Figure:
+    """Boxes from the quartiles, whiskers from the 5th to the 95th percentile."""
+    names = labels(quantiles["type"])
+    box = go.Box(
+        y=names,
+        orientation="h",
+        lowerfence=list(quantiles["q5"]),
+        q1=list(quantiles["q25"]),
+        median=list(quantiles["q50"]),
+        q3=list(quantiles["q75"]),
+        upperfence=list(quantiles["q95"]),
+        marker_color=BLUE,
+    )
+    figure = go.Figure(box)
+    figure.update_xaxes(title="Score of an anime (5, 25, 50, 75 and 95 %)", nticks=6)
+    return _rows(figure, len(names)).update_layout(boxgap=0.35)
+
+
+def season_years(premieres: pd.DataFrame) -> go.Figure:
+    """Anime that premiered in each year, stacked by season."""
+    figure = go.Figure()
+    for season, color in SEASONS.items():
+        part = premieres[premieres["season"] == season]
+        hover = f"{season} %{{x}}: %{{y:,}} anime<extra></extra>"
+        x, y = list(part["year"]), list(part["anime"])
+        figure.add_bar(x=x, y=y, name=season, marker_color=color, marker_line_width=0, hovertemplate=hover)
+    figure.update_xaxes(title="year of the premiere", showgrid=False, **_year_ticks(premieres["year"]))
+    figure.update_yaxes(title="anime")
+    legend = {"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom", "x": 0}
+    return figure.update_layout(barmode="stack", bargap=0.1, legend=legend, height=HEIGHT)
+
+
+def year_lines(years: pd.DataFrame, column: str, axis: str, color: str = BLUE, form: str = ",") -> go.Figure:
+    """A line over the years in which anime were first aired."""
+    line = go.Scatter(x=list(years["year"]), y=list(years[column]), mode="lines+markers")
+    line.update(
+        line={"color": color, "width": 2}, marker={"size": 4}, hovertemplate=f"%{{x}}: %{{y:{form}}}<extra></extra>"
+    )
+    figure = go.Figure(line)
+    figure.update_xaxes(title="year first aired", showgrid=False, **_year_ticks(years["year"]))
+    figure.update_yaxes(title=axis, nticks=6)
+    return figure.update_layout(height=300)
+
+
+def _year_ticks(years: Iterable[int]) -> dict[str, Any]:
+    few = len(set(years)) < 6  # nticks alone would put ticks within a year
+    return {"tickformat": "d", "dtick": 1} if few else {"tickformat": "d", "nticks": 6}
+
+
+def tail_shares(tails: dict[str, pd.DataFrame]) -> go.Figure:
+    """Share of users and of anime with at least n ratings, both axes logarithmic."""
+    figure = go.Figure()
+    for (name, tail), (color, dash) in zip(tails.items(), ((BLUE, "solid"), (ORANGE, "dash")), strict=True):
+        hover = f"%{{y:.3~p}} of the {name} have %{{x:,}} ratings or more<extra></extra>"
+        line = go.Scatter(x=list(tail["n"]), y=list(at_least(tail)), mode="lines", name=name, hovertemplate=hover)
+        figure.add_trace(line.update(line={"color": color, "width": 2.5, "dash": dash}))
+    figure.update_xaxes(title="ratings, at least", type="log", dtick=1, tickformat="~s")
+    figure.update_yaxes(title="share of users or anime", type="log", dtick=1, tickformat="~p")
+    return figure.update_layout(height=HEIGHT, legend=_inside("bottom"))
+
+
+def tail_lorenz(tails: dict[str, pd.DataFrame]) -> go.Figure:
+    """Share of the ratings that the busiest share of the users and of the anime have."""
+    figure = go.Figure()
+    for (name, tail), (color, dash) in zip(tails.items(), ((BLUE, "solid"), (ORANGE, "dash")), strict=True):
+        hover = f"the busiest %{{x:.1%}} of the {name} have %{{y:.1%}}<extra></extra>"
+        x, y = (list(part) for part in lorenz(tail))
+        line = go.Scatter(x=x, y=y, mode="lines", name=name, hovertemplate=hover)
+        figure.add_trace(line.update(line={"color": color, "width": 2.5, "dash": dash}))
+    equal = {"color": "#8a8f98", "width": 1.5, "dash": "dot"}
+    figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", name="if all had as many", line=equal, hoverinfo="skip")
+    figure.update_xaxes(title="share of users or anime, busiest first", tickformat=".0%", range=[0, 1], nticks=6)
+    figure.update_yaxes(title="share of the ratings", tickformat=".0%", range=[0, 1.02], nticks=6)
+    return figure.update_layout(height=HEIGHT, legend=_inside("bottom", right=True))
+
+
+def _inside(y: str, right: bool = False) -> dict[str, object]:
+    side = "right" if right else "left"
+    return {"x": 0.98 if right else 0.02, "xanchor": side, "y": 0.03, "yanchor": y}
+
+
+def agreement_line(bins: pd.DataFrame, column: str) -> go.Figure:
+    """Median of the means of the ratings against the mean that the dump states, with a band of 80 %."""
+    x = list(bins["stated"])
+    figure = go.Figure()
+    quiet = {"color": BLUE, "width": 0}
+    figure.add_scatter(x=x, y=list(bins["high"]), mode="lines", line=quiet, hoverinfo="skip", showlegend=False)
+    band = {"fill": "tonexty", "fillcolor": "rgba(76, 143, 214, 0.28)", "name": "10 to 90 %"}
+    figure.add_scatter(x=x, y=list(bins["low"]), mode="lines", line=quiet, hoverinfo="skip", **band)
+    hover = f"{column} near %{{x}}: %{{y:.2f}} in the ratings<extra></extra>"
+    line = {"color": BLUE, "width": 2.5}
+    figure.add_scatter(x=x, y=list(bins["own"]), mode="lines+markers", name="median", line=line, hovertemplate=hover)
+    ends = [min(x), max(x)]
+    equal = {"color": ORANGE, "width": 1.5, "dash": "dot"}
+    figure.add_scatter(x=ends, y=ends, mode="lines", name="the same", line=equal, hoverinfo="skip")
+    figure.update_xaxes(title=f"{column}, as the dump states it", nticks=6)
+    figure.update_yaxes(title="mean of the ratings in the dump", nticks=6)
+    return figure.update_layout(height=HEIGHT, legend=_inside("bottom", right=True))

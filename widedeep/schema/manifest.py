@@ -1,0 +1,174 @@
+"""What the stages agree on: columns, dtypes and the manifest of a prepared directory.
+
+A rating row is 12 bytes, `user:int32, item:int32, rating:float32`. `user` and `item` are positions
+in the feature tables `users/` and `items/`, which map them back to `user_id` and `anime_id`.
+"""
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from widedeep.common.errors import InputError
+
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+# Where the manifest stands beside Parquet files: readers of a directory pass over names with an underscore.
+HIDDEN_MANIFEST = "_manifest.json"
+
+SPLITS = ("train", "valid", "test")
+MIN_RATING, MAX_RATING = 1, 10
+LIKED = 8.0  # a test rating from here on makes an anime relevant to the user
+# What lists that people export hold in place of a score they did not give; the first is what it can be kept as.
+UNSCORED = (0, -1)
+
+# Columns of the dump computed from ratings, those of the test split included.
+LEAKS = {"anime": ("Score", "Rank", "Scored By"), "users": ("Mean Score",)}
+LEAKY_COLUMNS = tuple(column for columns in LEAKS.values() for column in columns)
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataFile(_Record):
+    """A Parquet file of the prepared directory."""
+
+    path: str  # relative to the prepared directory, "/" between its parts
+    rows: int
+    bytes: int
+    sha256: str  # of the bytes: tells damage; a JVM orders parts of a footer by chance, so it differs between runs
+    content: str  # of the rows, in hex: the same for the same rows
+
+
+class Column(_Record):
+    """A column of a feature table.
+
+    kind: `key` (identifiers, titles), `statistic` (raw counts and means of the training split),
+    `numeric` (imputed and scaled float32), `indicator` (1 where the number was missing, else 0),
+    `category` (int32 position in a vocabulary), `multi_hot` (sorted int32 positions, a list).
+    """
+
+    name: str
+    kind: Literal["key", "statistic", "numeric", "indicator", "category", "multi_hot"]
+    source: str | None = None  # column of the dump it comes from; None: computed by us
+
+
+class Numeric(_Record):
+    """Fitted values of a numeric column: stored = ((value or fill) - center) / scale."""
+
+    impute: str
+    fill: float
+    scaler: str
+    center: float
+    scale: float
+    missing: int
+    unparsed: int
+
+
+class Table(_Record):
+    """A feature table and all that was fitted for it."""
+
+    files: tuple[DataFile, ...]
+    rows: int
+    columns: tuple[Column, ...]
+    numeric: dict[str, Numeric]
+    vocabularies: dict[str, tuple[str, ...]]  # column -> values; their position is the code
+
+    def of_kind(self, kind: str) -> tuple[str, ...]:
+        """Names of the columns of one kind."""
+        return tuple(column.name for column in self.columns if column.kind == kind)
+
+
+class Ratings(_Record):
+    """What of the ratings was read, refused and kept, and where it is."""
+
+    read: int
+    quarantined: dict[str, int]  # reason -> rows
+    not_sampled: int
+    train_mean: float
+    shards: dict[str, tuple[DataFile, ...]]  # split -> files, each of one row group
+    lowest: int = MIN_RATING  # of the scale: 0 where entries without a score were kept as ratings of 0
+
+    def rows(self, split: str) -> int:
+        """Number of ratings in a split."""
+        return sum(shard.rows for shard in self.shards[split])
+
+
+class AuditedFeature(_Record):
+    """How well a feature alone predicts ratings, fitted on train; see widedeep/evaluation/feature_leakage.py."""
+
+    table: Literal["items", "users"]
+    name: str
+    kind: str  # as that of a Column
+    source: str | None  # column of the dump it comes from; None: computed by us
+    used: bool  # whether it is in the feature table
+    ratings_in_it: Literal["none", "train", "all"]  # by provenance: which ratings it was computed from
+    train_rmse: float | None  # None where there is nothing to measure
+    train_r2: float | None
+    held_rmse: float | None  # on held-out ratings
+    held_r2: float | None
+    slope: float | None  # of held-out deviations: at most 1 for an honest feature
+    slope_error: float | None  # its standard error
+    sign_of_leak: bool  # slope above what is honest by more than chance allows
+
+
+class Audit(_Record):
+    """What each feature alone says of held-out ratings, and whether it was computed from them."""
+
+    held: Literal["valid", "test"]  # the split that the features are measured on
+    items: tuple[AuditedFeature, ...]  # the best first
+    users: tuple[AuditedFeature, ...]
+
+
+class Manifest(_Record):
+    """`manifest.json`: written last, so a directory with one is whole."""
+
+    format_version: int = FORMAT_VERSION
+    config: dict[str, Any]
+    inputs: dict[str, dict[str, Any]]
+    ratings: Ratings
+    users: Table
+    items: Table
+    rank_regression: dict[str, float]  # rank = slope * popularity + intercept
+    quarantined: dict[str, dict[str, int]]  # file -> reason -> rows, of the users and the anime
+    leaks: dict[str, dict[str, Any]]  # column of the dump -> why it leaks and whether it was used
+    audit: Audit | None = None  # None: not asked for, or no rating is held out
+    digest: str  # sha256 over the content of all files: names this very data
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """Read and check the manifest of a prepared directory of this machine; raises as `parse_manifest`."""
+    file = Path(directory) / MANIFEST
+    return parse_manifest(file.read_text(encoding="utf-8") if file.is_file() else None, str(directory))
+
+
+def parse_manifest(text: str | None, directory: str) -> Manifest:
+    """Check the manifest of a prepared directory.
+
+    Args:
+        text: content of manifest.json; None if there is none.
+        directory: where it was looked for.
+
+    Raises:
+        InputError: there is none (the directory was never committed), or it is not readable as one.
+
+    """
+    if text is None:
+        raise InputError(
+            f"{directory} holds no {MANIFEST}: it was not prepared, or not to the end; "
+            f"run: spark-submit jobs/prepare.py --output {directory}"
+        )
+    file = f"{directory}/{MANIFEST}"
+    try:
+        manifest = Manifest.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InputError(f"{file}: {field or 'content'}: {first['msg']}; run jobs/prepare.py again") from None
+    if manifest.format_version != FORMAT_VERSION:
+        raise InputError(
+            f"{file}: format_version is {manifest.format_version}, this release reads {FORMAT_VERSION}; "
+            "run jobs/prepare.py again"
+        )
+    return manifest

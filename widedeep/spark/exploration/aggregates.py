@@ -1,0 +1,234 @@
+"""What the report needs of the dump, added up by Spark; pure DataFrame -> DataFrame.
+
+Every result that goes to the driver is small, whatever the size of the dump: a row for each value of a
+category, or for each different number of ratings (of which there are fewer than the root of twice the
+ratings, as they add up to these).
+"""
+
+from collections.abc import Sequence
+
+from pyspark.sql import Column, DataFrame
+from pyspark.sql import functions as F
+
+from widedeep.reporting.findings import MIN_RATINGS
+from widedeep.spark.preparation import features
+from widedeep.spark.preparation.ingest import CORRUPT, is_missing
+
+# Columns in which `null` or `Unknown` is a name like any other.
+NAMES = ("Username", "Anime Title", "Name", "English name", "Other name")
+# What the site writes where there is no synopsis.
+NO_SYNOPSIS = "No description available"
+YEARS = (1900, 2100)  # a premiere outside of them is a slip of the pen
+EXAMPLE_LENGTH = 160
+
+
+def absent(name: str) -> Column:
+    """Whether a column of the dump holds no value."""
+    text = F.col(f"`{name}`")
+    if name in NAMES:
+        return text.isNull() | F.trim(text).isin("", "UNKNOWN")
+    if name == "Synopsis":
+        return is_missing(text) | text.startswith(NO_SYNOPSIS)
+    return is_missing(text)
+
+
+def missing_counts(names: Sequence[str]) -> list[Column]:
+    """Aggregates: `rows` that could be split, and for each column in how many of them it holds no value."""
+    whole = F.col(CORRUPT).isNull()
+    return [F.count_if(whole).alias("rows"), *(F.count_if(whole & absent(name)).alias(name) for name in names)]
+
+
+def catalogue(anime: DataFrame) -> DataFrame:
+    """The good rows of the anime, parsed as prepare parses them.
+
+    Returns:
+        anime_id:bigint, type:string, genres:array, studios:array, season:string, premiered:int and aired:int
+        (years), score:double; null or an empty array where missing.
+
+    """
+    parse = {field.name: field.parse for fields in features.anime_fields().values() for field in fields}
+    return anime.where("reason IS NULL").select(
+        F.col("id").alias("anime_id"),
+        parse["type"].alias("type"),
+        parse["genres"].alias("genres"),
+        parse["studios"].alias("studios"),
+        F.lower(parse["premiered_season"]).alias("season"),
+        _year(parse["premiered_year"]).alias("premiered"),
+        _year(parse["aired_start"]).alias("aired"),
+        parse["dump_score"].alias("score"),
+    )
+
+
+def _year(value: Column) -> Column:
+    year = F.floor(value).cast("int")
+    return F.when(year.between(*YEARS), year)
+
+
+def people(users: DataFrame, totals: DataFrame) -> DataFrame:
+    """Everybody who is in the users' file or has rated.
+
+    Args:
+        users: good and bad rows of the users' file.
+        totals: user_id, n, total.
+
+    Returns:
+        user_id:bigint, gender:string, stated:double (the mean score that the dump states; null where it is
+        missing or 0, which the site writes for none), n:bigint (0: no ratings), total:double.
+
+    """
+    parse = {field.name: field.parse for fields in features.user_fields().values() for field in fields}
+    stated = parse["dump_mean_score"]
+    known = users.where("reason IS NULL").select(
+        F.col("id").alias("user_id"),
+        parse["gender"].alias("gender"),
+        F.when(stated > 0, stated).alias("stated"),
+    )
+    return known.join(totals, on="user_id", how="full").select(
+        "user_id", "gender", "stated", *(F.coalesce(name, F.lit(0)).alias(name) for name in ("n", "total"))
+    )
+
+
+def rating_levels(ratings: DataFrame) -> DataFrame:
+    """anime_id, rating:int, n:bigint: how often each anime got each rating. Most of the report follows from it."""
+    levels = ratings.groupBy("anime_id", F.col("rating").cast("int").alias("rating"))
+    return levels.agg(F.count("*").alias("n"))
+
+
+def anime_totals(levels: DataFrame) -> DataFrame:
+    """anime_id, n:bigint, total:double: number and sum of each anime's ratings; from `rating_levels`."""
+    total = F.sum(F.col("n") * F.col("rating")).cast("double")
+    return levels.groupBy("anime_id").agg(F.sum("n").alias("n"), total.alias("total"))
+
+
+def user_totals(ratings: DataFrame) -> DataFrame:
+    """user_id, n:bigint, total:double: number and sum of each user's ratings."""
+    return ratings.groupBy("user_id").agg(F.count("*").alias("n"), F.sum(F.col("rating").cast("double")).alias("total"))
+
+
+def with_totals(anime: DataFrame, totals: DataFrame) -> DataFrame:
+    """The catalogue with n:bigint and total:double; 0 for anime that nobody has rated."""
+    joined = anime.join(totals, on="anime_id", how="left")
+    return joined.fillna({"n": 0, "total": 0.0})
+
+
+def histogram(levels: DataFrame) -> DataFrame:
+    """rating:int, n:bigint, ascending."""
+    return levels.groupBy("rating").agg(F.sum("n").alias("n")).orderBy("rating")
+
+
+def long_tail(totals: DataFrame) -> DataFrame:
+    """n:bigint, entities:bigint: how many have exactly n ratings, ascending; those without are left out."""
+    return totals.where("n > 0").groupBy("n").agg(F.count("*").alias("entities")).orderBy("n")
+
+
+def of_anime(rated: DataFrame, column: str) -> DataFrame:
+    """What each value of a category says of its anime.
+
+    Args:
+        rated: from `with_totals`.
+        column: a category, or an array of them: an anime then counts for each of its values.
+
+    Returns:
+        value:string (null: the anime that have none), anime:bigint, ratings:bigint, mean:double (of the
+        ratings; null without any); null first, then the most rated.
+
+    """
+    many = dict(rated.dtypes)[column].startswith("array")
+    value = F.explode_outer(column) if many else F.col(column)
+    groups = rated.select(value.alias("value"), "n", "total").groupBy("value")
+    return groups.agg(*_sums()).orderBy(F.col("value").isNotNull(), F.desc("ratings"), F.desc("anime"), "value")
+
+
+def _sums() -> list[Column]:
+    ratings = F.sum("n")
+    mean = F.when(ratings > 0, F.sum("total") / ratings)
+    return [F.count("*").alias("anime"), ratings.alias("ratings"), mean.alias("mean")]
+
+
+def premieres(rated: DataFrame) -> DataFrame:
+    """year:int, season:string, anime, ratings, mean of the anime that state a premiere, ascending."""
+    known = rated.where("premiered IS NOT NULL AND season IS NOT NULL")
+    return known.groupBy(F.col("premiered").alias("year"), "season").agg(*_sums()).orderBy("year", "season")
+
+
+def by_year(rated: DataFrame) -> DataFrame:
+    """year:int (in which it was first aired), anime, ratings, mean, ascending."""
+    known = rated.where("aired IS NOT NULL")
+    return known.groupBy(F.col("aired").alias("year")).agg(*_sums()).orderBy("year")
+
+
+def type_levels(levels: DataFrame, anime: DataFrame) -> DataFrame:
+    """type:string (null: not stated), rating:int, n:bigint."""
+    typed = levels.join(anime.select("anime_id", "type"), on="anime_id", how="inner")
+    return typed.groupBy("type", "rating").agg(F.sum("n").alias("n")).orderBy("type", "rating")
+
+
+def score_quantiles(anime: DataFrame) -> DataFrame:
+    """type:string, anime:bigint, q5, q25, q50, q75, q95: exact quantiles of the dump's Score; without null types."""
+    known = anime.where("score IS NOT NULL AND type IS NOT NULL")
+    cuts = [F.percentile("score", F.lit(percent / 100)).alias(f"q{percent}") for percent in (5, 25, 50, 75, 95)]
+    return known.groupBy("type").agg(F.count("*").alias("anime"), *cuts).orderBy(F.desc("anime"), "type")
+
+
+def genders(everybody: DataFrame) -> DataFrame:
+    """gender:string (null: not stated), users, raters, ratings, mean; most users first. From `people`."""
+    ratings = F.sum("n")
+    return (
+        everybody.groupBy("gender")
+        .agg(
+            F.count("*").alias("users"),
+            F.count_if(F.col("n") > 0).alias("raters"),
+            ratings.alias("ratings"),
+            F.when(ratings > 0, F.sum("total") / ratings).alias("mean"),
+        )
+        .orderBy(F.desc("users"), "gender")
+    )
+
+
+def agreement(entities: DataFrame, stated: str) -> DataFrame:
+    """How near the mean that the dump states comes to the mean of the very ratings in it; one row.
+
+    Args:
+        entities: anime or users with n, total and the `stated` mean; those under MIN_RATINGS are left out.
+        stated: name of that column.
+
+    Returns:
+        entities:bigint, correlation:double (null where it is not defined), difference:double (root of the mean
+        squared one).
+
+    """
+    compared = _compared(entities, stated)
+    return compared.agg(
+        F.count("*").alias("entities"),
+        # Spark says NaN of a constant, and of a single pair
+        F.nanvl(F.corr("stated", "own"), F.lit(None).cast("double")).alias("correlation"),
+        F.sqrt(F.avg((F.col("stated") - F.col("own")) ** 2)).alias("difference"),
+    )
+
+
+def agreement_bins(entities: DataFrame, stated: str, width: float = 0.25) -> DataFrame:
+    """The same by value: stated:double (the middle of a bin), entities:bigint, low, own, high.
+
+    `own` is the median of the means of the ratings in the dump, `low` and `high` the 10th and the 90th percentile.
+    """
+    middle = (F.floor(F.col("stated") / width) + 0.5) * width
+    cuts = [F.percentile_approx("own", F.lit(q), 1000).alias(n) for n, q in (("low", 0.1), ("own", 0.5), ("high", 0.9))]
+    bins = _compared(entities, stated).groupBy(middle.alias("stated"))
+    return bins.agg(F.count("*").alias("entities"), *cuts).orderBy("stated")
+
+
+def _compared(entities: DataFrame, stated: str) -> DataFrame:
+    enough = entities.where((F.col("n") >= MIN_RATINGS) & F.col(stated).isNotNull())
+    return enough.select(F.col(stated).alias("stated"), (F.col("total") / F.col("n")).alias("own"))
+
+
+def reasons(checked: DataFrame) -> DataFrame:
+    """reason:string (null: a good row), rows:bigint."""
+    return checked.groupBy("reason").agg(F.count("*").alias("rows"))
+
+
+def quarantine_examples(quarantine: DataFrame) -> DataFrame:
+    """file, reason, rows:bigint, example: of prepare's quarantine, the commonest hundred kinds."""
+    kinds = quarantine.groupBy("file", "reason")
+    example = F.min(F.substring("row", 1, EXAMPLE_LENGTH)).alias("example")
+    return kinds.agg(F.count("*").alias("rows"), example).orderBy(F.desc("rows"), "file", "reason").limit(100)

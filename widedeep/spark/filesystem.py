@@ -1,0 +1,201 @@
+"""The file system of the data (local, HDFS, object store), through Hadoop; all-or-nothing output."""
+
+import atexit
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import SparkSession
+
+from widedeep.common.errors import InputError
+from widedeep.schema.manifest import MANIFEST, Manifest, parse_manifest
+
+
+def scratch_directory() -> Path:
+    """A new directory on this machine, gone when the process ends."""
+    here = Path(tempfile.mkdtemp(prefix="widedeep-"))
+    atexit.register(shutil.rmtree, here, ignore_errors=True)
+    return here
+
+
+class Files:
+    """Small file operations that work wherever Spark can read and write."""
+
+    def __init__(self, spark: SparkSession):
+        context: Any = spark.sparkContext
+        self._jvm, self._conf = context._jvm, context._jsc.hadoopConfiguration()
+
+    def _path(self, name: str) -> Any:
+        return self._jvm.org.apache.hadoop.fs.Path(name)
+
+    def _here(self, path: Path) -> Any:
+        # No as_uri: Hadoop takes %20 for what it says.
+        return self._path(f"file://{path.resolve()}")
+
+    def _system(self, name: str) -> Any:
+        return self._path(name).getFileSystem(self._conf)
+
+    def absolute(self, name: str) -> str:
+        """The path with its scheme, as Spark itself resolves it (`file:/…`, `hdfs://…`)."""
+        return self._system(name).makeQualified(self._path(name)).toString()
+
+    def exists(self, name: str) -> bool:
+        """Whether a file or directory is there."""
+        return self._system(name).exists(self._path(name))
+
+    def is_directory(self, name: str) -> bool:
+        """Whether it is a directory and no file."""
+        return self._system(name).getFileStatus(self._path(name)).isDirectory()
+
+    def local(self, name: str) -> Path | None:
+        """The path on this machine; None if it is on another file system."""
+        whole = self.absolute(name)
+        return Path(whole.removeprefix("file:")) if whole.startswith("file:") else None
+
+    def entries(self, name: str) -> list[tuple[str, int, int]]:
+        """(name, bytes, modification time in ms) of a directory's entries, or of the one file; sorted."""
+        entries = self._system(name).listStatus(self._path(name))
+        return sorted((e.getPath().getName(), e.getLen(), e.getModificationTime()) for e in entries)
+
+    def delete(self, name: str) -> None:
+        """Remove a file or a whole directory, if it is there."""
+        self._system(name).delete(self._path(name), True)
+
+    def make_directory(self, name: str) -> None:
+        """Create a directory and its parents."""
+        self._system(name).mkdirs(self._path(name))
+
+    def rename(self, old: str, new: str) -> None:
+        """Move a file or directory; OSError if the file system refuses."""
+        if not self._system(old).rename(self._path(old), self._path(new)):
+            raise OSError(f"could not rename {old} to {new}")
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a small UTF-8 file as a whole: readers see the old one or the new one."""
+        draft = f"{name}.draft"
+        with self._open_output(draft) as stream:
+            stream.write(bytearray(text.encode("utf-8")))
+        self.delete(name)
+        self.rename(draft, name)
+
+    def read_text(self, name: str) -> str:
+        """Read a small UTF-8 file."""
+        stream = self._system(name).open(self._path(name))
+        try:
+            return bytes(stream.readAllBytes()).decode("utf-8")
+        finally:
+            stream.close()
+
+    def first_line(self, name: str, limit: int = 1 << 20) -> str:
+        """The first line of a text file, without its end and without a byte order mark."""
+        stream = self._system(name).open(self._path(name))
+        try:
+            head = bytes(stream.readNBytes(limit))
+        finally:
+            stream.close()
+        return head.split(b"\n", 1)[0].rstrip(b"\r").decode("utf-8-sig", errors="replace")
+
+    def concatenate(self, parts: list[str], target: str) -> None:
+        """Join files, in order, into `target`; the bytes stay in the JVM."""
+        with self._open_output(target) as output:
+            for part in parts:
+                stream = self._system(part).open(self._path(part))
+                self._jvm.org.apache.hadoop.io.IOUtils.copyBytes(stream, output, 1 << 20, False)
+                stream.close()
+
+    def parquet_footer(self, name: str) -> tuple[int, int]:
+        """(row groups, rows) of a Parquet file."""
+        hadoop = self._jvm.org.apache.parquet.hadoop
+        reader = hadoop.ParquetFileReader.open(hadoop.util.HadoopInputFile.fromPath(self._path(name), self._conf))
+        try:
+            return reader.getRowGroups().size(), reader.getRecordCount()
+        finally:
+            reader.close()
+
+    def fetch(self, name: str) -> Path:
+        """Copy a file to this machine, until the job ends; return its path here."""
+        target = scratch_directory() / name.rsplit("/", 1)[-1]
+        self._system(name).copyToLocalFile(False, self._path(name), self._here(target), True)
+        return target
+
+    def send(self, here: Path, name: str) -> None:
+        """Move a file of this machine to where the data is."""
+        target = self._system(name)
+        target.copyFromLocalFile(True, True, self._here(here), self._path(name))
+
+    @contextmanager
+    def _open_output(self, name: str) -> Iterator[Any]:
+        stream = self._system(name).create(self._path(name), True)
+        try:
+            yield stream
+        finally:
+            stream.close()
+
+
+def read_prepared(files: Files, data: str) -> Manifest:
+    """The manifest of a prepared directory, wherever that is; raises as `parse_manifest`."""
+    path = f"{data}/{MANIFEST}"
+    return parse_manifest(files.read_text(path) if files.exists(path) else None, data)
+
+
+def _beside(output: str, suffix: str) -> str:
+    """A sibling of `output`, on the same file system, so that a rename is enough.
+
+    Its name begins with no dot or underscore: Spark would not read it.
+    """
+    return f"{output.rstrip('/')}.{suffix}"
+
+
+def _draft(note: str) -> str:
+    """The name of a manifest whose directory is not yet in its place."""
+    return f"{note}.draft"
+
+
+def staging_of(output: str) -> str:
+    """Where the output of a job stands until it is whole."""
+    return _beside(output, "staging")
+
+
+def check_replaceable(files: Files, output: str, note: str = MANIFEST, flag: str = "output") -> None:
+    """Refuse to write over a directory that no job of ours has written.
+
+    Also clears up after a crash within `commit`: puts back the former output, or removes what has no manifest yet.
+
+    Args:
+        files: the file system.
+        output: the directory.
+        note: name of the manifest that a directory of ours has.
+        flag: the flag that names the directory, for the message.
+
+    Raises:
+        InputError: `output` has content but no manifest.
+
+    """
+    former = _beside(output, "former")
+    if files.exists(former) and not files.exists(f"{output}/{note}"):
+        files.delete(output)
+        files.rename(former, output)
+    if files.exists(f"{output}/{_draft(note)}") and not files.exists(f"{output}/{note}"):
+        files.delete(output)
+    if files.exists(output) and files.entries(output) and not files.exists(f"{output}/{note}"):
+        raise InputError(
+            f"{flag} {output} holds files but no {note}, so it is not ours to replace: "
+            f"choose another --{flag} or empty it"
+        )
+
+
+def commit(files: Files, staging: str, output: str, manifest: str, note: str = MANIFEST) -> None:
+    """Put a finished staging directory in the place of `output`; the manifest gets its name last."""
+    former = _beside(output, "former")
+    files.write_text(f"{staging}/{_draft(note)}", manifest)
+    files.delete(former)
+    if files.exists(output):
+        files.rename(output, former)
+    elif "/" in output.rstrip("/"):
+        files.make_directory(output.rstrip("/").rpartition("/")[0] or "/")
+    files.rename(staging, output)
+    files.rename(f"{output}/{_draft(note)}", f"{output}/{note}")
+    files.delete(former)

@@ -1,0 +1,183 @@
+"""The three CSV files -> typed rows, each with the reason it must be refused or none.
+
+Pure DataFrame -> DataFrame, but for `read_csv`. Nothing is dropped here: a bad row keeps its
+content in `row` and its fault in `reason`, so that prepare can count it and put it aside.
+"""
+
+import csv
+import math
+from collections.abc import Mapping, Sequence
+
+from pyspark.sql import Column, DataFrame, SparkSession, Window
+from pyspark.sql import functions as F
+
+from widedeep.common.errors import InputError
+from widedeep.schema.manifest import MAX_RATING, MIN_RATING, UNSCORED
+from widedeep.spark.filesystem import Files
+
+CORRUPT = "_corrupt"
+MISSING_WORDS = ("", "unknown", "not available", "nan", "none", "null")
+
+# A row put aside that is not damaged: it says that somebody has an anime in a list and gave it no score.
+UNSCORED_REASON = "unscored"
+
+RATING_COLUMNS = ("user_id", "anime_id", "rating")
+
+
+def read_csv(
+    spark: SparkSession, files: Files, path: str, required: Sequence[str], multi_line: bool = False
+) -> DataFrame:
+    """Read a CSV file, or a directory of parts with a header each, as strings.
+
+    Returns:
+        All columns of the header as strings; `_corrupt` holds the raw text of rows of wrong arity;
+        `file`, `block` and `line` order the rows as the file does.
+
+    Raises:
+        InputError: the file or one of the required columns is missing.
+
+    """
+    if not files.exists(path):
+        raise InputError(f"input file {path} does not exist: give the dump's directory to --input")
+    parts = [name for name, size, _ in files.entries(path) if size and not name.startswith(("_", "."))]
+    if not parts:
+        raise InputError(f"input file {path} is empty: download or synthesize the dump again")
+    first = path if path.rstrip("/").endswith(parts[0]) else f"{path}/{parts[0]}"
+    header = next(csv.reader([files.first_line(first)]), [])
+    missing = [name for name in required if name not in header]
+    if missing:
+        raise InputError(f"input file {path}: column(s) {missing} missing; its header has {header}")
+    schema = ", ".join(f"`{name}` STRING" for name in [*header, CORRUPT])
+    reader = spark.read.schema(schema).option("header", True).option("escape", '"').option("multiLine", multi_line)
+    # A part with other columns than the first must fail, not be read by position.
+    reader = reader.option("enforceSchema", False).option("columnNameOfCorruptRecord", CORRUPT)
+    return reader.csv(path).select(
+        "*",
+        F.col("_metadata.file_name").alias("file"),
+        F.col("_metadata.file_block_start").alias("block"),
+        F.monotonically_increasing_id().alias("line"),
+    )
+
+
+def is_missing(text: Column) -> Column:
+    """Whether a text stands for no value."""
+    return text.isNull() | F.lower(F.trim(text)).isin(*MISSING_WORDS)
+
+
+def number(text: Column) -> Column:
+    """Text -> double; null where it is missing or no finite number (`26.0` and ` 7 ` are numbers)."""
+    value = text.try_cast("double")
+    return F.when(F.abs(value) < math.inf, value)  # not NaN either, which `nan`, a word for missing, is read as
+
+
+def identifier(text: Column) -> Column:
+    """Text -> bigint; null unless it is a whole number of at least 0."""
+    value = number(text)
+    whole = F.when(value == F.floor(value), value.cast("bigint"))
+    # Nearly all are plain digits, which need no double.
+    parsed = F.coalesce(text.try_cast("bigint"), whole)
+    return F.when(parsed.between(0, 2**53 - 1), parsed)
+
+
+def first_reason(faults: Mapping[str, Column]) -> Column:
+    """The name of the first fault that holds, or null."""
+    return F.coalesce(*(F.when(fault, F.lit(name)) for name, fault in faults.items()))
+
+
+def row_content(frame: DataFrame) -> Column:
+    """The row as CSV text, for quarantine: raw where it could not be split, joined again otherwise."""
+    raw = [name for name in frame.columns if name not in (CORRUPT, "file", "block", "line")]
+    return F.coalesce(F.col(CORRUPT), F.to_csv(F.struct(*(F.col(f"`{name}`") for name in raw))))
+
+
+def typed_ratings(raw: DataFrame, anime: DataFrame, zero_unscored: bool = False) -> DataFrame:
+    """Type the ratings and look their anime up.
+
+    Args:
+        raw: from `read_csv`.
+        anime: `anime_id`, `item` of the known anime; small enough to travel to every task.
+        zero_unscored: whether entries without a score are ratings of 0; otherwise they are refused as `unscored`.
+
+    Returns:
+        user_id:bigint, anime_id:bigint, item:int, rating:float, reason, row (bad rows only), file, block, line.
+
+    """
+    known = anime.select(F.col("anime_id").alias("_known_id"), "item")
+    typed = raw.withColumn("_user", identifier(F.col("user_id")))
+    typed = typed.withColumn("_anime", identifier(F.col("anime_id"))).withColumn("_value", number(F.col("rating")))
+    # The join comes first: the reasons, and the costly text of bad rows, are then worked out above it.
+    frame = typed.join(F.broadcast(known), on=F.col("_anime") == F.col("_known_id"), how="left")
+    value = F.col("_value")
+    unscored = value.isin(*(float(mark) for mark in UNSCORED))
+    if zero_unscored:
+        value, unscored = F.when(unscored, float(UNSCORED[0])).otherwise(value), F.lit(False)
+    lowest = UNSCORED[0] if zero_unscored else MIN_RATING
+    reason = first_reason(
+        {
+            "wrong_arity": F.col(CORRUPT).isNotNull(),
+            "user_id_not_a_number": F.col("_user").isNull(),
+            "anime_id_not_a_number": F.col("_anime").isNull(),
+            "rating_not_a_number": value.isNull(),
+            UNSCORED_REASON: unscored,
+            "rating_out_of_range": ~value.between(lowest, MAX_RATING),
+            "rating_not_whole": value != F.floor(value),
+            "unknown_anime": F.col("item").isNull(),
+        }
+    )
+    return frame.select(
+        F.col("_user").alias("user_id"),
+        F.col("_anime").alias("anime_id"),
+        "item",
+        value.cast("float").alias("rating"),
+        reason.alias("reason"),
+        F.when(reason.isNotNull(), row_content(raw)).alias("row"),
+        "file",
+        "block",
+        "line",
+    )
+
+
+def repeated_pairs(good: DataFrame, partitions: int) -> DataFrame:
+    """`pair`: the hashes of the (user, anime) pairs that come more than once.
+
+    Only a hash of each pair is shuffled. Two pairs of one hash come up by chance: `copies` tells them apart.
+
+    Args:
+        good: user_id, anime_id.
+        partitions: so many that the pairs of one can be counted in memory.
+
+    """
+    # Dealt out first: counting before the shuffle would merge next to nothing and fill the memory.
+    dealt = good.select(_pair().alias("pair")).repartition(partitions, "pair")
+    return dealt.groupBy("pair").agg(F.count("*").alias("n")).where("n > 1").select("pair")
+
+
+def copies(good: DataFrame, repeated: DataFrame) -> DataFrame:
+    """All rows of the `repeated_pairs`, with `copy` 1 for the first of a pair in file order."""
+    order = Window.partitionBy("user_id", "anime_id").orderBy("file", "block", "line")
+    rows = good.withColumn("pair", _pair()).join(repeated, on="pair", how="left_semi").drop("pair")
+    return rows.withColumn("copy", F.row_number().over(order))
+
+
+def without_pairs(good: DataFrame, repeated: DataFrame) -> DataFrame:
+    """The rows of all other pairs."""
+    return good.withColumn("pair", _pair()).join(repeated, on="pair", how="left_anti").drop("pair")
+
+
+def _pair() -> Column:
+    return F.xxhash64("user_id", "anime_id")
+
+
+def keyed_rows(raw: DataFrame, key: str) -> DataFrame:
+    """Check the rows of the users' or the anime's file: `id`, `reason`, `row` beside the raw columns."""
+    frame = raw.withColumn("id", identifier(F.col(f"`{key}`")))
+    order = Window.partitionBy("id").orderBy("file", "block", "line")
+    reason = first_reason(
+        {
+            "wrong_arity": F.col(CORRUPT).isNotNull(),
+            "id_not_a_number": F.col("id").isNull(),
+            "duplicate_id": F.row_number().over(order) > 1,
+        }
+    )
+    marked = frame.withColumn("reason", reason)
+    return marked.withColumn("row", F.when(F.col("reason").isNotNull(), row_content(raw)))

@@ -1,0 +1,98 @@
+"""Which rating is trained on, which chooses settings, which is reported: a hash of (user, anime, seed).
+
+Pure DataFrame -> DataFrame; the same answer on any cluster.
+"""
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from widedeep.config import SplitConfig
+from widedeep.spark.partitioning import bucket_counts, hash_key, order_statistics, uniform
+
+# Rules that look at one rating alone: working them out again is cheaper than writing them down.
+ROW_WISE = ("random", "cold_item", "cold_user")
+# Set apart from each other, so that sampling says nothing about the split, nor the split about the order.
+SPLIT_SALT, SAMPLE_SALT, ORDER_SALT = 1, 2, 3
+
+
+def assign_split(ratings: DataFrame, config: SplitConfig, seed: int) -> DataFrame:
+    """Add `split`: train, valid or test; null for ratings that are not sampled.
+
+    Args:
+        ratings: user_id:bigint, anime_id:bigint and, for `stratified`, the columns of `config.strata`.
+        config: the rule and its shares.
+        seed: another seed gives another split.
+
+    """
+    pair = (F.col("user_id"), F.col("anime_id"))
+    if config.kind == "stratified":
+        return _stratified(ratings, config, seed)
+    if config.kind == "per_user":
+        order = Window.partitionBy("user_id").orderBy(hash_key(*pair, seed, SPLIT_SALT), "anime_id")
+        size = F.count("*").over(Window.partitionBy("user_id"))
+        share = (F.row_number().over(order) - F.lit(0.5)) / size
+    elif config.kind == "cold_item":
+        share = uniform(F.col("anime_id"), seed, SPLIT_SALT)
+    elif config.kind == "cold_user":
+        share = uniform(F.col("user_id"), seed, SPLIT_SALT)
+    else:
+        share = uniform(*pair, seed, SPLIT_SALT)
+    # Sampling comes first: each user's shares are shares of what is kept.
+    kept = ratings.withColumn("_kept", _sampled(ratings, config, seed))
+    if config.kind == "per_user" and (config.sample < 1 or config.sample_rows is not None):
+        left_out = kept.where(~F.col("_kept")).withColumn("split", F.lit(None).cast("string"))
+        return kept.where("_kept").withColumn("split", _by_share(share, config)).unionByName(left_out).drop("_kept")
+    return kept.withColumn("split", F.when(F.col("_kept"), _by_share(share, config))).drop("_kept")
+
+
+def _sampled(ratings: DataFrame, config: SplitConfig, seed: int) -> Column:
+    """Whether a rating is kept: its hash is below the share, or among the `sample_rows` lowest of all hashes."""
+    pair = (F.col("user_id"), F.col("anime_id"))
+    if config.sample_rows is None:
+        return uniform(*pair, seed, SAMPLE_SALT) < config.sample
+    # The order of `uniform`, as a signed number: a sample by rows is a sample by some share.
+    key = hash_key(*pair, seed, SAMPLE_SALT).bitwiseXOR(F.lit(-(1 << 63)))
+    keyed = ratings.select(F.lit("all").alias("_group"), key.alias("_key"))
+    counts = bucket_counts(keyed, "_group", "_key")
+    if sum(counts.get("all", {}).values()) <= config.sample_rows:
+        return F.lit(True)
+    bound = order_statistics(keyed, "_group", "_key", counts, {"all": [config.sample_rows]})["all"][0]
+    return key < F.lit(bound)
+
+
+def _by_share(share: Column, config: SplitConfig) -> Column:
+    """A number in [0, 1) -> the split whose part of [0, 1) it lies in."""
+    return (
+        F.when(share < config.train, "train")
+        .when(share < config.train + config.valid, "valid")
+        .when(F.lit(config.test) > 0, "test")
+        .otherwise("valid" if config.valid else "train")
+    )
+
+
+def _stratified(ratings: DataFrame, config: SplitConfig, seed: int) -> DataFrame:
+    """Sample and split each stratum in exact proportion: cut it at order statistics of its hashes."""
+    pair = (F.col("user_id"), F.col("anime_id"))
+    names = [F.coalesce(F.col(name), F.lit("")) for name in config.strata]
+    frame = ratings.withColumn("_stratum", F.concat_ws("\u0001", *names))
+    frame = frame.withColumn("_key", hash_key(*pair, seed, SPLIT_SALT))
+    counts = bucket_counts(frame, "_stratum", "_key")
+    sample = config.sample
+    if config.sample_rows is not None:
+        sample = min(1.0, config.sample_rows / max(sum(sum(buckets.values()) for buckets in counts.values()), 1))
+    cuts = {}
+    for stratum, buckets in counts.items():
+        total = sum(buckets.values())
+        kept = round(total * sample)
+        cuts[stratum] = [round(kept * config.train), round(kept * (config.train + config.valid)), kept]
+    ranks = {s: [c for c in points if c < sum(counts[s].values())] for s, points in cuts.items()}
+    keys = order_statistics(frame, "_stratum", "_key", counts, ranks)
+    rows = [(s, *(keys[s] + [None] * 3)[:3]) for s in counts]
+    table = frame.sparkSession.createDataFrame(rows, "_stratum string, _train bigint, _valid bigint, _test bigint")
+
+    def before(bound: str) -> Column:
+        return F.col(bound).isNull() | (F.col("_key") < F.col(bound))
+
+    split = F.when(before("_train"), "train").when(before("_valid"), "valid").when(before("_test"), "test")
+    looked_up = frame.join(F.broadcast(table), on="_stratum", how="inner").withColumn("split", split)
+    return looked_up.drop("_stratum", "_key", "_train", "_valid", "_test")

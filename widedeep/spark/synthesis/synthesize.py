@@ -1,0 +1,249 @@
+"""Write a dump in the schema of MyAnimeList 2023, of any size, with a known answer planted in it.
+
+    spark-submit jobs/synthesize.py --ratings 1e6 --seed 7 --output data/raw
+
+The driver draws the catalogue (25 K anime at most) and broadcasts it; each task then draws whole blocks
+of users by itself, so nothing on the driver grows with the ratings, and the text is the same however
+many tasks there are.
+"""
+
+import json
+import math
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from pyspark.sql import DataFrame, Observation, SparkSession
+from pyspark.sql import functions as F
+from rich.table import Table
+
+from widedeep.common.command import load_config, log, stdout
+from widedeep.common.errors import InputError
+from widedeep.config import SynthesizeConfig
+from widedeep.spark.filesystem import Files, check_replaceable, commit, staging_of
+from widedeep.spark.session import build_session
+from widedeep.spark.synthesis.anime_text import anime_header, anime_lines
+from widedeep.spark.synthesis.dump_text import FAULTS, RATING_HEADER, USER_HEADER, anime_labels, rating_text, user_text
+from widedeep.spark.synthesis.planted_model import (
+    Planted,
+    Sizes,
+    draw_ratings,
+    draw_scored,
+    draw_users,
+    plan_sizes,
+    plant,
+)
+
+RATINGS, USERS, ANIME = "users-score-2023.csv", "users-details-2023.csv", "anime-dataset-2023.csv"
+ONE_FILE = 100_000_000  # up to so many ratings each CSV is one plain file, else a directory of parts
+BLOCKS_PER_PART = 16  # some 1.1 M ratings, 50 MB
+MIN_PARTS = 8  # so that small dumps use several cores too
+LEVELS = range(1, 11)
+FAULT_NAMES = sorted(set(FAULTS))
+# Squared errors are summed as whole numbers of this unit: such a sum does not depend on its order.
+ERROR_UNIT = 1e-6
+COUNTS = [*(f"rated_{level}" for level in LEVELS), "unscored", "squared_error", *FAULT_NAMES]
+
+
+def main(argv: Sequence[str]) -> None:
+    """Parse, build, run, close."""
+    config = load_config(SynthesizeConfig, argv, "synthesize")
+    plan_sizes(config.ratings, config.users, config.anime)  # a mistake here should not wait for Spark
+    spark = build_session("widedeep synthesize")
+    try:
+        manifest = synthesize(spark, config)
+    finally:
+        spark.stop()
+    stdout.print(summary_table(config.output, manifest))
+
+
+def synthesize(spark: SparkSession, config: SynthesizeConfig, parts: int | None = None) -> dict[str, Any]:
+    """Write the dump.
+
+    Args:
+        spark: the session.
+        config: what to write, and where.
+        parts: tasks to split the users over; None: by the sizes alone.
+
+    Returns:
+        What `manifest.json` holds.
+
+    """
+    began, files = time.monotonic(), Files(spark)
+    output = config.output.rstrip("/")
+    check_replaceable(files, output)
+    staging = staging_of(output)
+    files.delete(staging)
+    sizes = plan_sizes(config.ratings, config.users, config.anime)
+    log.info("planting: %s ratings, %s of %s users, %s anime", *_grouped(sizes))
+    model = plant(config.seed, sizes, config.noise)
+    bad_rows = round(config.bad_rows * sizes.ratings)
+    counts = write_dump(spark, files, staging, model, bad_rows, config.unscored, parts or part_count(sizes))
+    planted = planted_facts(model, counts)
+    files.write_text(f"{staging}/planted.json", json.dumps(planted, indent=2) + "\n")
+    manifest = manifest_facts(files, staging, config, model, counts, planted)
+    commit(files, staging, output, json.dumps(manifest, indent=2) + "\n")
+    log.info("wrote %s in %.0f s", output, time.monotonic() - began)
+    return manifest
+
+
+def part_count(sizes: Sizes) -> int:
+    """Number of tasks, and of parts: a function of the sizes alone."""
+    return min(sizes.blocks, max(MIN_PARTS, -(-sizes.blocks // BLOCKS_PER_PART)))
+
+
+def write_dump(
+    spark: SparkSession, files: Files, staging: str, model: Planted, bad_rows: int, unscored: float, parts: int
+) -> dict[str, int]:
+    """Write the three CSVs; return the sums of COUNTS over the ratings file."""
+    labels = anime_labels(model)
+    shared = spark.sparkContext.broadcast((model, labels, bad_rows, unscored))
+    one_file = model.sizes.ratings <= ONE_FILE
+    columns = ", ".join(f"`{name}` long" for name in COUNTS)
+
+    def ratings_of(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        model, labels, bad_rows, unscored = shared.value
+        for block, head in _blocks(batches, one_file):
+            yield rating_batch(model, labels, block, bad_rows, unscored, RATING_HEADER if head else None)
+
+    def users_of(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        model, _, _, unscored = shared.value
+        for block, head in _blocks(batches, one_file):
+            yield user_batch(model, block, unscored, USER_HEADER if head else None)
+
+    def anime_of(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for _ in batches:
+            yield _text_batch("\n".join([anime_header(), *anime_lines(shared.value[0])]))
+
+    observed = Observation("ratings")
+    blocks = spark.range(0, model.sizes.blocks, 1, parts)
+    log.info("writing %s in %d parts", RATINGS, parts)
+    ratings = blocks.mapInArrow(ratings_of, f"text string, {columns}")
+    ratings = ratings.observe(observed, *(F.sum(name).alias(name) for name in COUNTS)).select("text")
+    _write(files, ratings, f"{staging}/{RATINGS}", one_file)
+    log.info("writing %s", USERS)
+    _write(files, blocks.mapInArrow(users_of, "text string"), f"{staging}/{USERS}", one_file)
+    log.info("writing %s", ANIME)
+    _write(files, spark.range(0, 1, 1, 1).mapInArrow(anime_of, "text string"), f"{staging}/{ANIME}", True)
+    shared.destroy()
+    return {name: int(value) for name, value in observed.get.items()}
+
+
+def _blocks(batches: Iterable[pa.RecordBatch], one_file: bool) -> Iterator[tuple[int, bool]]:
+    """The blocks of a task, and whether a header goes before each: in every part, or in the first alone."""
+    first = True
+    for batch in batches:
+        for block in batch.column(0).to_pylist():
+            yield block, (block == 0) if one_file else first
+            first = False
+
+
+def rating_batch(
+    model: Planted, labels: pa.Array, block: int, bad_rows: int, unscored: float, header: str | None
+) -> pa.RecordBatch:
+    """One row: the text of a block of the ratings file, and its COUNTS."""
+    users = draw_users(model, block)
+    ratings = draw_ratings(model, block, users)
+    scored = draw_scored(model, block, users, ratings, unscored)
+    written = rating_text(model, labels, block, users, ratings, scored, bad_rows)
+    levels = np.bincount(ratings.rating[scored], minlength=11)[1:]
+    error = float(((ratings.rating - ratings.expected)[scored] ** 2).sum())
+    counts = [
+        *levels,
+        len(scored) - scored.sum(),
+        round(error / ERROR_UNIT),
+        *(written.faults.get(name, 0) for name in FAULT_NAMES),
+    ]
+    return _text_batch(written.text, header, dict(zip(COUNTS, counts, strict=True)))
+
+
+def user_batch(model: Planted, block: int, unscored: float, header: str | None) -> pa.RecordBatch:
+    """One row: the text of a block of the users file. Its ratings are drawn again, for their mean."""
+    users = draw_users(model, block)
+    ratings = draw_ratings(model, block, users)
+    scored = draw_scored(model, block, users, ratings, unscored)
+    return _text_batch(user_text(model, block, users, ratings, scored), header)
+
+
+def _text_batch(text: str, header: str | None = None, counts: dict[str, int] | None = None) -> pa.RecordBatch:
+    """A row that Spark's text writer turns into many lines; it adds the last newline itself. No lines, no row."""
+    lines = [part for part in (header, text.removesuffix("\n")) if part]
+    columns = {"text": pa.array(["\n".join(lines)]), **{k: pa.array([int(v)]) for k, v in (counts or {}).items()}}
+    return pa.RecordBatch.from_pydict(columns).slice(0, 1 if lines else 0)
+
+
+def _write(files: Files, frame: DataFrame, target: str, one_file: bool) -> None:
+    """Write the text as one file, or as a directory of parts, in order."""
+    directory = f"{target}.parts" if one_file else target
+    frame.write.text(directory)
+    if one_file:
+        parts = [name for name, _, _ in files.entries(directory) if name.startswith("part-")]
+        files.concatenate([f"{directory}/{name}" for name in parts], target)
+        files.delete(directory)
+
+
+def planted_facts(model: Planted, counts: dict[str, int]) -> dict[str, Any]:
+    """What a recommender can be measured against."""
+    histogram = np.array([counts[f"rated_{level}"] for level in LEVELS])
+    rows = int(histogram.sum())
+    if not rows:
+        raise InputError("not one entry got a score: lower --unscored or raise --ratings")
+    mean = float((histogram * LEVELS).sum() / rows)
+    return {
+        # No predictor can do better than this: it knows all but the noise.
+        "rmse_floor": round(math.sqrt(counts["squared_error"] * ERROR_UNIT / rows), 6),
+        # What to beat: damped means by user and anime, on held-out ratings of a sample of the users.
+        "rmse_bias": None if math.isnan(model.bias_rmse) else round(model.bias_rmse, 4),
+        "noise_sd": model.noise,
+        "ratings": rows,
+        "unscored": counts["unscored"],  # entries beside them
+        "mean": round(mean, 6),
+        "sd": round(math.sqrt(float((histogram * (np.array(LEVELS) - mean) ** 2).sum()) / rows), 6),
+        "histogram": {str(level): int(count) for level, count in zip(LEVELS, histogram, strict=True)},
+        "parameters": model.parameters(),
+    }
+
+
+def manifest_facts(
+    files: Files,
+    staging: str,
+    config: SynthesizeConfig,
+    model: Planted,
+    counts: dict[str, int],
+    planted: dict[str, Any],
+) -> dict[str, Any]:
+    """What `manifest.json` holds: all of it follows from the config."""
+    bad = {name: counts[name] for name in FAULT_NAMES}
+    rows = {
+        RATINGS: planted["ratings"] + planted["unscored"] + sum(bad.values()),
+        USERS: model.sizes.users,
+        ANIME: model.sizes.anime,
+    }
+    return {
+        "config": config.model_dump(mode="json"),
+        "seed": config.seed,
+        "sizes": {**vars(model.sizes), "rated_anime": int((model.catalogue.popularity > 0).sum())},
+        "files": {name: {"rows": rows[name], "bytes": _bytes(files, f"{staging}/{name}")} for name in rows},
+        "bad_rows": bad,
+        "rmse_floor": planted["rmse_floor"],
+    }
+
+
+def _bytes(files: Files, name: str) -> int:
+    return sum(size for entry, size, _ in files.entries(name) if not entry.startswith(("_", ".")))
+
+
+def _grouped(sizes: Sizes) -> tuple[str, ...]:
+    return tuple(f"{n:,}" for n in (sizes.ratings, sizes.raters, sizes.users, sizes.anime))
+
+
+def summary_table(output: str, manifest: dict[str, Any]) -> Table:
+    """What was written, for people."""
+    table = Table("file", "rows", "MB", title=output, caption=f"planted RMSE floor {manifest['rmse_floor']:.4f}")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    for name, facts in manifest["files"].items():
+        table.add_row(name, f"{facts['rows']:,}", f"{facts['bytes'] / 1e6:,.1f}")
+    return table

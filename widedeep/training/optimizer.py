@@ -1,0 +1,68 @@
+"""Optimizers and learning-rate schedules."""
+
+import math
+from typing import Any
+
+import torch
+from torch import nn
+
+from widedeep.config import OptimConfig
+from widedeep.models import Recommender
+from widedeep.parallel.rows import RowEmbedding, RowOptimizer
+from widedeep.parallel.world import World
+
+
+class Optimizer:
+    """A model's dense layers through torch's optimizers, its embedding tables row by row.
+
+    Weight decay is for the dense layers; embeddings decay by `embedding_decay`, those of a batch alone.
+    """
+
+    def __init__(self, model: Recommender, config: OptimConfig, world: World):
+        self.config = config
+        self.dense_parameters = [p for p in model.parameters() if p.requires_grad]
+        self._dense = _dense_optimizer(self.dense_parameters, config)
+        self._rows = RowOptimizer([m for m in model.modules() if isinstance(m, RowEmbedding)], config, world)
+
+    def step(self, rate: float) -> None:
+        """Apply the gradients of the last backward pass at a learning rate, and forget them."""
+        for group in self._dense.param_groups:
+            group["lr"] = rate
+        if self.config.clip_norm:
+            nn.utils.clip_grad_norm_(self.dense_parameters, self.config.clip_norm)
+        self._dense.step()
+        self._dense.zero_grad(set_to_none=True)
+        self._rows.step(rate)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What resuming needs."""
+        return {"dense": self._dense.state_dict(), "rows": self._rows.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on where `state_dict` was taken."""
+        self._dense.load_state_dict(state["dense"])
+        self._rows.load_state_dict(state["rows"])
+
+
+def _dense_optimizer(parameters: list[nn.Parameter], config: OptimConfig) -> torch.optim.Optimizer:
+    rate, decay = config.lr, config.weight_decay
+    if config.name == "adam":
+        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=True)
+    if config.name == "adamw":
+        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=True)
+    if config.name == "adagrad":
+        return torch.optim.Adagrad(parameters, lr=rate, weight_decay=decay)
+    return torch.optim.SGD(parameters, lr=rate, weight_decay=decay, momentum=0.9)
+
+
+def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
+    """The rate at a step (from 0) of all steps: a linear rise, then the schedule down to 0."""
+    rise = config.warmup * steps
+    if step < rise:
+        return config.lr * min(1.0, (step + 1) / rise)
+    done = (step - rise) / max(1.0, steps - rise)
+    if config.schedule == "linear":
+        return config.lr * (1.0 - done)
+    if config.schedule == "cosine":
+        return config.lr * 0.5 * (1.0 + math.cos(math.pi * done))
+    return config.lr
