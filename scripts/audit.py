@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 ACCEPTED = Path(__file__).with_name("audit-accepted.toml")
+UNREACHABLE = "audit: SKIPPED, the database of vulnerabilities cannot be reached"
 COMMAND = ("pip_audit", "--local", "--skip-editable", "--progress-spinner", "off", "--format", "json")
 
 
@@ -25,7 +26,7 @@ def judge(report: dict[str, Any], accepted: dict[str, dict[str, Any]]) -> tuple[
     """
     looked_up = [package for package in report["dependencies"] if "vulns" in package]
     if not looked_up:
-        return True, ["audit: SKIPPED, the database of vulnerabilities cannot be reached"]
+        return True, [UNREACHABLE]
     lines, well = [], True
     seen = set()
     for package in looked_up:
@@ -47,8 +48,8 @@ def judge(report: dict[str, Any], accepted: dict[str, dict[str, Any]]) -> tuple[
 def main() -> int:
     """Run pip-audit on this environment and judge its report."""
     done = subprocess.run([sys.executable, "-m", *COMMAND], capture_output=True, text=True)
-    if not done.stdout and any(sign in done.stderr for sign in ("ConnectionError", "ConnectTimeout", "ReadTimeout")):
-        print("audit: SKIPPED, the database of vulnerabilities cannot be reached")
+    if not done.stdout and "requests.exceptions." in done.stderr:
+        print(f"{UNREACHABLE}: {done.stderr.strip().splitlines()[-1]}")
         return 0
     if not done.stdout:
         print(f"audit: pip-audit failed:\n{done.stderr}")
