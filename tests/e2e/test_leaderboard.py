@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from tests.conftest import ROOT
+from tests.training import ROOT
 from widedeep.config import SynthesizeConfig
 from widedeep.spark.synthesis.synthesize import synthesize
 

@@ -4,7 +4,7 @@ import pickle
 import pytest
 import torch
 
-from tests.unit.test_artifact import Bomb
+from tests.unit.models.test_artifact import Bomb
 from widedeep.common.errors import InputError
 from widedeep.training.checkpoints import load_checkpoint, newest_first, save_checkpoint
 

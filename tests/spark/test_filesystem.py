@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.training import ROOT
 from widedeep.common.errors import InputError
 from widedeep.spark.filesystem import Files, check_replaceable, commit, staging_of
 

@@ -2,10 +2,10 @@
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
+from tests.training import ROOT
 from widedeep import config
 from widedeep.common.command import load_config
 from widedeep.common.errors import InputError
@@ -21,7 +21,6 @@ from widedeep.config import (
     WideDeepCrossConfig,
 )
 
-ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = [*sorted((ROOT / "jobs").glob("*.py")), ROOT / "widedeep" / "train.py"]
 
 

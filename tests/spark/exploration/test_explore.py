@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from tests.spark.dumps import ANIME_HEADER, BAD, GOOD, USERS_HEADER, write_dump
-from tests.spark.test_prepare import dumped
+from tests.spark.preparation.test_prepare import dumped
 from widedeep.common.errors import InputError
 from widedeep.config import ExploreConfig
 from widedeep.reporting.page import MARK, render

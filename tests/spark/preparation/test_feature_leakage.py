@@ -6,7 +6,7 @@ import pytest
 from sklearn.metrics import r2_score
 
 from tests.spark.dumps import ANIME, GOOD, write_dump
-from tests.spark.test_prepare import ratings_of
+from tests.spark.preparation.test_prepare import ratings_of
 from widedeep.config import PrepareConfig
 from widedeep.schema.manifest import read_manifest
 from widedeep.spark.preparation.prepare import Prepare

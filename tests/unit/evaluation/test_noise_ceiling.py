@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.training import ROOT
 from widedeep.common.command import load_config
 from widedeep.config import PrepareConfig
 from widedeep.evaluation.noise_ceiling import noise_rmse, r2_ceiling, suspicion
