@@ -19,7 +19,8 @@ from pydantic import Field
 from rich.markup import escape
 from rich.table import Table as View
 
-from widedeep.common.command import EXIT_FAILED, CommandConfig, load_config, stdout
+from widedeep.common.command import EXIT_FAILED, CommandConfig, load_config
+from widedeep.common.console import stdout
 from widedeep.common.machine import find_java, java_mistake, name_resolves
 
 GB = 1e9

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.table import Table as View
 
-from widedeep.common.command import load_config, stdout
+from widedeep.common.command import load_config
+from widedeep.common.console import stdout
 from widedeep.common.errors import InputError
 from widedeep.config import ExportConfig
 from widedeep.schema.manifest import HIDDEN_MANIFEST, Manifest

@@ -12,7 +12,8 @@ import pyarrow.dataset as ds
 from pydantic import Field, ValidationError
 from rich.table import Table as View
 
-from widedeep.common.command import CommandConfig, load_config, stdout
+from widedeep.common.command import CommandConfig, load_config
+from widedeep.common.console import stdout
 from widedeep.common.errors import InputError
 from widedeep.data.parquet import CHECKED_FORMAT
 from widedeep.schema.manifest import HIDDEN_MANIFEST

@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from rich.table import Table as View
 
-from widedeep.common.command import load_config, log, stdout
+from widedeep.common.command import load_config
+from widedeep.common.console import log, stdout
 from widedeep.common.errors import InputError
 from widedeep.config import SimilarConfig
 from widedeep.scoring.title_search import match_title

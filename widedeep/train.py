@@ -22,7 +22,8 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table as View
 
-from widedeep.common.command import load_config, log, presets, run_command, stderr, stdout
+from widedeep.common.command import load_config, presets, run_command
+from widedeep.common.console import log, stderr, stdout
 from widedeep.common.errors import InputError
 from widedeep.common.files import write_atomically
 from widedeep.config import TrainConfig

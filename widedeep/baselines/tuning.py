@@ -12,7 +12,7 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from widedeep.common.command import log
+from widedeep.common.console import log
 from widedeep.data.rating_matrices import Splits
 from widedeep.evaluation.metrics import RatingErrors, ranking_quality
 from widedeep.evaluation.sampled_ranking import DEPTH, LIKED

@@ -1,11 +1,10 @@
-"""What every command shares: config files and flags, logging, exit codes.
+"""What every command shares: config files and flags, exit codes.
 
 pydantic-settings merges the three layers (class defaults < TOML file < flags) and validates the
 result once, so that every mistake is reported together with the place it was made in.
 """
 
 import argparse
-import logging
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Sequence
@@ -16,19 +15,13 @@ from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 from pydantic import BaseModel, Field, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
-from rich.console import Console
-from rich.logging import RichHandler
 
+from widedeep.common.console import log, setup_logging, stderr
 from widedeep.common.errors import InputError
 
 # A link to the checkout's conf/; a wheel holds a copy here.
 CONF = Path(__file__).resolve().parents[1] / "conf"
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
-
-# Progress and logs go to stderr, results to stdout: `command | less` and `command > file` both work.
-stderr = Console(stderr=True)
-stdout = Console(soft_wrap=True)
-log = logging.getLogger("widedeep")
 
 
 class CommandConfig(BaseSettings):
@@ -224,18 +217,3 @@ def run_command(main: Callable[[Sequence[str]], None]) -> None:
     except Exception:
         log.exception("failed")
         sys.exit(EXIT_FAILED)
-
-
-def setup_logging() -> None:
-    """Send the project's log to stderr, once."""
-    if log.handlers:
-        return
-    if stderr.is_terminal:
-        handler: logging.Handler = RichHandler(console=stderr, show_path=False, log_time_format="%H:%M:%S")
-        handler.setFormatter(logging.Formatter("%(message)s"))
-    else:  # a log file wants no wrapped columns
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
-    log.addHandler(handler)
-    log.setLevel(logging.INFO)
-    log.propagate = False

@@ -7,8 +7,9 @@ one observation.
 from collections.abc import Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 from scipy import stats
+
+from widedeep.schema.records import Record
 
 CONFIDENCE = 0.95
 RESAMPLES = 999
@@ -16,11 +17,7 @@ RESAMPLES = 999
 BATCH_NUMBERS = 1 << 21
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Difference(_Record):
+class Difference(Record):
     """System minus baseline, with its 95 % confidence interval and two-sided p-value.
 
     p_value is None where it is undefined: fewer than two users, or all differences equal.
@@ -35,7 +32,7 @@ class Difference(_Record):
     users: int
 
 
-class Spread(_Record):
+class Spread(Record):
     """A figure over several seeds; sd and the interval of the mean (Student's t) are None of a single one."""
 
     mean: float

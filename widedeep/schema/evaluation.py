@@ -8,9 +8,8 @@ train and valid ratings.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from pydantic import BaseModel, ConfigDict
-
 from widedeep.schema.manifest import MAX_RATING
+from widedeep.schema.records import Record
 
 FORMAT_VERSION = 1
 FILE = "evaluation.json"
@@ -22,11 +21,7 @@ BIN_WIDTH = 0.5
 BINS = round(MAX_RATING / BIN_WIDTH)
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Errors(_Record):
+class Errors(Record):
     """Errors of predictions clipped to the scale of ratings; None where there is nothing to divide by."""
 
     ratings: int
@@ -35,7 +30,7 @@ class Errors(_Record):
     r2: float | None  # share of the ratings' variance that is explained
 
 
-class CalibrationBin(_Record):
+class CalibrationBin(Record):
     """Ratings predicted to lie in [low, high); the last bin holds its upper end too."""
 
     low: float
@@ -45,7 +40,7 @@ class CalibrationBin(_Record):
     mean_rating: float
 
 
-class RatingFigures(_Record):
+class RatingFigures(Record):
     """Quality of predicted ratings."""
 
     overall: Errors
@@ -55,7 +50,7 @@ class RatingFigures(_Record):
     calibration_error: float | None  # mean |mean predicted - mean rating| of the bins, weighted by their ratings
 
 
-class Mean(_Record):
+class Mean(Record):
     """A mean over users and its standard error, sd / sqrt(users); None of too few users."""
 
     mean: float | None
@@ -63,7 +58,7 @@ class Mean(_Record):
     users: int
 
 
-class RankingFigures(_Record):
+class RankingFigures(Record):
     """Quality of lists. Users without a list count as ones who were shown nothing relevant.
 
     Novelty and diversity say what the lists are like, so they are means over those users who have lists.
@@ -83,7 +78,7 @@ class RankingFigures(_Record):
     diversity_at_10: Mean  # 1 - mean pairwise cosine of the genres; anime of unknown genre are left out
 
 
-class Evaluation(_Record):
+class Evaluation(Record):
     """`evaluation.json`; written last, so what it speaks of is there."""
 
     format_version: int = FORMAT_VERSION

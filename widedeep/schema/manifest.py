@@ -7,9 +7,10 @@ in the feature tables `users/` and `items/`, which map them back to `user_id` an
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from widedeep.common.errors import InputError
+from widedeep.schema.records import Record
 
 FORMAT_VERSION = 1
 MANIFEST = "manifest.json"
@@ -27,11 +28,7 @@ LEAKS = {"anime": ("Score", "Rank", "Scored By"), "users": ("Mean Score",)}
 LEAKY_COLUMNS = tuple(column for columns in LEAKS.values() for column in columns)
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class DataFile(_Record):
+class DataFile(Record):
     """A Parquet file of the prepared directory."""
 
     path: str  # relative to the prepared directory, "/" between its parts
@@ -41,7 +38,7 @@ class DataFile(_Record):
     content: str  # of the rows, in hex: the same for the same rows
 
 
-class Column(_Record):
+class Column(Record):
     """A column of a feature table.
 
     kind: `key` (identifiers, titles), `statistic` (raw counts and means of the training split),
@@ -54,7 +51,7 @@ class Column(_Record):
     source: str | None = None  # column of the dump it comes from; None: computed by us
 
 
-class Numeric(_Record):
+class Numeric(Record):
     """Fitted values of a numeric column: stored = ((value or fill) - center) / scale."""
 
     impute: str
@@ -66,7 +63,7 @@ class Numeric(_Record):
     unparsed: int
 
 
-class Table(_Record):
+class Table(Record):
     """A feature table and all that was fitted for it."""
 
     files: tuple[DataFile, ...]
@@ -80,7 +77,7 @@ class Table(_Record):
         return tuple(column.name for column in self.columns if column.kind == kind)
 
 
-class Ratings(_Record):
+class Ratings(Record):
     """What of the ratings was read, refused and kept, and where it is."""
 
     read: int
@@ -95,7 +92,7 @@ class Ratings(_Record):
         return sum(shard.rows for shard in self.shards[split])
 
 
-class AuditedFeature(_Record):
+class AuditedFeature(Record):
     """How well a feature alone predicts ratings, fitted on train; see widedeep/evaluation/feature_leakage.py."""
 
     table: Literal["items", "users"]
@@ -113,7 +110,7 @@ class AuditedFeature(_Record):
     sign_of_leak: bool  # slope above what is honest by more than chance allows
 
 
-class Audit(_Record):
+class Audit(Record):
     """What each feature alone says of held-out ratings, and whether it was computed from them."""
 
     held: Literal["valid", "test"]  # the split that the features are measured on
@@ -121,7 +118,7 @@ class Audit(_Record):
     users: tuple[AuditedFeature, ...]
 
 
-class Manifest(_Record):
+class Manifest(Record):
     """`manifest.json`: written last, so a directory with one is whole."""
 
     format_version: int = FORMAT_VERSION

@@ -2,27 +2,22 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict
-
 from widedeep.schema.manifest import DataFile
+from widedeep.schema.records import Record
 
 COLUMNS = ("user_id", "rank", "anime_id", "title", "score", "predicted_rating")
 
 
-class Recall(BaseModel):
+class Recall(Record):
     """How much of the exact top-N the two-stage method found, on a sample of users."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     value: float  # share of the exact lists' items
     users: int
     candidates: int  # of each user
 
 
-class RecommendationManifest(BaseModel):
+class RecommendationManifest(Record):
     """`_manifest.json` of a recommendations directory; written last."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     config: dict[str, Any]
     data_digest: str  # of the prepared directory

@@ -7,19 +7,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict
 
 from widedeep.models import Recommender
 from widedeep.schema.manifest import DataFile
+from widedeep.schema.records import Record
 
 # Pairs scored at once: their two codes of 129 numbers are 8 MB.
 BLOCK_PAIRS = 8192
 
 
-class PredictionManifest(BaseModel):
+class PredictionManifest(Record):
     """`_manifest.json` of a predictions directory; written last."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     config: dict[str, Any]
     data_digest: str  # of the prepared directory

@@ -7,6 +7,7 @@ the number of rows comes to the driver.
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from enum import IntEnum
 from itertools import accumulate
 
 from pyspark.sql import Column, DataFrame
@@ -16,6 +17,17 @@ from pyspark.sql import functions as F
 BUCKET_SHIFT = 52
 
 
+class Salt(IntEnum):
+    """What a hash decides. Each decision has its own salt, so that one says nothing about another."""
+
+    SPLIT = 1
+    RATING_SAMPLE = 2
+    ROW_ORDER = 3
+    AUDIT_SAMPLE = 4
+    RECALL_SAMPLE = 5
+    USER_SAMPLE = 6
+
+
 def with_position(frame: DataFrame, key: str, name: str) -> DataFrame:
     """Add `name`: int, 0 for the smallest `key`, 1 for the next, … (keys must be distinct)."""
     return frame.orderBy(key).zipWithIndex(name).withColumn(name, F.col(name).cast("int"))
@@ -23,7 +35,7 @@ def with_position(frame: DataFrame, key: str, name: str) -> DataFrame:
 
 def hash_key(*columns: Column | int) -> Column:
     """A 64-bit hash of columns and seeds: the same on any cluster."""
-    return F.xxhash64(*(F.lit(c) if isinstance(c, int) else c for c in columns))
+    return F.xxhash64(*(F.lit(int(c)) if isinstance(c, int) else c for c in columns))
 
 
 def uniform(*columns: Column | int) -> Column:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from widedeep.common.command import log
+from widedeep.common.console import log
 from widedeep.common.errors import InputError
 from widedeep.common.files import write_atomically
 from widedeep.parallel.world import ALONE, World

@@ -10,7 +10,7 @@ from pyspark.sql import functions as F
 
 from widedeep.baselines.factors import product_predictor
 from widedeep.baselines.simple import bias_fits, bias_predictor, residuals
-from widedeep.common.command import log
+from widedeep.common.console import log
 from widedeep.common.errors import InputError
 from widedeep.config import BASELINES, BaselinesConfig
 from widedeep.data.rating_matrices import Splits, load_splits

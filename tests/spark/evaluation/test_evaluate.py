@@ -14,7 +14,7 @@ from scipy.stats import ttest_rel
 from sklearn.metrics import average_precision_score, mean_absolute_error, mean_squared_error, ndcg_score, r2_score
 
 from tests.builders import write_prepared
-from widedeep.common.command import log
+from widedeep.common.console import log
 from widedeep.common.errors import InputError
 from widedeep.config import EvaluateConfig
 from widedeep.evaluation.metrics import RatingErrors, ranking_quality

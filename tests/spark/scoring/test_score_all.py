@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from widedeep.common.command import log
+from widedeep.common.console import log
 from widedeep.common.errors import InputError
 from widedeep.config import EvaluateConfig, ScoreConfig, TrainConfig
 from widedeep.models.artifact import FILE, load_artifact

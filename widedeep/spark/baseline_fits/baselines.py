@@ -20,7 +20,8 @@ from widedeep.baselines.item_knn import item_lists, item_ratings
 from widedeep.baselines.simple import bias_fits, bias_predictor, bias_ranker, global_mean, popular_for_cold, popularity
 from widedeep.baselines.tuning import Judge, Offer, Predictor, Tuned, ranked, tune
 from widedeep.baselines.user_knn import user_lists, user_ratings
-from widedeep.common.command import load_config, log, stdout
+from widedeep.common.command import load_config
+from widedeep.common.console import log, stdout
 from widedeep.common.errors import InputError
 from widedeep.config import BaselineName, BaselinesConfig
 from widedeep.data.feature_tables import Tables

@@ -3,28 +3,24 @@
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from widedeep.common.command import log
+from widedeep.common.console import log
 from widedeep.evaluation.significance import Difference, compare_means, compare_rmse
 from widedeep.schema.evaluation import Evaluation
+from widedeep.schema.records import Record
 
 
-class Compared(BaseModel):
+class Compared(Record):
     """A system beside the one it is compared with; None where one of the two lacks such figures."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     ndcg_at_10: Difference | None
     rmse: Difference | None
 
 
-class Comparison(BaseModel):
+class Comparison(Record):
     """`against_NAME.json`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     against: str
     data_digest: str

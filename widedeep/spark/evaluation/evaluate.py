@@ -16,7 +16,8 @@ from pyspark.sql import functions as F
 from rich import box
 from rich.table import Table as View
 
-from widedeep.common.command import load_config, log, stdout
+from widedeep.common.command import load_config
+from widedeep.common.console import log, stdout
 from widedeep.common.errors import InputError
 from widedeep.config import EvaluateConfig
 from widedeep.evaluation.ranking_metrics import ACCURACY, CHARACTER, Catalogue

@@ -15,11 +15,10 @@ from pyspark.sql import functions as F
 
 from widedeep.evaluation import feature_leakage
 from widedeep.schema.manifest import LEAKY_COLUMNS, AuditedFeature, Column
-from widedeep.spark.partitioning import uniform
+from widedeep.spark.partitioning import Salt, uniform
 from widedeep.spark.preparation.encode import Encoded
 
 MOST_ENTITIES = 200_000
-AUDIT_SALT = 4
 # Computed by us from the training split, whatever the kind of the column says.
 FROM_TRAIN = ("train_ratings", "train_mean", "score", "popularity", "rank", "mean_score")
 
@@ -48,7 +47,7 @@ def entity_table(subject: Subject, train: DataFrame, held: DataFrame) -> tuple[p
     The training sums are those that the features were made with, so only the held-out ratings are grouped.
     """
     key, share = F.col(subject.key), MOST_ENTITIES / max(subject.rows, 1)
-    chosen = uniform(key, AUDIT_SALT) < share if share < 1 else F.lit(True)
+    chosen = uniform(key, Salt.AUDIT_SAMPLE) < share if share < 1 else F.lit(True)
     sums = held_sums(held.where(chosen), subject.key)
     joined = subject.encoded.plain.where(chosen).join(sums, on=subject.key, how="left")
     rated = joined.where("train_ratings > 0 OR held_n IS NOT NULL").fillna(0.0, ["held_n", "held_total"])

@@ -12,17 +12,18 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from rich.table import Table as View
 
-from widedeep.common.command import load_config, log, stdout
+from widedeep.common.command import load_config
+from widedeep.common.console import log, stdout
 from widedeep.common.errors import InputError
 from widedeep.config import PrepareConfig
 from widedeep.schema.manifest import LEAKS, MIN_RATING, SPLITS, UNSCORED, Audit, DataFile, Manifest, Ratings, Table
 from widedeep.spark import shards
 from widedeep.spark.filesystem import Files, check_replaceable, commit, staging_of
-from widedeep.spark.partitioning import bucket_counts, hash_key, with_position, with_shard
+from widedeep.spark.partitioning import Salt, bucket_counts, hash_key, with_position, with_shard
 from widedeep.spark.preparation import features, ingest
 from widedeep.spark.preparation.encode import Encoded, Fields, encode_items, encode_users
 from widedeep.spark.preparation.feature_leakage import Subject, audit_table, telling
-from widedeep.spark.preparation.splits import ORDER_SALT, ROW_WISE, assign_split
+from widedeep.spark.preparation.splits import ROW_WISE, assign_split
 from widedeep.spark.session import build_session, together
 
 # Pairs that a task counts in memory when it looks for duplicates.
@@ -219,7 +220,7 @@ class Prepare:
                 good = ingest.without_pairs(good, self.repeated).unionByName(first)
             if rule.kind == "stratified":
                 good = _with_strata(good, rule.strata, anime_raw, users_raw)
-            key = hash_key(F.col("user_id"), F.col("anime_id"), self.config.seed, ORDER_SALT)
+            key = hash_key(F.col("user_id"), F.col("anime_id"), self.config.seed, Salt.ROW_ORDER)
             assigned = assign_split(good, rule, self.config.seed)
             return assigned.select("user_id", "item", "rating", "split", key.alias("key"))
 

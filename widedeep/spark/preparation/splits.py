@@ -7,12 +7,10 @@ from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from widedeep.config import SplitConfig
-from widedeep.spark.partitioning import bucket_counts, hash_key, order_statistics, uniform
+from widedeep.spark.partitioning import Salt, bucket_counts, hash_key, order_statistics, uniform
 
 # Rules that look at one rating alone: working them out again is cheaper than writing them down.
 ROW_WISE = ("random", "cold_item", "cold_user")
-# Set apart from each other, so that sampling says nothing about the split, nor the split about the order.
-SPLIT_SALT, SAMPLE_SALT, ORDER_SALT = 1, 2, 3
 
 
 def assign_split(ratings: DataFrame, config: SplitConfig, seed: int) -> DataFrame:
@@ -28,15 +26,15 @@ def assign_split(ratings: DataFrame, config: SplitConfig, seed: int) -> DataFram
     if config.kind == "stratified":
         return _stratified(ratings, config, seed)
     if config.kind == "per_user":
-        order = Window.partitionBy("user_id").orderBy(hash_key(*pair, seed, SPLIT_SALT), "anime_id")
+        order = Window.partitionBy("user_id").orderBy(hash_key(*pair, seed, Salt.SPLIT), "anime_id")
         size = F.count("*").over(Window.partitionBy("user_id"))
         share = (F.row_number().over(order) - F.lit(0.5)) / size
     elif config.kind == "cold_item":
-        share = uniform(F.col("anime_id"), seed, SPLIT_SALT)
+        share = uniform(F.col("anime_id"), seed, Salt.SPLIT)
     elif config.kind == "cold_user":
-        share = uniform(F.col("user_id"), seed, SPLIT_SALT)
+        share = uniform(F.col("user_id"), seed, Salt.SPLIT)
     else:
-        share = uniform(*pair, seed, SPLIT_SALT)
+        share = uniform(*pair, seed, Salt.SPLIT)
     # Sampling comes first: each user's shares are shares of what is kept.
     kept = ratings.withColumn("_kept", _sampled(ratings, config, seed))
     if config.kind == "per_user" and (config.sample < 1 or config.sample_rows is not None):
@@ -49,9 +47,9 @@ def _sampled(ratings: DataFrame, config: SplitConfig, seed: int) -> Column:
     """Whether a rating is kept: its hash is below the share, or among the `sample_rows` lowest of all hashes."""
     pair = (F.col("user_id"), F.col("anime_id"))
     if config.sample_rows is None:
-        return uniform(*pair, seed, SAMPLE_SALT) < config.sample
+        return uniform(*pair, seed, Salt.RATING_SAMPLE) < config.sample
     # The order of `uniform`, as a signed number: a sample by rows is a sample by some share.
-    key = hash_key(*pair, seed, SAMPLE_SALT).bitwiseXOR(F.lit(-(1 << 63)))
+    key = hash_key(*pair, seed, Salt.RATING_SAMPLE).bitwiseXOR(F.lit(-(1 << 63)))
     keyed = ratings.select(F.lit("all").alias("_group"), key.alias("_key"))
     counts = bucket_counts(keyed, "_group", "_key")
     if sum(counts.get("all", {}).values()) <= config.sample_rows:
@@ -75,7 +73,7 @@ def _stratified(ratings: DataFrame, config: SplitConfig, seed: int) -> DataFrame
     pair = (F.col("user_id"), F.col("anime_id"))
     names = [F.coalesce(F.col(name), F.lit("")) for name in config.strata]
     frame = ratings.withColumn("_stratum", F.concat_ws("\u0001", *names))
-    frame = frame.withColumn("_key", hash_key(*pair, seed, SPLIT_SALT))
+    frame = frame.withColumn("_key", hash_key(*pair, seed, Salt.SPLIT))
     counts = bucket_counts(frame, "_stratum", "_key")
     sample = config.sample
     if config.sample_rows is not None:

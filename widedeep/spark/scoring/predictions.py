@@ -9,7 +9,7 @@ from pyspark import SparkFiles
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from widedeep.common.command import log
+from widedeep.common.console import log
 from widedeep.config import ScoreConfig
 from widedeep.models.artifact import load_artifact
 from widedeep.schema.manifest import HIDDEN_MANIFEST

@@ -16,7 +16,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from rich.table import Table as View
 
-from widedeep.common.command import load_config, log, stdout
+from widedeep.common.command import load_config
+from widedeep.common.console import log, stdout
 from widedeep.common.errors import InputError
 from widedeep.config import ScoreConfig
 from widedeep.models.artifact import FILE, Artifact, load_artifact
@@ -27,14 +28,13 @@ from widedeep.scoring.scorer import BLOCK, Scorer
 from widedeep.scoring.two_stage import FIT_USERS, Approximation, TwoStageScorer, fit, recall
 from widedeep.spark.device import task_device
 from widedeep.spark.filesystem import Files, check_replaceable, commit, read_prepared, staging_of
-from widedeep.spark.partitioning import hash_key
+from widedeep.spark.partitioning import Salt, hash_key
 from widedeep.spark.scoring.predictions import write_predictions
 from widedeep.spark.session import build_session
 from widedeep.spark.shards import describe, name_plainly
 
 # A look-up reads one row group: small ones make it quick.
 ROW_GROUP_BYTES = 1 << 18
-SAMPLE_SALT, RECALL_SALT = 4, 5
 # A recall below this is warned of.
 WANTED_RECALL = 0.99
 # Fewer users than this are not worth a task of their own: starting torch costs half a second.
@@ -61,7 +61,7 @@ def seen_items(spark: SparkSession, data: str, splits: Sequence[str]) -> DataFra
 def users_to_score(users: DataFrame, count: int | None) -> DataFrame:
     """user, user_id and train_ratings of all users, or of `count` of them drawn by a hash of their id."""
     frame = users.select("user", "user_id", "train_ratings")
-    return frame if count is None else frame.orderBy(hash_key(F.col("user_id"), SAMPLE_SALT)).limit(count)
+    return frame if count is None else frame.orderBy(hash_key(F.col("user_id"), Salt.USER_SAMPLE)).limit(count)
 
 
 def placed_by_user(users: DataFrame, per_file: int) -> tuple[DataFrame, int]:
@@ -118,7 +118,9 @@ def approximate(
 def recall_sample(users: DataFrame, seen: DataFrame, count: int) -> tuple[np.ndarray, list[np.ndarray]]:
     """Positions and seen items of `count` users with training ratings, drawn by a hash of their id."""
     warm = users.where(F.col("train_ratings") > 0)
-    drawn = sorted(row["user"] for row in warm.orderBy(hash_key(F.col("user_id"), RECALL_SALT)).limit(count).collect())
+    drawn = sorted(
+        row["user"] for row in warm.orderBy(hash_key(F.col("user_id"), Salt.RECALL_SAMPLE)).limit(count).collect()
+    )
     rows = seen.where(F.col("user").isin(drawn)).collect()
     items = {row["user"]: np.array(row["seen"], np.int64) for row in rows}
     return np.array(drawn, np.int32), [items.get(user, np.empty(0, np.int64)) for user in drawn]

@@ -19,7 +19,8 @@ from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 from rich.table import Table
 
-from widedeep.common.command import load_config, log, stdout
+from widedeep.common.command import load_config
+from widedeep.common.console import log, stdout
 from widedeep.common.errors import InputError
 from widedeep.config import SynthesizeConfig
 from widedeep.spark.filesystem import Files, check_replaceable, commit, staging_of
