@@ -7,69 +7,92 @@ import pytest
 
 from tests.training import ROOT
 from widedeep.common.errors import InputError
-from widedeep.spark.filesystem import Files, check_replaceable, commit, staging_of
+from widedeep.spark.filesystem import Files, check_replaceable, staged_directory
 
-NOTE = "_manifest.json"
+MANIFEST = "_manifest.json"
 
 
-def stage(files: Files, output, text: str) -> None:
-    files.make_directory(staging_of(str(output)))
-    files.write_text(f"{staging_of(str(output))}/part-00000", text)
+def write(files: Files, output, text: str, error: Exception | None = None) -> None:
+    """Commit a directory of one part, or fail before that."""
+    with staged_directory(files, str(output), MANIFEST) as staged:
+        files.write_text(f"{staged.path}/part-00000", text)
+        if error:
+            raise error
+        staged.commit(f"{text}!")
+
+
+def contents(output) -> dict[str, str]:
+    return {path.name: path.read_text() for path in output.iterdir()}
 
 
 def test_a_commit_puts_the_new_in_the_place_of_the_old(spark, tmp_path):
     files, output = Files(spark), tmp_path / "output"
     for text in ("one", "two"):
-        stage(files, output, text)
-        commit(files, staging_of(str(output)), str(output), f"{text}!", NOTE)
-        assert ((output / "part-00000").read_text(), (output / NOTE).read_text()) == (text, f"{text}!")
-        names = {path.name for path in output.iterdir() if not path.name.endswith(".crc")}
-        assert names == {"part-00000", NOTE}
+        write(files, output, text)
+        assert contents(output) == {"part-00000": text, MANIFEST: f"{text}!"}
     assert [path.name for path in tmp_path.iterdir()] == ["output"]
 
 
-class KillError(Exception):
-    """What kills a commit."""
+@pytest.mark.parametrize("former", [False, True])
+def test_a_writer_that_fails_leaves_the_old_as_it_was(spark, tmp_path, former):
+    files, output = Files(spark), tmp_path / "output"
+    if former:
+        write(files, output, "old")
+    with pytest.raises(OSError, match="disk full"):
+        write(files, output, "new", OSError("disk full"))
+    if former:
+        assert contents(output) == {"part-00000": "old", MANIFEST: "old!"}
+    assert [path.name for path in tmp_path.iterdir()] == (["output"] if former else [])
 
 
 @pytest.mark.parametrize("former", [False, True])
 @pytest.mark.parametrize("renames", [0, 1, 2])
-def test_a_commit_that_was_killed_leaves_the_old_or_nothing(spark, tmp_path, former, renames, monkeypatch):
-    """Killed after each number of renames; the next run finds the former output, or a place it may write to."""
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_commit_that_failed_leaves_the_old_or_nothing(spark, tmp_path, former, renames, killed, monkeypatch):
+    """Fails after each number of renames. A failure is put right at once, a kill by the next run."""
     files, output = Files(spark), tmp_path / "output"
     if former:
-        stage(files, output, "old")
-        commit(files, staging_of(str(output)), str(output), "old!", NOTE)
-    stage(files, output, "new")
-    rename, left = files.rename, [renames]
+        write(files, output, "old")
+    rename, done = files.rename, []
 
-    def rename_or_die(old: str, new: str) -> None:
-        if not old.endswith(".draft.draft") and left[0] == 0:
-            raise KillError
-        left[0] -= not old.endswith(".draft.draft")
+    def rename_or_fail(old: str, new: str) -> None:
+        done.append(new)
+        if len(done) == renames + 1 or (killed and len(done) > renames):
+            raise OSError("gone")
         rename(old, new)
 
-    monkeypatch.setattr(files, "rename", rename_or_die)
+    monkeypatch.setattr(files, "rename", rename_or_fail)
     if former or renames < 2:
-        with pytest.raises(KillError):
-            commit(files, staging_of(str(output)), str(output), "new!", NOTE)
+        with pytest.raises(OSError, match="gone"):
+            write(files, output, "new")
     else:
-        commit(files, staging_of(str(output)), str(output), "new!", NOTE)
+        write(files, output, "new")
     monkeypatch.undo()
-    check_replaceable(files, str(output), NOTE)
+    if killed:
+        check_replaceable(files, str(output), MANIFEST)
     if former:
-        assert ((output / "part-00000").read_text(), (output / NOTE).read_text()) == ("old", "old!")
+        assert contents(output) == {"part-00000": "old", MANIFEST: "old!"}
     elif renames < 2:
         assert not output.exists()
     else:
-        assert (output / NOTE).read_text() == "new!"
+        assert (output / MANIFEST).read_text() == "new!"
+
+
+def test_a_text_replaces_one_that_hadoop_has_written(spark, tmp_path):
+    """Hadoop's checksum file beside the old text must not make it refuse the new one."""
+    files, name = Files(spark), str(tmp_path / "there" / "a.json")
+    with files._open_output(name) as stream:
+        stream.write(bytearray(b"old"))
+    files.write_text(name, "new")
+    assert files.read_text(name) == "new"
+    assert [path.name for path in (tmp_path / "there").iterdir()] == ["a.json"]
 
 
 def test_a_directory_of_others_is_not_replaced(spark, tmp_path):
     (tmp_path / "output").mkdir()
     (tmp_path / "output" / "thesis.tex").write_text("years")
-    with pytest.raises(InputError, match="is not ours to replace"):
-        check_replaceable(Files(spark), str(tmp_path / "output"), NOTE)
+    with pytest.raises(InputError, match="no command of ours has written it"):
+        check_replaceable(Files(spark), str(tmp_path / "output"), MANIFEST)
 
 
 def test_what_is_local_and_what_is_not(spark, tmp_path):

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
-from widedeep.spark.partitioning import bucket_counts, hash_key, order_statistics, with_position, with_shard
+from widedeep.spark.partitioning import bucket_counts, hash_key, order_statistics, with_position
+from widedeep.spark.shards import with_shard
 
 
 def test_positions_follow_the_order_of_keys_however_the_rows_are_cut(spark):

@@ -1,4 +1,4 @@
-"""The file system of the data (local, HDFS, object store), through Hadoop; all-or-nothing output."""
+"""The file system of the data (local, HDFS, object store), through Hadoop, and how directories are committed."""
 
 import atexit
 import shutil
@@ -11,6 +11,7 @@ from typing import Any
 from pyspark.sql import SparkSession
 
 from widedeep.common.errors import InputError
+from widedeep.common.files import write_atomically
 from widedeep.schema.manifest import MANIFEST, Manifest, parse_manifest
 
 
@@ -75,6 +76,12 @@ class Files:
 
     def write_text(self, name: str, text: str) -> None:
         """Write a small UTF-8 file as a whole: readers see the old one or the new one."""
+        if local := self.local(name):
+            # Not by Hadoop: it adds a checksum file, which fails the reader of a copy that somebody puts there later.
+            local.parent.mkdir(parents=True, exist_ok=True)
+            local.with_name(f".{local.name}.crc").unlink(missing_ok=True)
+            write_atomically(local, text.encode("utf-8"))
+            return
         draft = f"{name}.draft"
         with self._open_output(draft) as stream:
             stream.write(bytearray(text.encode("utf-8")))
@@ -141,61 +148,91 @@ def read_prepared(files: Files, data: str) -> Manifest:
     return parse_manifest(files.read_text(path) if files.exists(path) else None, data)
 
 
-def _beside(output: str, suffix: str) -> str:
-    """A sibling of `output`, on the same file system, so that a rename is enough.
+def check_replaceable(files: Files, target: str, manifest_name: str = MANIFEST, flag: str = "output") -> None:
+    """Refuse to write over a directory that no command of ours has written.
 
-    Its name begins with no dot or underscore: Spark would not read it.
-    """
-    return f"{output.rstrip('/')}.{suffix}"
-
-
-def _draft(note: str) -> str:
-    """The name of a manifest whose directory is not yet in its place."""
-    return f"{note}.draft"
-
-
-def staging_of(output: str) -> str:
-    """Where the output of a job stands until it is whole."""
-    return _beside(output, "staging")
-
-
-def check_replaceable(files: Files, output: str, note: str = MANIFEST, flag: str = "output") -> None:
-    """Refuse to write over a directory that no job of ours has written.
-
-    Also clears up after a crash within `commit`: puts back the former output, or removes what has no manifest yet.
+    First undoes what a crash within a commit has left half done.
 
     Args:
         files: the file system.
-        output: the directory.
-        note: name of the manifest that a directory of ours has.
+        target: the directory.
+        manifest_name: name of the manifest that a directory of ours has.
         flag: the flag that names the directory, for the message.
 
     Raises:
-        InputError: `output` has content but no manifest.
+        InputError: `target` has content but no manifest.
 
     """
-    former = _beside(output, "former")
-    if files.exists(former) and not files.exists(f"{output}/{note}"):
-        files.delete(output)
-        files.rename(former, output)
-    if files.exists(f"{output}/{_draft(note)}") and not files.exists(f"{output}/{note}"):
-        files.delete(output)
-    if files.exists(output) and files.entries(output) and not files.exists(f"{output}/{note}"):
+    _undo_half_commit(files, target, manifest_name)
+    if files.exists(target) and files.entries(target) and not files.exists(f"{target}/{manifest_name}"):
         raise InputError(
-            f"{flag} {output} holds files but no {note}, so it is not ours to replace: "
+            f"{flag} {target} holds files but no {manifest_name}, so no command of ours has written it: "
             f"choose another --{flag} or empty it"
         )
 
 
-def commit(files: Files, staging: str, output: str, manifest: str, note: str = MANIFEST) -> None:
-    """Put a finished staging directory in the place of `output`; the manifest gets its name last."""
-    former = _beside(output, "former")
-    files.write_text(f"{staging}/{_draft(note)}", manifest)
-    files.delete(former)
-    if files.exists(output):
-        files.rename(output, former)
-    elif "/" in output.rstrip("/"):
-        files.make_directory(output.rstrip("/").rpartition("/")[0] or "/")
-    files.rename(staging, output)
-    files.rename(f"{output}/{_draft(note)}", f"{output}/{note}")
-    files.delete(former)
+class StagedDirectory:
+    """A directory that is written at `path` and takes the place of `target` when it is committed."""
+
+    def __init__(self, files: Files, target: str, manifest_name: str = MANIFEST):
+        self.files, self.target, self.manifest_name = files, target.rstrip("/"), manifest_name
+        self.path = _sibling(target, "staging")
+
+    def commit(self, manifest: str) -> None:
+        """Put the directory in the place of its target; the manifest gets its name last."""
+        files, target, former = self.files, self.target, _sibling(self.target, "former")
+        draft = _draft(self.manifest_name)
+        files.write_text(f"{self.path}/{draft}", manifest)
+        files.delete(former)
+        if files.exists(target):
+            files.rename(target, former)
+        elif "/" in target:
+            files.make_directory(target.rpartition("/")[0] or "/")
+        files.rename(self.path, target)
+        files.rename(f"{target}/{draft}", f"{target}/{self.manifest_name}")
+        files.delete(former)
+
+
+@contextmanager
+def staged_directory(files: Files, target: str, manifest_name: str = MANIFEST) -> Iterator[StagedDirectory]:
+    """Give a directory to write to; `commit` at the end of the block puts it in the place of `target`.
+
+    A block that ends otherwise leaves `target` as it was.
+
+    Raises:
+        InputError: `target` has content but no manifest (see `check_replaceable`).
+
+    """
+    check_replaceable(files, target, manifest_name)
+    staged = StagedDirectory(files, target, manifest_name)
+    files.delete(staged.path)
+    try:
+        yield staged
+    finally:
+        files.delete(staged.path)
+        _undo_half_commit(files, target, manifest_name)
+
+
+def _undo_half_commit(files: Files, target: str, manifest_name: str) -> None:
+    """Put back the former directory, or remove a new one, where the manifest has not got its name yet."""
+    if files.exists(f"{target}/{manifest_name}"):
+        return
+    former = _sibling(target, "former")
+    if files.exists(former):
+        files.delete(target)
+        files.rename(former, target)
+    elif files.exists(f"{target}/{_draft(manifest_name)}"):
+        files.delete(target)
+
+
+def _sibling(directory: str, suffix: str) -> str:
+    """A name beside a directory, on the same file system, so that a rename is enough.
+
+    It begins with no dot or underscore: Spark would not read it.
+    """
+    return f"{directory.rstrip('/')}.{suffix}"
+
+
+def _draft(manifest_name: str) -> str:
+    """The name of a manifest whose directory is not in its place yet."""
+    return f"{manifest_name}.draft"

@@ -1,4 +1,4 @@
-"""Exact positions at scale: dense indices, order statistics, and rows put into the file they belong to.
+"""Dense indices, hashes, exact order statistics and partitions of rows.
 
 None of it depends on the cluster's size or on how the input was cut, and nothing that grows with
 the number of rows comes to the driver.
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from itertools import accumulate
 
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 # Hashes are 64-bit and signed; their upper 12 bits cut them into 4,096 buckets of about equal size.
@@ -43,14 +43,15 @@ def uniform(*columns: Column | int) -> Column:
     return F.shiftrightunsigned(hash_key(*columns), 11) / F.lit(float(1 << 53))
 
 
-def _bucket(key: Column) -> Column:
+def bucket_of(key: Column) -> Column:
+    """Number of the bucket that a key of `hash_key` lies in, from -2,048 to 2,047."""
     return F.shiftright(key, BUCKET_SHIFT).cast("int")
 
 
 def bucket_counts(frame: DataFrame, group: str, key: str) -> dict[str, dict[int, int]]:
     """Group -> bucket -> rows. At most 4,096 numbers a group, whatever the number of rows."""
     counts: dict[str, dict[int, int]] = defaultdict(dict)
-    for row in frame.groupBy(group, _bucket(F.col(key)).alias("_bucket")).count().collect():
+    for row in frame.groupBy(group, bucket_of(F.col(key)).alias("_bucket")).count().collect():
         counts[row[group]][row["_bucket"]] = row["count"]
     return counts
 
@@ -84,7 +85,7 @@ def order_statistics(
         return found
     spark = frame.sparkSession
     table = spark.createDataFrame(wanted, f"{group} string, _bucket int, _rank int, _position int")
-    near = frame.select(group, key, _bucket(F.col(key)).alias("_bucket")).join(
+    near = frame.select(group, key, bucket_of(F.col(key)).alias("_bucket")).join(
         F.broadcast(table.select(group, "_bucket").distinct()), on=[group, "_bucket"], how="left_semi"
     )
     sorted_keys = near.groupBy(group, "_bucket").agg(F.sort_array(F.collect_list(key)).alias("_keys"))
@@ -97,44 +98,22 @@ def order_statistics(
     return found
 
 
-def with_shard(
-    frame: DataFrame,
-    group: str,
-    key: str,
-    counts: Mapping[str, Mapping[int, int]],
-    shards: Mapping[str, int],
-    name: str,
-) -> DataFrame:
-    """Add `name`: int, the shard of each row. The shards of a group differ by one row at most.
+def task_count(spark: SparkSession, rows: int, smallest: int, largest: int) -> int:
+    """Number of tasks for `rows`: two per core, unless tasks then have less than `smallest` or more than `largest`."""
+    cores = spark.sparkContext.defaultParallelism
+    return max(1, -(-rows // largest), min(2 * cores, rows // smallest))
 
-    A group's rows are cut, in the order of their keys, into its number of shards; shards are numbered
-    through all groups, in the order of `shards`. Rows of other groups are left out.
+
+def partition_by_range(frame: DataFrame, key: str, size: int, count: int, *then: str) -> DataFrame:
+    """Rows in `count` partitions of equal ranges of an index, each sorted by it.
 
     Args:
-        frame: rows with a `group` column and a `key` column from `hash_key`.
-        group: name of the group's column.
-        key: name of the key's column.
-        counts: from `bucket_counts` of the same frame.
-        shards: group -> number of its shards.
-        name: of the new column.
+        frame: the rows.
+        key: the index column, of integers from 0 to `size` - 1.
+        size: number of index values.
+        count: number of partitions; some are empty where `size` is not much larger.
+        then: further columns to sort a partition by.
 
     """
-    totals = {g: sum(counts[g].values()) for g in shards}
-    ranks = {g: [f * totals[g] // n for f in range(1, n)] for g, n in shards.items()}
-    bounds = order_statistics(frame, group, key, counts, ranks)
-    first = dict(zip(shards, accumulate(shards.values(), initial=0), strict=False))
-    # One small row for each bucket: how many bounds lie below it, and the few that lie in it.
-    rows = []
-    for g in shards:
-        inside: dict[int, list[int]] = defaultdict(list)
-        for bound in bounds[g]:
-            inside[bound >> BUCKET_SHIFT].append(bound)
-        for bucket in counts[g]:
-            below = bisect_right(bounds[g], (bucket << BUCKET_SHIFT) - 1)
-            rows.append((g, bucket, first[g] + below, inside.get(bucket, [])))
-    table = frame.sparkSession.createDataFrame(rows, f"{group} string, _bucket int, _below int, _bounds array<bigint>")
-    looked_up = frame.withColumn("_bucket", _bucket(F.col(key))).join(
-        F.broadcast(table), on=[group, "_bucket"], how="inner"
-    )
-    passed = F.size(F.filter("_bounds", lambda bound: bound <= F.col(key)))
-    return looked_up.withColumn(name, F.col("_below") + passed).drop("_bucket", "_below", "_bounds")
+    placed = frame.repartitionById(count, F.expr(f"int({key} div {-(-size // count)})"))
+    return placed.sortWithinPartitions(key, *then)

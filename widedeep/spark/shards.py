@@ -1,14 +1,18 @@
 """Parquet files made for their readers: exact sizes, one row group each, plain names, digests."""
 
 import hashlib
+from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Mapping
+from itertools import accumulate
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from widedeep.common.errors import InputError
+from widedeep.common.errors import DamagedFileError, InputError
 from widedeep.schema.manifest import DataFile
 from widedeep.spark.filesystem import Files
+from widedeep.spark.partitioning import BUCKET_SHIFT, bucket_of, order_statistics
 
 # petastorm holds three row groups at a time: of this size they are 20 MB, at any number of ratings.
 TARGET_ROWS = 1 << 19
@@ -36,34 +40,115 @@ def plan_shards(rows: Mapping[str, int], ranks: int, shards: int | None) -> dict
     return plan
 
 
-def write_exactly(frame: DataFrame, path: str, shard: str, count: int, order: list[str]) -> None:
+def with_shard(
+    frame: DataFrame,
+    group: str,
+    key: str,
+    counts: Mapping[str, Mapping[int, int]],
+    shards: Mapping[str, int],
+    name: str,
+) -> DataFrame:
+    """Add `name`: int, the shard of each row. The shards of a group differ by one row at most.
+
+    A group's rows are cut, in the order of their keys, into its number of shards; shards are numbered
+    through all groups, in the order of `shards`. Rows of other groups are left out.
+
+    Args:
+        frame: rows with a `group` column and a `key` column from `hash_key`.
+        group: name of the group's column.
+        key: name of the key's column.
+        counts: from `bucket_counts` of the same frame.
+        shards: group -> number of its shards.
+        name: of the new column.
+
+    """
+    totals = {g: sum(counts[g].values()) for g in shards}
+    ranks = {g: [f * totals[g] // n for f in range(1, n)] for g, n in shards.items()}
+    bounds = order_statistics(frame, group, key, counts, ranks)
+    first = dict(zip(shards, accumulate(shards.values(), initial=0), strict=False))
+    # One small row for each bucket: how many bounds lie below it, and the few that lie in it.
+    rows = []
+    for g in shards:
+        inside: dict[int, list[int]] = defaultdict(list)
+        for bound in bounds[g]:
+            inside[bound >> BUCKET_SHIFT].append(bound)
+        for bucket in counts[g]:
+            below = bisect_right(bounds[g], (bucket << BUCKET_SHIFT) - 1)
+            rows.append((g, bucket, first[g] + below, inside.get(bucket, [])))
+    table = frame.sparkSession.createDataFrame(rows, f"{group} string, _bucket int, _below int, _bounds array<bigint>")
+    looked_up = frame.withColumn("_bucket", bucket_of(F.col(key))).join(
+        F.broadcast(table), on=[group, "_bucket"], how="inner"
+    )
+    passed = F.size(F.filter("_bounds", lambda bound: bound <= F.col(key)))
+    return looked_up.withColumn(name, F.col("_below") + passed).drop("_bucket", "_below", "_bounds")
+
+
+def write_parquet(files: Files, frame: DataFrame, path: str, row_group_bytes: int = ROW_GROUP_BYTES) -> None:
+    """Write each partition of a frame to a Parquet file; the files are part-00000.parquet, … in their order.
+
+    Args:
+        files: the file system.
+        frame: the rows; an empty partition gets no file.
+        path: directory to write.
+        row_group_bytes: size of a row group, before compression.
+
+    """
+    writer = frame.write.mode("overwrite").option("compression", "zstd").option("maxRecordsPerFile", 0)
+    writer.option("parquet.block.size", row_group_bytes).parquet(path)
+    names = [name for name, _, _ in files.entries(path) if name.endswith(".parquet")]
+    for number, name in enumerate(names):
+        files.rename(f"{path}/{name}", f"{path}/part-{number:05d}.parquet")
+
+
+def write_shards(files: Files, frame: DataFrame, path: str, shard: str, count: int, order: list[str]) -> None:
     """Write rows to `count` Parquet files by their `shard` column, each sorted by `order`, of one row group.
 
     Args:
+        files: the file system.
         frame: the rows; `shard` itself and columns that begin with `_` are not written.
-        path: directory to write; the order of its files is that of the shards.
+        path: directory to write; file part-00000.parquet is that of shard 0.
         shard: int column, 0 … count - 1, each with a row at least.
         count: number of files.
         order: columns the rows of a file are sorted by; a single long is fastest.
 
     """
     placed = frame.repartitionById(count, F.col(shard)).sortWithinPartitions(*order)
-    columns = [c for c in frame.columns if c != shard and not c.startswith("_")]
-    writer = placed.select(*columns).write.mode("overwrite").option("parquet.block.size", ROW_GROUP_BYTES)
-    writer.option("compression", "zstd").option("maxRecordsPerFile", 0).parquet(path)
+    write_parquet(files, placed.select(*(c for c in frame.columns if c != shard and not c.startswith("_"))), path)
 
 
-def name_plainly(files: Files, directory: str) -> list[str]:
-    """Rename Spark's files to part-00000.parquet, … in order; return their names."""
-    names = [name for name, _, _ in files.entries(directory) if name.endswith(".parquet")]
-    plain = [f"part-{number:05d}.parquet" for number in range(len(names))]
-    for old, new in zip(names, plain, strict=True):
-        if old != new:
-            files.rename(f"{directory}/{old}", f"{directory}/{new}")
-    return plain
+def write_split_shards(files: Files, frame: DataFrame, root: str, plan: Mapping[str, int], order: list[str]) -> None:
+    """Write ratings to `root/ratings/split=…/part-00000.parquet` and so on.
+
+    Args:
+        files: the file system.
+        frame: the ratings with a `shard` column from `with_shard` of the same `plan`.
+        root: directory that is being prepared.
+        plan: split -> number of its shards.
+        order: columns the rows of a file are sorted by.
+
+    """
+    mixed = f"{root}/shards"  # of all splits
+    write_shards(files, frame, mixed, "shard", sum(plan.values()), order)
+    first = 0
+    for split, count in plan.items():
+        directory = f"{root}/ratings/split={split}"
+        files.make_directory(directory)
+        for number in range(count):
+            files.rename(f"{mixed}/part-{first + number:05d}.parquet", f"{directory}/part-{number:05d}.parquet")
+        first += count
+    files.delete(mixed)
 
 
-def describe(spark: SparkSession, root: str, directory: str, one_group: bool = True) -> tuple[DataFile, ...]:
+def write_table(files: Files, frame: DataFrame, path: str, key: str, rows: int) -> None:
+    """Write a feature table sorted by its index column `key`, in files of equal ranges of the index."""
+    count = max(1, -(-rows // TABLE_FILE_ROWS))
+    sharded = frame.withColumn("_shard", F.expr(f"int({key} div {TABLE_FILE_ROWS})"))
+    write_shards(files, sharded, path, "_shard", count, [key])
+
+
+def describe_files(
+    spark: SparkSession, root: str, directory: str = "", one_group: bool = False
+) -> tuple[DataFile, ...]:
     """Rows, bytes and digests of the Parquet files of `root/directory`; the executors read them.
 
     Args:
@@ -71,34 +156,38 @@ def describe(spark: SparkSession, root: str, directory: str, one_group: bool = T
         root: what the files' paths are relative to.
         directory: below it; empty for `root` itself.
         one_group: whether each file must be a single row group.
+
+    Raises:
+        DamagedFileError: a file has other row groups than it must, or other rows than its footer says.
+
     """
     path = f"{root}/{directory}" if directory else root
     binary = spark.read.format("binaryFile").option("pathGlobFilter", "*.parquet").load(path)
     digests = {r["path"]: r for r in binary.select("path", "length", F.sha2("content", 256).alias("sha256")).collect()}
-    frame = spark.read.parquet(path)
-    row_hash = F.xxhash64(*(F.col(f"`{name}`") for name in frame.columns))
-    by_file = frame.groupBy(F.col("_metadata.file_name").alias("name"))
-    contents = by_file.agg(F.bit_xor(row_hash).alias("hash"), F.count("*").alias("rows")).collect()
-    content = {r["name"]: (r["rows"], f"{r['hash'] & (1 << 64) - 1:016x}") for r in contents}
-    files, found = Files(spark), []
+    contents = _contents_by_name(spark.read.parquet(path))
+    files, described = Files(spark), []
     for location, row in sorted(digests.items()):
         name = location.rsplit("/", 1)[1]
         groups, rows = files.parquet_footer(location)
-        assert groups == 1 or not one_group, f"{directory}/{name} has {groups} row groups, not one"
-        counted, digest = content.get(name, (0, "0" * 16))
-        assert counted == rows, f"{directory}/{name}: {counted} rows were read, its footer says {rows}"
-        place = f"{directory}/{name}" if directory else name
-        found.append(DataFile(path=place, rows=rows, bytes=row["length"], sha256=row["sha256"], content=digest))
-    return tuple(found)
+        if one_group and groups != 1:
+            raise DamagedFileError(f"{path}/{name} has {groups} row groups, not one: prepare with more shards")
+        counted, content = contents.get(name, (0, "0" * 16))
+        if counted != rows:
+            raise DamagedFileError(f"{path}/{name}: {counted} rows were read, its footer says {rows}: write it again")
+        relative = f"{directory}/{name}" if directory else name
+        described.append(DataFile(path=relative, rows=rows, bytes=row["length"], sha256=row["sha256"], content=content))
+    return tuple(described)
+
+
+def _contents_by_name(frame: DataFrame) -> dict[str, tuple[int, str]]:
+    """File name -> (rows, digest of the rows in hex, which does not depend on their order)."""
+    row_hash = F.xxhash64(*(F.col(f"`{name}`") for name in frame.columns))
+    by_file = frame.groupBy(F.col("_metadata.file_name").alias("name"))
+    counted = by_file.agg(F.bit_xor(row_hash).alias("hash"), F.count("*").alias("rows")).collect()
+    return {row["name"]: (row["rows"], f"{row['hash'] & (1 << 64) - 1:016x}") for row in counted}
 
 
 def digest_of(*groups: tuple[DataFile, ...]) -> str:
     """One digest that stands for the content of all files."""
     lines = sorted(f"{file.content} {file.rows} {file.path}" for group in groups for file in group)
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
-
-
-def write_table(frame: DataFrame, path: str, key: str, rows: int) -> None:
-    """Write a feature table sorted by its position column `key`, in files of equal position ranges."""
-    count = max(1, -(-rows // TABLE_FILE_ROWS))
-    write_exactly(frame.withColumn("_shard", F.expr(f"int({key} div {TABLE_FILE_ROWS})")), path, "_shard", count, [key])

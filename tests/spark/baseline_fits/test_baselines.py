@@ -162,7 +162,6 @@ def test_a_finished_baseline_is_skipped_and_another_one_refused(spark, prepared,
     assert read(output / "popularity" / "recommendations")["rank"].max() == 5
     # Cut off before its end, it is run again.
     (output / "popularity" / "tuning.json").unlink()
-    (output / "popularity" / ".tuning.json.crc").unlink(missing_ok=True)
     run_baselines(spark, config)
     assert read(output / "popularity" / "recommendations")["rank"].max() == 20
 

@@ -10,7 +10,7 @@ from widedeep.common.errors import InputError
 from widedeep.config import ExploreConfig
 from widedeep.reporting.page import MARK, render
 from widedeep.schema.manifest import read_manifest
-from widedeep.spark.exploration.explore import Explore, check_page, write_page
+from widedeep.spark.exploration.explore import Explore, check_page
 from widedeep.spark.filesystem import Files
 
 
@@ -198,7 +198,7 @@ def test_only_a_page_of_ours_is_replaced(spark, tmp_path):
     files, page = Files(spark), tmp_path / "new" / "page.html"
     check_page(files, str(page), MARK)
     for text in (f"{MARK}\n1", f"{MARK}\n2"):
-        write_page(files, str(page), text)
+        files.write_text(str(page), text)
         check_page(files, str(page), MARK)
         assert page.read_text() == text
     assert [path.name for path in page.parent.iterdir()] == ["page.html"]

@@ -19,8 +19,8 @@ from widedeep.baselines.tuning import Predictor
 from widedeep.schema.manifest import HIDDEN_MANIFEST, MAX_RATING, DataFile, Manifest
 from widedeep.schema.recommendations import RecommendationManifest
 from widedeep.scoring.pairs import PredictionManifest
-from widedeep.spark.filesystem import Files, check_replaceable, commit, scratch_directory, staging_of
-from widedeep.spark.shards import describe
+from widedeep.spark.filesystem import Files, scratch_directory, staged_directory
+from widedeep.spark.shards import describe_files
 
 # A look-up reads one row group: small ones make it quick.
 ROW_GROUP = 1 << 14
@@ -147,12 +147,17 @@ def write_lists(
 
 
 def _write(spark: SparkSession, output: str, tables: Iterator[pa.Table], schema: pa.Schema, manifest: Callable) -> Any:
-    """Write tables as Parquet files of at least ROWS_PER_FILE rows but the last, and commit with their manifest."""
+    """Write tables as Parquet files and commit them with their manifest; return the manifest."""
     files = Files(spark)
-    check_replaceable(files, output, HIDDEN_MANIFEST)
-    staging = staging_of(output)
-    files.delete(staging)
-    files.make_directory(staging)
+    with staged_directory(files, output, HIDDEN_MANIFEST) as staged:
+        _write_files(files, staged.path, tables, schema)
+        written = manifest(describe_files(spark, staged.path))
+        staged.commit(written.model_dump_json(indent=1))
+    return written
+
+
+def _write_files(files: Files, directory: str, tables: Iterator[pa.Table], schema: pa.Schema) -> None:
+    """Write tables to Parquet files, each of at least ROWS_PER_FILE rows except for the last."""
     number, writer, rows = 0, None, 0
     # Made here, then moved to where the data is: pyarrow does not know all the places that Spark does.
     with tempfile.TemporaryDirectory(prefix="widedeep-") as here:
@@ -163,11 +168,8 @@ def _write(spark: SparkSession, output: str, tables: Iterator[pa.Table], schema:
             rows += len(table)
             if rows >= ROWS_PER_FILE:
                 writer.close()
-                files.send(part, f"{staging}/{part.name}")
+                files.send(part, f"{directory}/{part.name}")
                 number, writer, rows = number + 1, None, 0
         if writer:
             writer.close()
-            files.send(Path(here) / f"part-{number:05d}.parquet", f"{staging}/part-{number:05d}.parquet")
-    found = manifest(describe(spark, staging, "", one_group=False))
-    commit(files, staging, output, found.model_dump_json(indent=1), HIDDEN_MANIFEST)
-    return found
+            files.send(Path(here) / f"part-{number:05d}.parquet", f"{directory}/part-{number:05d}.parquet")

@@ -36,8 +36,10 @@ from widedeep.schema.evaluation import (
 from widedeep.schema.manifest import HIDDEN_MANIFEST, LIKED
 from widedeep.spark.evaluation import ranking_quality, rating_quality
 from widedeep.spark.evaluation.compare import Comparison, compare
-from widedeep.spark.filesystem import Files, check_replaceable, commit, read_prepared, staging_of
+from widedeep.spark.filesystem import Files, read_prepared, staged_directory
+from widedeep.spark.partitioning import task_count
 from widedeep.spark.session import build_session, together
+from widedeep.spark.shards import write_parquet
 
 KINDS = ("recommendations", "predictions")
 COLUMNS = {
@@ -162,13 +164,11 @@ class Evaluate:
         stamps = self._stamps(system)
         log.info("evaluating %s (%s): %s", system.name, place, ", ".join(system.inputs))
         details = f"{system.output}/{DETAILS}"
-        staging = staging_of(details)
-        check_replaceable(self.files, details, HIDDEN_MANIFEST)
-        self.files.delete(staging)
-        self.files.make_directory(staging)
-        rating = self._rating(system.inputs["predictions"], f"{staging}/ratings") if "predictions" in stamps else None
-        lists = system.inputs.get("recommendations")
-        ranking = self._ranking(lists, f"{staging}/users") if lists else None
+        predictions, lists = (system.inputs.get(kind) for kind in ("predictions", "recommendations"))
+        with staged_directory(self.files, details, HIDDEN_MANIFEST) as staged:
+            rating = self._rating(predictions, f"{staged.path}/ratings") if predictions else None
+            ranking = self._ranking(lists, f"{staged.path}/users") if lists else None
+            staged.commit(json.dumps(stamps, indent=1))
         evaluation = Evaluation(
             system=system.name,
             data_digest=self.prepared.digest,
@@ -178,7 +178,6 @@ class Evaluate:
             ranking=ranking,
         )
         # An evaluation.json of former inputs has other stamps: should this end here, the next run does it again.
-        commit(self.files, staging, details, json.dumps(stamps, indent=1), HIDDEN_MANIFEST)
         self.files.write_text(f"{system.output}/{FILE}", evaluation.model_dump_json(indent=1))
         return evaluation
 
@@ -191,8 +190,7 @@ class Evaluate:
 
     def _tasks(self) -> int:
         """Tasks that the users' lists are worth: Spark would start Python for each of its 200 partitions."""
-        users, cores = self.prepared.users.rows, self.spark.sparkContext.defaultParallelism
-        return max(1, -(-users // MAX_USERS_PER_TASK), min(2 * cores, users // MIN_USERS_PER_TASK))
+        return task_count(self.spark, self.prepared.users.rows, MIN_USERS_PER_TASK, MAX_USERS_PER_TASK)
 
     def _read(self, kind: str, path: str) -> DataFrame:
         """The Parquet files of an input; InputError if a column is missing."""
@@ -219,7 +217,7 @@ class Evaluate:
                     f"{path} has {predictions.count():,} rows, the test split of {self.config.data} has {tested:,}: "
                     "each test rating must be predicted once, and nothing else"
                 )
-            rating_quality.rating_errors(matches, self.prepared.ratings.lowest).write.mode("overwrite").parquet(target)
+            write_parquet(self.files, rating_quality.rating_errors(matches, self.prepared.ratings.lowest), target)
         finally:
             matches.unpersist()
         cells = rating_quality.error_cells(self.spark.read.parquet(target), self.users, self.items)
@@ -232,7 +230,7 @@ class Evaluate:
             self._check_lists(path, placed)
             lists = ranking_quality.of_users(placed, self.relevant).coalesce(self._tasks()).persist()
             figures = lists.mapInArrow(ranking_quality.make_figures(self.catalogue), ranking_quality.FIGURES)
-            figures.write.mode("overwrite").parquet(target)
+            write_parquet(self.files, figures, target)
             shown = {row["times"]: row["items"] for row in ranking_quality.exposures(lists).collect()}
             lists.unpersist()
         finally:

@@ -217,18 +217,6 @@ def check_page(files: Files, output: str, mark: str) -> None:
         raise InputError(f"output {output} is there and no page of this job: choose another --output or remove it")
 
 
-def write_page(files: Files, output: str, text: str) -> None:
-    """Write the page as a whole: readers see the old one or the new one."""
-    local = files.local(output)
-    if local is None:
-        return files.write_text(output, text)
-    # Hadoop would leave a checksum file beside it, and refuse to read the page once somebody has copied another there.
-    local.parent.mkdir(parents=True, exist_ok=True)
-    draft = local.with_name(f"{local.name}.draft")
-    draft.write_text(text, encoding="utf-8")
-    draft.replace(local)
-
-
 def show_summary(totals: Sequence[tuple[str, str]], found: Findings, output: str) -> None:
     """Print what was found and where the page is."""
     view = View(title=f"explored {found.source}", title_justify="left", show_header=False)
@@ -253,7 +241,7 @@ def main(argv: Sequence[str]) -> None:
         check_page(files, config.output, page.MARK)
         found = Explore(spark, config).run()
         log.info("writing %s", config.output)
-        write_page(files, config.output, page.render(found))
+        files.write_text(config.output, page.render(found))
     finally:
         spark.stop()
     show_summary(page.totals(found), found, config.output)

@@ -14,12 +14,12 @@ from rich.table import Table as View
 
 from widedeep.common.command import load_config
 from widedeep.common.console import log, stdout
-from widedeep.common.errors import InputError
+from widedeep.common.errors import DamagedFileError, InputError
 from widedeep.config import PrepareConfig
 from widedeep.schema.manifest import LEAKS, MIN_RATING, SPLITS, UNSCORED, Audit, DataFile, Manifest, Ratings, Table
 from widedeep.spark import shards
-from widedeep.spark.filesystem import Files, check_replaceable, commit, staging_of
-from widedeep.spark.partitioning import Salt, bucket_counts, hash_key, with_position, with_shard
+from widedeep.spark.filesystem import Files, StagedDirectory, staged_directory
+from widedeep.spark.partitioning import Salt, bucket_counts, hash_key, with_position
 from widedeep.spark.preparation import features, ingest
 from widedeep.spark.preparation.encode import Encoded, Fields, encode_items, encode_users
 from widedeep.spark.preparation.feature_leakage import Subject, audit_table, telling
@@ -36,12 +36,15 @@ class Prepare:
     def __init__(self, spark: SparkSession, config: PrepareConfig):
         self.spark, self.config = spark, config
         self.files = Files(spark)
-        self.staging = staging_of(config.output)
-        self.work = f"{self.staging}.work"  # kept after a crash: finished steps are taken up again
 
     def run(self) -> Manifest:
         """Do all steps and commit."""
-        check_replaceable(self.files, self.config.output)
+        with staged_directory(self.files, self.config.output) as staged:
+            return self._run(staged)
+
+    def _run(self, staged: StagedDirectory) -> Manifest:
+        self.staging = staged.path
+        self.work = f"{self.staging}.work"  # kept after a crash: finished steps are taken up again
         inputs = self._inputs()
         self._take_up(inputs)
         (anime_raw, bad_anime), (users_raw, bad_users) = together(
@@ -100,7 +103,7 @@ class Prepare:
             audit=audit,
             digest=shards.digest_of(*described.values(), items_table.files, users_table.files),
         )
-        commit(self.files, self.staging, self.config.output, manifest.model_dump_json(indent=1))
+        staged.commit(manifest.model_dump_json(indent=1))
         self.files.delete(self.work)
         return manifest
 
@@ -127,7 +130,6 @@ class Prepare:
         settings = self.config.model_dump_json(exclude={"output"})
         stamp = hashlib.sha256(f"{settings} {inputs} {self._stamps}".encode()).hexdigest()
         note = f"{self.work}/stamp"
-        self.files.delete(self.staging)
         if self.files.exists(note) and self.files.read_text(note) == stamp:
             log.info("taking up an interrupted run in %s", self.work)
             return
@@ -239,31 +241,26 @@ class Prepare:
         plan = shards.plan_shards(rows, self.config.ranks, self.config.shards)
         log.info("writing shards %s", plan)
         used = {split: n for split, n in plan.items() if n}
-        placed = with_shard(ratings, "split", "key", buckets, used, "shard").join(users, on="user_id", how="inner")
+        placed = shards.with_shard(ratings, "split", "key", buckets, used, "shard").join(
+            users, on="user_id", how="inner"
+        )
         placed = placed.select("user", "item", "rating", F.col("key").alias("_key"), "shard")
         # Two pairs can share a key: user and item then decide.
-        mixed = f"{self.staging}/shards"  # of all splits
-        shards.write_exactly(placed, mixed, "shard", sum(used.values()), ["_key", "user", "item"])
-        names = iter(shards.name_plainly(self.files, mixed))
+        shards.write_split_shards(self.files, placed, self.staging, used, ["_key", "user", "item"])
         found: dict[str, tuple[DataFile, ...]] = {split: () for split in SPLITS}
-        for split, count in used.items():
-            directory = f"ratings/split={split}"
-            self.files.make_directory(f"{self.staging}/{directory}")
-            for number in range(count):
-                self.files.rename(f"{mixed}/{next(names)}", f"{self.staging}/{directory}/part-{number:05d}.parquet")
-            found[split] = shards.describe(self.spark, self.staging, directory)
-            assert sum(file.rows for file in found[split]) == rows[split]
-        self.files.delete(mixed)
+        for split in used:
+            found[split] = shards.describe_files(self.spark, self.staging, f"ratings/split={split}", one_group=True)
+            if sum(file.rows for file in found[split]) != rows[split]:
+                raise DamagedFileError(f"{self.staging}: split {split} has not the {rows[split]} rows it was to have")
         return found
 
     def _write_table(self, name: str, key: str, encoded: Encoded) -> Table:
         """Write a feature table in files of consecutive positions."""
         log.info("writing %s", name)
         rows = encoded.frame.count()
-        shards.write_table(encoded.frame, f"{self.staging}/{name}", key, rows)
-        shards.name_plainly(self.files, f"{self.staging}/{name}")
+        shards.write_table(self.files, encoded.frame, f"{self.staging}/{name}", key, rows)
         return Table(
-            files=shards.describe(self.spark, self.staging, name),
+            files=shards.describe_files(self.spark, self.staging, name, one_group=True),
             rows=rows,
             columns=encoded.columns,
             numeric=encoded.numeric,
@@ -294,8 +291,7 @@ class Prepare:
                 F.to_csv(F.struct("user_id", "anime_id", "rating")).alias("row"),
             )
             frame = frame.unionByName(again)
-        frame.coalesce(1).write.mode("overwrite").parquet(f"{self.staging}/quarantine")
-        shards.name_plainly(self.files, f"{self.staging}/quarantine")
+        shards.write_parquet(self.files, frame.coalesce(1), f"{self.staging}/quarantine")
 
 
 def _count_reasons(frame: DataFrame) -> tuple[int, dict[str, int]]:

@@ -6,8 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import torch
 from pyspark import SparkFiles
-from pyspark.sql import DataFrame, SparkSession
-from pyspark.sql import functions as F
+from pyspark.sql import SparkSession
 
 from widedeep.common.console import log
 from widedeep.config import ScoreConfig
@@ -15,29 +14,15 @@ from widedeep.models.artifact import load_artifact
 from widedeep.schema.manifest import HIDDEN_MANIFEST
 from widedeep.scoring.pairs import PredictionManifest, predict_pairs
 from widedeep.spark.device import task_device
-from widedeep.spark.filesystem import Files, commit, staging_of
-from widedeep.spark.shards import describe, name_plainly
+from widedeep.spark.filesystem import Files, staged_directory
+from widedeep.spark.partitioning import partition_by_range, task_count
+from widedeep.spark.shards import describe_files, write_parquet
 
 PREDICTED = "user int, item int, rating float, predicted float"
 # Fewer ratings than this are not worth a task of their own: starting torch costs half a second.
 MIN_RATINGS_PER_TASK = 1 << 16
 # A task's ratings; sorting them takes 24 MB.
 MAX_RATINGS_PER_TASK = 1 << 21
-
-
-def placed_by_user(ratings: DataFrame, users: int, rows: int) -> DataFrame:
-    """Ratings in partitions of consecutive users, sorted by user and item, so that a task meets a user once.
-
-    Args:
-        ratings: user, item, rating.
-        users: number of all users; their positions are 0 … users - 1.
-        rows: number of ratings.
-
-    """
-    cores = ratings.sparkSession.sparkContext.defaultParallelism
-    count = max(1, -(-rows // MAX_RATINGS_PER_TASK), min(2 * cores, rows // MIN_RATINGS_PER_TASK))
-    placed = ratings.repartitionById(count, F.expr(f"int(user div {-(-users // count)})"))
-    return placed.sortWithinPartitions("user", "item")
 
 
 def make_predictor(model_file: str) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
@@ -77,19 +62,21 @@ def write_predictions(
 
     """
     assert config.predictions is not None
-    files, staging = Files(spark), staging_of(config.predictions)
+    files = Files(spark)
     log.info("predicting the %s ratings of the test split", f"{rows:,}")
     ratings = spark.read.parquet(f"{config.data}/ratings").where("split = 'test'").select("user", "item", "rating")
-    predicted = placed_by_user(ratings, users, rows).mapInArrow(make_predictor(model_file), PREDICTED)
-    files.delete(staging)
-    predicted.write.option("compression", "zstd").parquet(staging)
-    name_plainly(files, staging)
-    manifest = PredictionManifest(
-        config={"data": config.data, "run": config.run_dir},
-        data_digest=digest,
-        rows=rows,
-        files=describe(spark, staging, "", one_group=False),
-    )
-    assert sum(file.rows for file in manifest.files) == rows
-    commit(files, staging, config.predictions, manifest.model_dump_json(indent=1), HIDDEN_MANIFEST)
+    # A task then meets each user once.
+    tasks = task_count(spark, rows, MIN_RATINGS_PER_TASK, MAX_RATINGS_PER_TASK)
+    placed = partition_by_range(ratings, "user", users, tasks, "item")
+    predicted = placed.mapInArrow(make_predictor(model_file), PREDICTED)
+    with staged_directory(files, config.predictions, HIDDEN_MANIFEST) as staged:
+        write_parquet(files, predicted, staged.path)
+        manifest = PredictionManifest(
+            config={"data": config.data, "run": config.run_dir},
+            data_digest=digest,
+            rows=rows,
+            files=describe_files(spark, staged.path),
+        )
+        assert sum(file.rows for file in manifest.files) == rows
+        staged.commit(manifest.model_dump_json(indent=1))
     return manifest

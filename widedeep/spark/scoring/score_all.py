@@ -27,11 +27,11 @@ from widedeep.scoring.pairs import PredictionManifest
 from widedeep.scoring.scorer import BLOCK, Scorer
 from widedeep.scoring.two_stage import FIT_USERS, Approximation, TwoStageScorer, fit, recall
 from widedeep.spark.device import task_device
-from widedeep.spark.filesystem import Files, check_replaceable, commit, read_prepared, staging_of
-from widedeep.spark.partitioning import Salt, hash_key
+from widedeep.spark.filesystem import Files, check_replaceable, read_prepared, staged_directory
+from widedeep.spark.partitioning import Salt, hash_key, partition_by_range, task_count
 from widedeep.spark.scoring.predictions import write_predictions
 from widedeep.spark.session import build_session
-from widedeep.spark.shards import describe, name_plainly
+from widedeep.spark.shards import describe_files, write_parquet
 
 # A look-up reads one row group: small ones make it quick.
 ROW_GROUP_BYTES = 1 << 18
@@ -72,11 +72,8 @@ def placed_by_user(users: DataFrame, per_file: int) -> tuple[DataFrame, int]:
     """
     row = users.agg(F.count("*").alias("n"), F.max("user").alias("last")).first()
     assert row is not None
-    cores = users.sparkSession.sparkContext.defaultParallelism
-    count = max(1, -(-row["n"] // per_file), min(2 * cores, row["n"] // MIN_USERS_PER_TASK))
-    width = row["last"] // count + 1
-    placed = users.repartitionById(count, F.expr(f"int(user div {width})"))
-    return placed.sortWithinPartitions("user"), count
+    count = task_count(users.sparkSession, row["n"], MIN_USERS_PER_TASK, per_file)
+    return partition_by_range(users, "user", row["last"] + 1, count), count
 
 
 def approximate(
@@ -293,31 +290,22 @@ def write_recommendations(
     )
     titles = spark.read.parquet(f"{config.data}/items").select("item", "title")
     result = scored.join(F.broadcast(titles), on="item", how="left").select(*COLUMNS)
-    staging = staging_of(config.output)
-    files.delete(staging)
-    writer = result.write.option("parquet.block.size", ROW_GROUP_BYTES).option("compression", "zstd")
-    writer.parquet(staging)
-    name_plainly(files, staging)
-    totals = (
-        spark.read.parquet(staging)
-        .agg(
-            F.count("*").alias("rows"),
-            F.count_distinct("user_id").alias("users"),
-            F.count_distinct("anime_id").alias("anime"),
+    with staged_directory(files, config.output, HIDDEN_MANIFEST) as staged:
+        write_parquet(files, result, staged.path, ROW_GROUP_BYTES)
+        written = spark.read.parquet(staged.path)
+        counted = ("user_id", "anime_id")
+        totals = written.agg(F.count("*").alias("rows"), *(F.count_distinct(c).alias(c) for c in counted)).first()
+        assert totals is not None
+        manifest = RecommendationManifest(
+            config=config.model_dump(mode="json", exclude={"output"}),
+            data_digest=digest,
+            users=totals["user_id"],
+            rows=totals["rows"],
+            distinct_anime=totals["anime_id"],
+            recall=rough[1] if rough else None,
+            files=describe_files(spark, staged.path),
         )
-        .first()
-    )
-    assert totals is not None
-    manifest = RecommendationManifest(
-        config=config.model_dump(mode="json", exclude={"output"}),
-        data_digest=digest,
-        users=totals["users"],
-        rows=totals["rows"],
-        distinct_anime=totals["anime"],
-        recall=rough[1] if rough else None,
-        files=describe(spark, staging, "", one_group=False),
-    )
-    commit(files, staging, config.output, manifest.model_dump_json(indent=1), HIDDEN_MANIFEST)
+        staged.commit(manifest.model_dump_json(indent=1))
     return manifest
 
 

@@ -23,7 +23,7 @@ from widedeep.common.command import load_config
 from widedeep.common.console import log, stdout
 from widedeep.common.errors import InputError
 from widedeep.config import SynthesizeConfig
-from widedeep.spark.filesystem import Files, check_replaceable, commit, staging_of
+from widedeep.spark.filesystem import Files, staged_directory
 from widedeep.spark.session import build_session
 from widedeep.spark.synthesis.anime_text import anime_header, anime_lines
 from widedeep.spark.synthesis.dump_text import FAULTS, RATING_HEADER, USER_HEADER, anime_labels, rating_text, user_text
@@ -74,18 +74,16 @@ def synthesize(spark: SparkSession, config: SynthesizeConfig, parts: int | None 
     """
     began, files = time.monotonic(), Files(spark)
     output = config.output.rstrip("/")
-    check_replaceable(files, output)
-    staging = staging_of(output)
-    files.delete(staging)
     sizes = plan_sizes(config.ratings, config.users, config.anime)
-    log.info("planting: %s ratings, %s of %s users, %s anime", *_grouped(sizes))
-    model = plant(config.seed, sizes, config.noise)
-    bad_rows = round(config.bad_rows * sizes.ratings)
-    counts = write_dump(spark, files, staging, model, bad_rows, config.unscored, parts or part_count(sizes))
-    planted = planted_facts(model, counts)
-    files.write_text(f"{staging}/planted.json", json.dumps(planted, indent=2) + "\n")
-    manifest = manifest_facts(files, staging, config, model, counts, planted)
-    commit(files, staging, output, json.dumps(manifest, indent=2) + "\n")
+    with staged_directory(files, output) as staged:
+        log.info("planting: %s ratings, %s of %s users, %s anime", *_grouped(sizes))
+        model = plant(config.seed, sizes, config.noise)
+        bad_rows = round(config.bad_rows * sizes.ratings)
+        counts = write_dump(spark, files, staged.path, model, bad_rows, config.unscored, parts or part_count(sizes))
+        planted = planted_facts(model, counts)
+        files.write_text(f"{staged.path}/planted.json", json.dumps(planted, indent=2) + "\n")
+        manifest = manifest_facts(files, staged.path, config, model, counts, planted)
+        staged.commit(json.dumps(manifest, indent=2) + "\n")
     log.info("wrote %s in %.0f s", output, time.monotonic() - began)
     return manifest
 
