@@ -196,7 +196,7 @@ def test_a_missing_file_is_named(spark, tmp_path):
 def test_a_directory_that_is_not_ours_is_not_replaced(spark, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("precious")
-    with pytest.raises(InputError, match="not ours to replace"):
+    with pytest.raises(InputError, match="no command of ours has written it"):
         prepare(spark, input=str(write_dump(tmp_path / "raw")), output=str(tmp_path / "out"))
     assert (tmp_path / "out" / "thesis.txt").read_text() == "precious"
 

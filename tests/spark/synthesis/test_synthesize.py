@@ -239,7 +239,7 @@ def test_sizes_of_ones_own(spark, tmp_path):
 
 def test_foreign_directories_and_impossible_sizes_are_refused(spark, tmp_path):
     (tmp_path / "precious.txt").write_text("mine")
-    with pytest.raises(InputError, match="not ours to replace"):
+    with pytest.raises(InputError, match="no command of ours has written it"):
         synthesize(spark, SynthesizeConfig(output=str(tmp_path), ratings=1_000))
     with pytest.raises(InputError, match="raise --users or --anime"):
         synthesize(spark, SynthesizeConfig(output=str(tmp_path / "new"), ratings=1_000_000, users=100))
