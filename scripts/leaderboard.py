@@ -17,10 +17,16 @@ from pydantic import ValidationError
 
 from widedeep.common.command import read_toml
 from widedeep.evaluation.noise_ceiling import noise_rmse, suspicion
-from widedeep.evaluation.significance import Difference, Spread, over_seeds
-from widedeep.schema.evaluation import BUCKETS, FILE, Errors, Evaluation
+from widedeep.evaluation.significance import Spread, over_seeds
+from widedeep.schema.evaluation import (
+    BUCKETS,
+    EVALUATION_FILE,
+    Comparison,
+    Difference,
+    ErrorMetrics,
+    Evaluation,
+)
 from widedeep.schema.manifest import Audit, Manifest, read_manifest
-from widedeep.spark.evaluation.compare import Comparison
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = ROOT / "scripts" / "leaderboard.toml"
@@ -29,7 +35,7 @@ TABLE = ROOT / "scripts" / "leaderboard.toml"
 def evaluations(work: Path) -> dict[str, dict[int, Evaluation]]:
     """System -> seed -> evaluation, of all that is finished below WORK/seed-*/systems."""
     found: dict[str, dict[int, Evaluation]] = {}
-    for file in sorted(work.glob(f"seed-*/systems/*/{FILE}")):
+    for file in sorted(work.glob(f"seed-*/systems/*/{EVALUATION_FILE}")):
         seed = int(file.parts[-4].removeprefix("seed-"))
         try:
             found.setdefault(file.parts[-2], {})[seed] = Evaluation.model_validate_json(file.read_text())
@@ -169,7 +175,7 @@ def difference(names: list[str], found: Difference | None) -> dict[str, Any] | N
     return {"against": names[0], **found.model_dump()} if names and found else None
 
 
-def suspected(manifest: Manifest, errors: Errors) -> list[str]:
+def suspected(manifest: Manifest, errors: ErrorMetrics) -> list[str]:
     """Why these errors are not to be believed, if so."""
     if errors.rmse is None or errors.r2 is None:
         return []
@@ -205,7 +211,7 @@ def rows_as_published(work: Path, table: Mapping[str, Any]) -> list[dict[str, An
                 **{key: metrics["test"][key] for key in ("rmse", "mae", "r2")},
                 **{key: metrics["ranking"].get("model", {}).get(key) for key in MAIN[3:]},
                 "published": published,
-                "suspicion": suspected(manifest, Errors(**metrics["test"])),
+                "suspicion": suspected(manifest, ErrorMetrics(**metrics["test"])),
                 "note": f"{note or ''} On that split biases have RMSE {bias['rmse']:.4f}, R2 {bias['r2']:.2f}.".strip(),
             }
         )
@@ -280,7 +286,7 @@ def markdown(entries: list[dict[str, Any]], claims: list[dict[str, Any]], audit:
     text += ["## Lists", table_of(["", *(COLUMNS[c][0] for c in columns)], _named(ranked, columns))]
     rated = sorted((e for e in seeded if e["rmse"] is not None), key=lambda e: e["rmse"])
     text += [
-        "## Errors by how much is known",
+        "## ErrorMetrics by how much is known",
         "RMSE by the number of training ratings of the user, and of the anime; and how far predictions are off "
         "the mean of what they are made for, in bins of half a point.",
         table_of(

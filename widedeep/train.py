@@ -29,7 +29,7 @@ from widedeep.common.files import write_atomically
 from widedeep.config import TrainConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.data.loaders import make_loader
-from widedeep.evaluation.reference_models import measure_floors
+from widedeep.evaluation.reference_models import measure_reference_models
 from widedeep.evaluation.sampled_ranking import measure_ranking
 from widedeep.models import REGISTRY
 from widedeep.models.artifact import FILE, load_artifact, save_artifact
@@ -232,7 +232,7 @@ class Run:
         self.model.load_state_dict(best.model.state_dict())
         test = evaluate(self.model, self.loader, "test", world, config.eval_batch_size)
         counts = self.tables.items.values("train_ratings")
-        floors, _ = measure_floors(
+        floors, _ = measure_reference_models(
             self.loader, world, self.tables.users.rows, self.tables.items.rows, self.tables.train_mean
         )
         ranking = (

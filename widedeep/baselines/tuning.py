@@ -14,9 +14,11 @@ import torch
 
 from widedeep.common.console import log
 from widedeep.data.rating_matrices import Splits
-from widedeep.evaluation.metrics import RatingErrors, ranking_quality
-from widedeep.evaluation.sampled_ranking import DEPTH, LIKED
+from widedeep.evaluation.ranking_metrics import mean_ranking_metrics
+from widedeep.evaluation.rating_errors import RatingErrors
 from widedeep.parallel.world import ALONE
+from widedeep.schema.evaluation import LIST_LENGTH
+from widedeep.schema.manifest import LIKED
 from widedeep.scoring.scorer import top_unseen
 
 # user [n], item [n] -> predicted ratings [n], not clipped
@@ -81,9 +83,9 @@ class Judge:
     def quality(self, ranker: Ranker) -> dict[str, float]:
         """NDCG@10, Recall@20 and coverage of a ranker's lists; candidates are all items not in train."""
         lists: dict[int, list[int]] = {}
-        for users, items, _ in ranked(ranker, self._users, self._history, DEPTH):
+        for users, items, _ in ranked(ranker, self._users, self._history, LIST_LENGTH):
             lists |= {u: [i for i in row if i >= 0] for u, row in zip(users.tolist(), items.tolist(), strict=True)}
-        return ranking_quality(lists, self._relevant, self._items)
+        return mean_ranking_metrics(lists, self._relevant, self._items)
 
 
 def draw(values: np.ndarray, count: int, seed: int) -> np.ndarray:

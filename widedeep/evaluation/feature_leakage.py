@@ -24,6 +24,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from widedeep.evaluation.rating_metrics import rmse_and_r2
+
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -153,12 +155,8 @@ def predictions(codes: Codes, train: Sums) -> Floats:
 
 def errors(predicted: Floats, sums: Sums) -> Errors:
     """Errors of one prediction for all ratings of each entity (E,); NaN for a split without ratings."""
-    n = sums.n.sum()
-    if not n:
-        return Errors(math.nan, math.nan)
-    squared = (sums.squares + float((sums.n * predicted**2 - 2 * predicted * sums.total).sum())) / n
-    variance = sums.squares / n - sums.mean**2
-    return Errors(math.sqrt(max(squared, 0.0)), 1 - squared / variance if variance > 0 else math.nan)
+    squared_error = sums.squares + float((sums.n * predicted**2 - 2 * predicted * sums.total).sum())
+    return Errors(*rmse_and_r2(sums.n.sum(), squared_error, sums.total.sum(), sums.squares))
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What predicts ratings without learning anything: a model must beat these to be worth its cost."""
+"""Reference models, which a model must beat to be worth its cost: the global mean, and user + item biases."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from widedeep.data.loaders import Loader, Rows
-from widedeep.evaluation.metrics import RatingErrors
+from widedeep.evaluation.rating_errors import RatingErrors
 from widedeep.parallel.world import World
 
 SWEEPS = 4
-# (user, item): ratings at zero bias that each user and item is given beforehand.
+# (user, item) damping: the bias of a user or item is shrunk as if it had this many further ratings at zero bias.
 STRENGTHS = ((3.0, 1.0), (5.0, 3.0), (10.0, 5.0), (20.0, 10.0))
 
 
@@ -36,9 +36,9 @@ def fit_biases(
     mean: float,
     strengths: Sequence[tuple[float, float]] = STRENGTHS,
 ) -> list[Biases]:
-    """Alternating least squares of both biases, once for each of `strengths`.
+    """Fit both biases by alternating least squares, once for each of `strengths`.
 
-    One pass over the ratings serves all strengths, so that streaming reads them 2 x SWEEPS times.
+    One pass over the ratings serves all strengths, so streaming reads them 2 x SWEEPS times.
     """
     device = world.device
     fits = [
@@ -63,18 +63,18 @@ def fit_biases(
     return fits
 
 
-def measure_floors(loader: Loader, world: World, users: int, items: int, mean: float) -> tuple[dict, Biases]:
-    """Test errors of the global mean and of user + item biases, whose strength is chosen on valid."""
+def measure_reference_models(loader: Loader, world: World, users: int, items: int, mean: float) -> tuple[dict, Biases]:
+    """Measure the global mean and user + item biases on test; the strength of the biases is chosen on valid."""
     fits = fit_biases(loader, world, users, items, mean)
     valid = [_errors(loader, world, fit, "valid")["rmse"] for fit in fits]
     best = min(range(len(fits)), key=lambda i: valid[i] if valid[i] == valid[i] else 0.0)
     constant = Biases(mean, torch.zeros_like(fits[0].user), torch.zeros_like(fits[0].item))
-    floors = {
+    metrics = {
         "global_mean": _errors(loader, world, constant, "test"),
         "bias": _errors(loader, world, fits[best], "test")
         | dict(zip(("user_prior", "item_prior"), STRENGTHS[best], strict=True)),
     }
-    return floors, fits[best]
+    return metrics, fits[best]
 
 
 def _errors(loader: Loader, world: World, fit: Biases, split: str) -> dict[str, float]:

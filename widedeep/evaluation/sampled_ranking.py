@@ -1,6 +1,6 @@
-"""Ranking quality of a trained model on the test split, beside recommending what is most rated.
+"""Ranking metrics of a trained model on a sample of test users, beside those of recommending the most rated items.
 
-A model with a good RMSE can still recommend poorly: both are reported from the start.
+A model with a good RMSE can still recommend poorly, so every run reports both.
 """
 
 from collections import defaultdict
@@ -9,12 +9,11 @@ import numpy as np
 import torch
 
 from widedeep.data.loaders import Loader
-from widedeep.evaluation.metrics import ranking_quality
+from widedeep.evaluation.ranking_metrics import mean_ranking_metrics
 from widedeep.parallel.world import World
+from widedeep.schema.evaluation import LIST_LENGTH
 from widedeep.schema.manifest import LIKED
 from widedeep.scoring.scorer import Scorer, top_unseen
-
-DEPTH = 20
 
 
 def sample_users(loader: Loader, world: World, users: int, count: int, seed: int) -> torch.Tensor:
@@ -28,21 +27,24 @@ def sample_users(loader: Loader, world: World, users: int, count: int, seed: int
 
 
 def interactions(loader: Loader, world: World, split: str, users: torch.Tensor, least: float) -> dict[int, list[int]]:
-    """User -> items rated at least `least` in a split, for some users, on every rank."""
+    """User -> the items that the user rated at least `least` in a split; for some users, the same on every rank."""
     wanted = users.to(world.device)
     pairs = []
     for batch in loader.rows(split):
         keep = torch.isin(batch.user, wanted.to(batch.user.dtype)) & (batch.rating >= least)
         pairs.append(torch.stack([batch.user[keep], batch.item[keep]], dim=1).cpu().numpy())
-    found: dict[int, list[int]] = defaultdict(list)
+    items: dict[int, list[int]] = defaultdict(list)
     for part in world.gather(np.concatenate(pairs) if pairs else np.empty((0, 2), np.int32)):
         for user, item in part.tolist():
-            found[user].append(item)
-    return found
+            items[user].append(item)
+    return items
 
 
 def share_of_sample(users: torch.Tensor, world: World) -> torch.Tensor:
-    """As many users for every rank, as scoring may take all ranks together: what is missing, others do too."""
+    """This rank's share of the sample; shares have equal lengths, because sharded models score on all ranks together.
+
+    The last shares are filled up with users that other ranks score too.
+    """
     each = -(-len(users) // world.size)
     turns = torch.arange(world.rank, world.rank + each * world.size, world.size)
     return users[turns % max(1, len(users))]
@@ -57,16 +59,18 @@ def measure_ranking(
     count: int,
     seed: int,
 ) -> dict[str, dict[str, float]]:
-    """NDCG@10, Recall@20 and coverage over a sample of test users; candidates are all items not trained on.
+    """NDCG@10, Recall@20 and coverage over a sample of test users, by `model` and by `popularity`.
+
+    The candidates are all items that are not among the user's train and valid ratings.
 
     Args:
-        model: a Recommender; its predicted rating ranks the items.
+        model: the Recommender whose predicted ratings rank the items.
         loader: the ratings.
-        world: all ranks take part in reading; each scores its share of the users.
+        world: all ranks read; each scores its share of the users.
         popularity: [I] training ratings of each item.
         users: number of all users.
         count: size of the sample.
-        seed: of the sample.
+        seed: seed of the sample.
 
     """
     sample = sample_users(loader, world, users, count, seed)
@@ -75,21 +79,21 @@ def measure_ranking(
     for user, items in interactions(loader, world, "valid", sample, 0.0).items():
         seen[user].extend(items)
     mine = share_of_sample(sample, world).numpy()
-    masks = [np.array(seen[user], dtype=np.int64) for user in mine.tolist()]
+    seen_items = [np.array(seen[user], dtype=np.int64) for user in mine.tolist()]
     scorer = Scorer(model, len(popularity), world.device)
-    by_model, _ = scorer.top(mine.astype(np.int32), masks, DEPTH)
-    by_count = _most_rated(popularity, masks)
+    by_model, _ = scorer.top(mine.astype(np.int32), seen_items, LIST_LENGTH)
+    by_count = _most_rated(popularity, seen_items)
     result = {}
     for name, tops in {"model": by_model, "popularity": by_count}.items():
-        # -1 stands where a user has no item left
+        # -1 fills up the lists of users who have no item left
         lists = {u: [i for i in top if i >= 0] for u, top in zip(mine.tolist(), tops.tolist(), strict=True)}
         merged = {user: items for part in world.gather(lists) for user, items in part.items()}
-        result[name] = ranking_quality(merged, {u: set(i) for u, i in relevant.items()}, len(popularity))
+        result[name] = mean_ranking_metrics(merged, {u: set(i) for u, i in relevant.items()}, len(popularity))
     return result
 
 
-def _most_rated(popularity: np.ndarray, masks: list[np.ndarray]) -> np.ndarray:
+def _most_rated(popularity: np.ndarray, seen: list[np.ndarray]) -> np.ndarray:
     scores = torch.from_numpy(popularity.astype(np.float32))
-    n = min(DEPTH, len(scores))
-    tops = [top_unseen(scores.clone()[None], [mask], n)[1][0].numpy() for mask in masks]
+    n = min(LIST_LENGTH, len(scores))
+    tops = [top_unseen(scores.clone()[None], [items], n)[1][0].numpy() for items in seen]
     return np.stack(tops) if tops else np.empty((0, n), np.int64)

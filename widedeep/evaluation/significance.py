@@ -1,7 +1,6 @@
-"""Whether one system is better than another, and by how much: paired over the same users.
+"""Tests and confidence intervals for the difference of two systems, paired over the same users.
 
-Ratings of a user are not independent, users are: so a user, with all his ratings, is what tests and intervals take as
-one observation.
+The ratings of one user are not independent, but users are: one observation is a user with all their ratings.
 """
 
 from collections.abc import Sequence
@@ -9,31 +8,17 @@ from collections.abc import Sequence
 import numpy as np
 from scipy import stats
 
+from widedeep.schema.evaluation import Difference
 from widedeep.schema.records import Record
 
 CONFIDENCE = 0.95
 RESAMPLES = 999
-# Numbers that one batch of resamples holds: 16 MB for each of three arrays.
+# Numbers in one batch of resamples: 16 MB for each of three arrays.
 BATCH_NUMBERS = 1 << 21
 
 
-class Difference(Record):
-    """System minus baseline, with its 95 % confidence interval and two-sided p-value.
-
-    p_value is None where it is undefined: fewer than two users, or all differences equal.
-    """
-
-    system: float
-    baseline: float
-    difference: float
-    low: float | None
-    high: float | None
-    p_value: float | None
-    users: int
-
-
 class Spread(Record):
-    """A figure over several seeds; sd and the interval of the mean (Student's t) are None of a single one."""
+    """A metric over several seeds; sd and the interval of the mean (Student's t) are None for a single seed."""
 
     mean: float
     sd: float | None
@@ -43,11 +28,11 @@ class Spread(Record):
 
 
 def compare_means(system: np.ndarray, baseline: np.ndarray) -> Difference:
-    """Difference of the mean of a figure that each user has, such as NDCG@10: paired t-test.
+    """Difference of the means of a metric that each user has, such as NDCG@10, with a paired t-test.
 
     Args:
-        system: [U] of one system.
-        baseline: [U] of the other, of the same users in the same order.
+        system: [U] the metric of each user for one system.
+        baseline: [U] the same for the other system and the same users, in the same order.
 
     """
     difference = system - baseline
@@ -70,20 +55,20 @@ def compare_means(system: np.ndarray, baseline: np.ndarray) -> Difference:
 def compare_rmse(system: np.ndarray, baseline: np.ndarray, ratings: np.ndarray, seed: int = 0) -> Difference:
     """Difference of the RMSE over the same ratings.
 
-    The interval is the percentile one of a bootstrap that draws users, each with all his ratings. The p-value is
-    that of a paired t-test on the users' sums of squared errors: their expected difference is 0 just where the
+    The interval is the percentile interval of a bootstrap that draws users, each with all their ratings. The p-value
+    is that of a paired t-test on the users' sums of squared errors, whose expected difference is 0 if and only if the
     mean squared errors are equal.
 
     Args:
         system: [U] sum of squared errors of each user's ratings.
-        baseline: [U] the same of the other system, of the same users in the same order.
+        baseline: [U] the same for the other system and the same users, in the same order.
         ratings: [U] number of ratings of each user.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     """
     low, high, p_value = None, None, None
     if len(ratings) > 1 and np.ptp(system - baseline) > 0:
-        drawn = stats.bootstrap(
+        interval = stats.bootstrap(
             (system, baseline, ratings),
             _rmse_difference,
             paired=True,
@@ -94,7 +79,7 @@ def compare_rmse(system: np.ndarray, baseline: np.ndarray, ratings: np.ndarray, 
             method="percentile",
             rng=np.random.default_rng(seed),
         ).confidence_interval
-        low, high = float(drawn.low), float(drawn.high)
+        low, high = float(interval.low), float(interval.high)
         p_value = float(stats.ttest_rel(system, baseline).pvalue)
     return Difference(
         system=float(_rmse(system, ratings)),
@@ -116,13 +101,13 @@ def _rmse_difference(system: np.ndarray, baseline: np.ndarray, ratings: np.ndarr
 
 
 def over_seeds(values: Sequence[float]) -> Spread:
-    """Mean and spread of a figure over runs that differ in their seed only; ValueError if there is none."""
+    """Mean and spread of a metric over runs that differ only in their seed; ValueError if there is none."""
     if not len(values):
-        raise ValueError("values is empty: a spread needs a run at least")
-    found = np.asarray(values, np.float64)
-    mean = float(found.mean())
-    if len(found) == 1:
+        raise ValueError("values is empty: a spread needs at least one run")
+    runs = np.asarray(values, np.float64)
+    mean = float(runs.mean())
+    if len(runs) == 1:
         return Spread(mean=mean, sd=None, low=None, high=None, runs=1)
-    sd = float(found.std(ddof=1))
-    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(found) - 1)) * sd / len(found) ** 0.5
-    return Spread(mean=mean, sd=sd, low=mean - half, high=mean + half, runs=len(found))
+    sd = float(runs.std(ddof=1))
+    half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(runs) - 1)) * sd / len(runs) ** 0.5
+    return Spread(mean=mean, sd=sd, low=mean - half, high=mean + half, runs=len(runs))

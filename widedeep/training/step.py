@@ -15,7 +15,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from widedeep.config import TrainConfig
 from widedeep.data.loaders import Batch, Loader
-from widedeep.evaluation.metrics import RatingErrors
+from widedeep.evaluation.rating_errors import RatingErrors
 from widedeep.models import Recommender
 from widedeep.parallel.sharding import holders
 from widedeep.parallel.world import World, held

@@ -17,7 +17,8 @@ from tests.builders import write_prepared
 from widedeep.common.console import log
 from widedeep.common.errors import InputError
 from widedeep.config import EvaluateConfig
-from widedeep.evaluation.metrics import RatingErrors, ranking_quality
+from widedeep.evaluation.ranking_metrics import mean_ranking_metrics
+from widedeep.evaluation.rating_errors import RatingErrors
 from widedeep.evaluation.significance import compare_rmse
 from widedeep.parallel.world import World
 from widedeep.schema.evaluation import Evaluation
@@ -235,7 +236,7 @@ def test_users_figures_are_sklearns(data, systems, result, name, seed, quality):
 
 
 def test_figures_are_those_of_training(data, result):
-    expected = ranking_quality(random_lists(data, 1, 1.0), data.liked(), ITEMS)
+    expected = mean_ranking_metrics(random_lists(data, 1, 1.0), data.liked(), ITEMS)
     found = result.found["good"].ranking
     assert found.ndcg_at_10.mean == pytest.approx(expected["ndcg_at_10"])
     assert found.recall_at_20.mean == pytest.approx(expected["recall_at_20"])

@@ -6,7 +6,7 @@ from tests.builders import read_split, write_prepared
 from widedeep.data.loaders import ResidentLoader
 from widedeep.data.pyarrow_reader import read_shards
 from widedeep.evaluation import reference_models
-from widedeep.evaluation.reference_models import STRENGTHS, fit_biases, measure_floors
+from widedeep.evaluation.reference_models import STRENGTHS, fit_biases, measure_reference_models
 from widedeep.parallel.world import World
 
 ALONE = World(0, 1, 0, 1, torch.device("cpu"))
@@ -58,7 +58,7 @@ def test_the_strength_is_chosen_on_valid_and_measured_on_test(data, monkeypatch)
     loader, mean, rows = data
     fits = {strength: ridge(rows["train"], mean, *strength) for strength in STRENGTHS}
     best = min(fits, key=lambda strength: rmse(rows["valid"], mean, fits[strength]))
-    found, biases = measure_floors(loader, ALONE, USERS, ITEMS, mean)
+    found, biases = measure_reference_models(loader, ALONE, USERS, ITEMS, mean)
     assert (found["bias"]["user_prior"], found["bias"]["item_prior"]) == best
     assert found["bias"]["rmse"] == pytest.approx(rmse(rows["test"], mean, fits[best]), rel=1e-9)
     assert found["global_mean"]["rmse"] == pytest.approx(rmse(rows["test"], mean, np.zeros(USERS + ITEMS)), rel=1e-9)

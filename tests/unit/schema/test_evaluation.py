@@ -1,88 +1,31 @@
-import math
-from itertools import pairwise
+import json
 
-import numpy as np
 import pytest
-from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
-from widedeep.schema.evaluation import BINS, bin_bounds, gini, rating_figures
+from widedeep.common.errors import InputError
+from widedeep.schema.evaluation import Evaluation, parse_evaluation
 
-
-def cell(user, item, number, predicted, rating):
-    """Sums over a few ratings, by NumPy."""
-    predicted, rating = np.asarray(predicted, float), np.asarray(rating, float)
-    return {
-        "user_bucket": user,
-        "item_bucket": item,
-        "bin": number,
-        "ratings": len(rating),
-        "squared_error": ((predicted - rating) ** 2).sum(),
-        "absolute_error": np.abs(predicted - rating).sum(),
-        "rating": rating.sum(),
-        "squared_rating": (rating**2).sum(),
-        "predicted": predicted.sum(),
-    }
+EVALUATION = Evaluation(system="a", seed=3, data_digest="d", inputs={}, liked=8.0, rating=None, ranking=None)
 
 
-def test_errors_are_sklearns_however_ratings_are_cut_into_cells():
-    random = np.random.default_rng(0)
-    rating = random.integers(1, 11, 500).astype(float)
-    predicted = np.clip(rating + random.normal(0, 2, 500), 1, 10)
-    user, item = (random.choice(["0", "1-5", ">100"], 500) for _ in range(2))
-    number = np.minimum(predicted // 0.5, BINS - 1).astype(int)
-    keys = sorted(set(zip(user, item, number.tolist(), strict=True)))
-    where = {key: (user == key[0]) & (item == key[1]) & (number == key[2]) for key in keys}
-    found = rating_figures([cell(*key, predicted[at], rating[at]) for key, at in where.items()])
-    for errors, at in [
-        (found.overall, np.ones(500, bool)),
-        (found.by_user_ratings[">100"], user == ">100"),
-        (found.by_item_ratings["1-5"], item == "1-5"),
-    ]:
-        assert errors.ratings == at.sum()
-        assert errors.rmse == pytest.approx(math.sqrt(mean_squared_error(rating[at], predicted[at])))
-        assert errors.mae == pytest.approx(mean_absolute_error(rating[at], predicted[at]))
-        assert errors.r2 == pytest.approx(r2_score(rating[at], predicted[at]))
-    assert list(found.by_user_ratings) == ["0", "1-5", "6-20", "21-100", ">100"]
-    assert found.by_user_ratings["6-20"].model_dump() == {"ratings": 0, "rmse": None, "mae": None, "r2": None}
+def test_an_evaluation_is_read_as_it_was_written():
+    assert parse_evaluation(EVALUATION.model_dump_json(), "a/evaluation.json") == EVALUATION
 
 
-def test_calibration_by_hand():
-    cells = [
-        cell("0", "0", 4, [2.0, 2.4], [3, 3]),
-        cell("0", "1-5", 4, [2.2], [0]),
-        cell("0", "0", 19, [10.0], [9]),
-    ]
-    found = rating_figures(cells)
-    first, last = found.calibration
-    assert (first.low, first.high, first.ratings) == (2.0, 2.5, 3)
-    assert (first.mean_predicted, first.mean_rating) == (pytest.approx(2.2), 2.0)
-    assert (last.low, last.high, last.ratings, last.mean_rating) == (9.5, 10.0, 1, 9.0)
-    assert found.calibration_error == pytest.approx((3 * 0.2 + 1 * 1.0) / 4)
-
-
-def test_nothing_to_divide_by():
-    assert rating_figures([]).overall.rmse is None
-    assert rating_figures([]).calibration_error is None
-    assert rating_figures([cell("0", "0", 1, [7.0], [8]), cell("0", "0", 1, [7.0], [8])]).overall.r2 is None
-
-
-def test_bins_fill_the_scale():
-    bounds = [bin_bounds(number) for number in range(BINS)]
-    assert (bounds[0][0], bounds[-1][1]) == (0, 10)
-    assert all(here[1] == after[0] for here, after in pairwise(bounds))
-
-
-def test_gini_is_half_the_relative_mean_difference():
-    random = np.random.default_rng(1)
-    times = random.geometric(0.2, 300) - 1
-    values, counts = np.unique(times, return_counts=True)
-    differences = np.abs(times[:, None] - times[None]).mean()
-    found = gini(dict(zip(values.tolist(), counts.tolist(), strict=True)))
-    assert found == pytest.approx(differences / (2 * times.mean()))
-
-
-def test_gini_by_hand():
-    assert gini({3: 5}) == 0.0
-    assert gini({0: 9, 7: 1}) == pytest.approx(0.9)  # all of it to one of ten
-    assert gini({1: 1, 3: 1}) == pytest.approx(0.25)
-    assert gini({0: 4}) is None
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            json.dumps({**EVALUATION.model_dump(), "format_version": 1}),
+            "a/evaluation.json: format_version: .* 2; run",
+        ),
+        (
+            json.dumps({**EVALUATION.model_dump(), "liked": "much"}),
+            "a/evaluation.json: liked: .*; run jobs",
+        ),
+        ("{", "a/evaluation.json: content: "),
+    ],
+)
+def test_what_another_release_wrote_is_refused(text, message):
+    with pytest.raises(InputError, match=message):
+        parse_evaluation(text, "a/evaluation.json")

@@ -6,20 +6,28 @@ import pytest
 
 from scripts import leaderboard
 from tests.builders import write_prepared
-from widedeep.evaluation.significance import Difference
-from widedeep.schema.evaluation import FILE, Errors, Evaluation, Mean, RankingFigures, RatingFigures
+from widedeep.schema.evaluation import (
+    EVALUATION_FILE,
+    Comparison,
+    Difference,
+    ErrorMetrics,
+    Evaluation,
+    MeanOverUsers,
+    RankingMetrics,
+    RatingMetrics,
+    SystemDifferences,
+)
 from widedeep.schema.manifest import Audit, AuditedFeature
-from widedeep.spark.evaluation.compare import Compared, Comparison
 
 TABLE = {"baselines": {"bias": "biases", "ease": "EASE"}, "presets": {"wide": {"label": "wide", "note": "a note"}}}
 
 
 def evaluation(name: str, rmse: float | None, ndcg: float | None) -> Evaluation:
-    mean = Mean(mean=ndcg, standard_error=0.01, users=9)
+    mean = MeanOverUsers(mean=ndcg, standard_error=0.01, users=9)
     rating = ranking = None
     if rmse is not None:
-        overall = Errors(ratings=400, rmse=rmse, mae=rmse / 2, r2=1 - rmse**2 / 2.5)
-        rating = RatingFigures(
+        overall = ErrorMetrics(ratings=400, rmse=rmse, mae=rmse / 2, r2=1 - rmse**2 / 2.5)
+        rating = RatingMetrics(
             overall=overall,
             by_user_ratings={"1-5": overall},
             by_item_ratings={},
@@ -27,12 +35,12 @@ def evaluation(name: str, rmse: float | None, ndcg: float | None) -> Evaluation:
             calibration_error=0.25,
         )
     if ndcg is not None:
-        ranking = RankingFigures(
+        ranking = RankingMetrics(
             **{"users": 9, "users_with_list": 9, "longest_list": 20, "coverage_at_10": 0.5, "gini_at_10": 0.5},
             **{name: mean for name in ("ndcg_at_10", "recall_at_20", "map_at_10", "mrr_at_10", "hit_rate_at_10")},
             **{name: mean for name in ("novelty_at_10", "diversity_at_10")},
         )
-    return Evaluation(system=name, data_digest="d", inputs={}, liked=8.0, rating=rating, ranking=ranking)
+    return Evaluation(system=name, seed=0, data_digest="d", inputs={}, liked=8.0, rating=rating, ranking=ranking)
 
 
 @pytest.fixture
@@ -48,7 +56,7 @@ def work(tmp_path):
         for name, pairs in figures.items():
             system = tmp_path / f"seed-{seed}" / "systems" / name
             system.mkdir(parents=True)
-            (system / FILE).write_text(evaluation(name, *pairs[seed]).model_dump_json())
+            (system / EVALUATION_FILE).write_text(evaluation(name, *pairs[seed]).model_dump_json())
     return tmp_path
 
 
@@ -69,7 +77,7 @@ def test_entries_are_means_over_seeds(work):
 
 def test_an_impossible_error_is_flagged(work):
     for seed in (0, 1):
-        file = work / f"seed-{seed}" / "systems" / "wide" / FILE
+        file = work / f"seed-{seed}" / "systems" / "wide" / EVALUATION_FILE
         file.write_text(evaluation("wide", 0.3, 0.02).model_dump_json())
     entries = leaderboard.rows_of_seeds(work, TABLE)
     assert [bool(e["suspicion"]) for e in entries if e["system"] == "wide"] == [True]
@@ -79,7 +87,7 @@ def test_an_impossible_error_is_flagged(work):
 def test_differences_name_what_they_are_from(work):
     difference = Difference(system=1.19, baseline=1.21, difference=-0.02, low=-0.03, high=-0.01, p_value=1e-30, users=9)
     comparison = Comparison(
-        against="bias", data_digest="d", systems={"wide": Compared(ndcg_at_10=None, rmse=difference)}
+        against="bias", data_digest="d", systems={"wide": SystemDifferences(ndcg_at_10=None, rmse=difference)}
     )
     (work / "seed-0" / "systems" / "against_bias.json").write_text(comparison.model_dump_json())
     page = leaderboard.markdown(leaderboard.rows_of_seeds(work, TABLE), [])

@@ -27,8 +27,7 @@ from widedeep.config import BaselineName, BaselinesConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.data.rating_matrices import Splits, load_splits
 from widedeep.evaluation.reference_models import Biases
-from widedeep.evaluation.sampled_ranking import LIKED
-from widedeep.schema.manifest import HIDDEN_MANIFEST, Manifest
+from widedeep.schema.manifest import HIDDEN_MANIFEST, LIKED, Manifest
 from widedeep.spark.baseline_fits.als import explicit_factors, implicit_factors, less_biases, less_mean, train_ratings
 from widedeep.spark.baseline_fits.systems import Names, prepared_here, write_lists, write_predictions
 from widedeep.spark.filesystem import Files, check_replaceable, read_prepared

@@ -7,24 +7,8 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from widedeep.common.console import log
-from widedeep.evaluation.significance import Difference, compare_means, compare_rmse
-from widedeep.schema.evaluation import Evaluation
-from widedeep.schema.records import Record
-
-
-class Compared(Record):
-    """A system beside the one it is compared with; None where one of the two lacks such figures."""
-
-    ndcg_at_10: Difference | None
-    rmse: Difference | None
-
-
-class Comparison(Record):
-    """`against_NAME.json`."""
-
-    against: str
-    data_digest: str
-    systems: dict[str, Compared]
+from widedeep.evaluation.significance import compare_means, compare_rmse
+from widedeep.schema.evaluation import Comparison, Difference, Evaluation, SystemDifferences
 
 
 def compare(
@@ -45,7 +29,7 @@ def compare(
             continue
         log.info("comparing %s with %s", name, against)
         directories = (details[name], details[against])
-        compared[name] = Compared(
+        compared[name] = SystemDifferences(
             ndcg_at_10=_ndcg(spark, *directories) if evaluation.ranking and base.ranking else None,
             rmse=_rmse(spark, *directories) if evaluation.rating and base.rating else None,
         )

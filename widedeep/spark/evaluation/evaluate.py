@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import NamedTuple
 
-from pydantic import ValidationError
 from pyspark import Broadcast
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -20,22 +19,23 @@ from widedeep.common.command import load_config
 from widedeep.common.console import log, stdout
 from widedeep.common.errors import InputError
 from widedeep.config import EvaluateConfig
-from widedeep.evaluation.ranking_metrics import ACCURACY, CHARACTER, Catalogue
+from widedeep.evaluation.gini import gini
+from widedeep.evaluation.ranking_metrics import ACCURACY, CHARACTER, ItemFacts
+from widedeep.evaluation.rating_metrics import rating_metrics
 from widedeep.schema.evaluation import (
-    DEPTH,
-    FILE,
-    FORMAT_VERSION,
-    Errors,
+    EVALUATION_FILE,
+    LIST_LENGTH,
+    Comparison,
+    ErrorMetrics,
     Evaluation,
-    Mean,
-    RankingFigures,
-    RatingFigures,
-    gini,
-    rating_figures,
+    MeanOverUsers,
+    RankingMetrics,
+    RatingMetrics,
+    parse_evaluation,
 )
 from widedeep.schema.manifest import HIDDEN_MANIFEST, LIKED
 from widedeep.spark.evaluation import ranking_quality, rating_quality
-from widedeep.spark.evaluation.compare import Comparison, compare
+from widedeep.spark.evaluation.compare import compare
 from widedeep.spark.filesystem import Files, read_prepared, staged_directory
 from widedeep.spark.partitioning import task_count
 from widedeep.spark.session import build_session, together
@@ -120,7 +120,7 @@ class Evaluate:
             raise InputError(
                 f"systems {config.systems} holds no directory with {' or '.join(KINDS)} in it: write some with "
                 f"jobs/score_all.py --output {config.systems}/NAME/recommendations --exclude train,valid --top-n "
-                f"{DEPTH} --predictions {config.systems}/NAME/predictions"
+                f"{LIST_LENGTH} --predictions {config.systems}/NAME/predictions"
             )
         return found
 
@@ -144,15 +144,15 @@ class Evaluate:
 
     def _kept(self, system: System) -> Evaluation | None:
         """The evaluation that is there already, if it is of the same inputs."""
-        path = f"{system.output}/{FILE}"
+        path = f"{system.output}/{EVALUATION_FILE}"
         if self.config.resume == "never" or not self.files.exists(path):
             return None
         try:
-            there = Evaluation.model_validate_json(self.files.read_text(path))
-        except ValidationError:
+            there = parse_evaluation(self.files.read_text(path), path)
+        except InputError:
             return None
-        fresh = (FORMAT_VERSION, self.prepared.digest, self._stamps(system), LIKED)
-        if (there.format_version, there.data_digest, there.inputs, there.liked) != fresh:
+        fresh = (self.prepared.digest, self._stamps(system), LIKED)
+        if (there.data_digest, there.inputs, there.liked) != fresh:
             return None
         if not self.files.exists(f"{system.output}/{DETAILS}/{HIDDEN_MANIFEST}"):
             return None
@@ -171,6 +171,7 @@ class Evaluate:
             staged.commit(json.dumps(stamps, indent=1))
         evaluation = Evaluation(
             system=system.name,
+            seed=self.prepared.config.get("seed"),
             data_digest=self.prepared.digest,
             inputs=stamps,
             liked=LIKED,
@@ -178,15 +179,15 @@ class Evaluate:
             ranking=ranking,
         )
         # An evaluation.json of former inputs has other stamps: should this end here, the next run does it again.
-        self.files.write_text(f"{system.output}/{FILE}", evaluation.model_dump_json(indent=1))
+        self.files.write_text(f"{system.output}/{EVALUATION_FILE}", evaluation.model_dump_json(indent=1))
         return evaluation
 
     @cached_property
-    def catalogue(self) -> Broadcast[Catalogue]:
+    def catalogue(self) -> Broadcast[ItemFacts]:
         """What the figures of lists need to know of the anime, sent to the executors once."""
         train_users = self.users.where("train_ratings > 0").count()
         genres = len(self.prepared.items.vocabularies["genres"])
-        return self.spark.sparkContext.broadcast(ranking_quality.read_catalogue(self.items, train_users, genres))
+        return self.spark.sparkContext.broadcast(ranking_quality.read_item_facts(self.items, train_users, genres))
 
     def _tasks(self) -> int:
         """Tasks that the users' lists are worth: Spark would start Python for each of its 200 partitions."""
@@ -200,7 +201,7 @@ class Evaluate:
             raise InputError(f"{path} has no column {', '.join(missing)}: {kind} must have {list(COLUMNS[kind])}")
         return frame.select(*COLUMNS[kind])
 
-    def _rating(self, path: str, target: str) -> RatingFigures:
+    def _rating(self, path: str, target: str) -> RatingMetrics:
         """Figures of predicted ratings; squared errors go to `target`."""
         predictions, tested = self._read("predictions", path), self.prepared.ratings.rows("test")
         matches = rating_quality.matched(self.test, predictions).persist()
@@ -221,9 +222,9 @@ class Evaluate:
         finally:
             matches.unpersist()
         cells = rating_quality.error_cells(self.spark.read.parquet(target), self.users, self.items)
-        return rating_figures([row.asDict() for row in cells.collect()])
+        return rating_metrics([row.asDict() for row in cells.collect()])
 
-    def _ranking(self, path: str, target: str) -> RankingFigures:
+    def _ranking(self, path: str, target: str) -> RankingMetrics:
         """Figures of lists; those of each user go to `target`."""
         placed = ranking_quality.placed_lists(self._read("recommendations", path), self.users, self.items).persist()
         try:
@@ -247,14 +248,14 @@ class Evaluate:
                 "shown nothing relevant",
                 *(path, f"{row['users'] - row['users_with_list']:,}", f"{row['users']:,}", LIKED),
             )
-        if row["longest_list"] < DEPTH:
+        if row["longest_list"] < LIST_LENGTH:
             log.warning(
                 "%s: no list is longer than %d; recall@20 counts what is not there as missed: write %d for each user",
-                *(path, row["longest_list"], DEPTH),
+                *(path, row["longest_list"], LIST_LENGTH),
             )
         means = {name: _mean(row, name) for name in (*ACCURACY, *CHARACTER)}
         distinct, items = sum(shown.values()), self.prepared.items.rows
-        return RankingFigures(
+        return RankingMetrics(
             users=row["users"],
             users_with_list=row["users_with_list"],
             longest_list=row["longest_list"],
@@ -306,9 +307,11 @@ def _check_note(file: str, text: str, digest: str, data: str) -> None:
         )
 
 
-def _mean(row, name: str) -> Mean:
+def _mean(row, name: str) -> MeanOverUsers:
     users, sd = row[f"{name}_users"], row[f"{name}_sd"]
-    return Mean(mean=row[f"{name}_mean"], standard_error=sd / users**0.5 if sd is not None else None, users=users)
+    return MeanOverUsers(
+        mean=row[f"{name}_mean"], standard_error=sd / users**0.5 if sd is not None else None, users=users
+    )
 
 
 def show_summary(found: dict[str, Evaluation]) -> None:
@@ -362,7 +365,7 @@ def _text(value: float | None, sign: bool = False) -> str:
     return "" if value is None else f"{value:{'+' if sign else ''}.4f}"
 
 
-def _or_inf(errors: Errors) -> float:
+def _or_inf(errors: ErrorMetrics) -> float:
     return errors.rmse if errors.rmse is not None else float("inf")
 
 

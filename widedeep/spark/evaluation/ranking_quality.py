@@ -1,6 +1,6 @@
 """How good recommended lists are: the part of Spark. widedeep.evaluation.ranking_metrics has the metrics themselves.
 
-`lists` is everywhere user, item, rank (1 is the best), at most DEPTH of each user; `relevant` is user, item.
+`lists` is everywhere user, item, rank (1 is the best), at most LIST_LENGTH of each user; `relevant` is user, item.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,14 +11,22 @@ from pyspark import Broadcast
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from widedeep.evaluation.ranking_metrics import ACCURACY, CHARACTER, Catalogue, Lists, catalogue, list_figures
-from widedeep.schema.evaluation import DEPTH, SHOWN
+from widedeep.evaluation.ranking_metrics import (
+    ACCURACY,
+    CHARACTER,
+    ItemFacts,
+    Lists,
+    accuracy_metrics,
+    character_metrics,
+    item_facts,
+)
+from widedeep.schema.evaluation import LIST_LENGTH, TOP_LENGTH
 
 FIGURES = ", ".join(["user int, relevant int, listed int", *(f"{name} double" for name in (*ACCURACY, *CHARACTER))])
 
 
 def placed_lists(recommendations: DataFrame, users: DataFrame, items: DataFrame) -> DataFrame:
-    """The first DEPTH of each list with their positions: user_id, anime_id, user, item, rank.
+    """The first LIST_LENGTH of each list with their positions: user_id, anime_id, user, item, rank.
 
     user or item is null where the prepared data does not know the id.
 
@@ -28,7 +36,7 @@ def placed_lists(recommendations: DataFrame, users: DataFrame, items: DataFrame)
         items: item and anime_id.
 
     """
-    head = recommendations.where(F.col("rank") <= DEPTH).select("user_id", "anime_id", "rank")
+    head = recommendations.where(F.col("rank") <= LIST_LENGTH).select("user_id", "anime_id", "rank")
     known = head.join(F.broadcast(items.select("item", "anime_id")), on="anime_id", how="left")
     known = known.join(users.select("user", "user_id"), on="user_id", how="left")
     return known.select("user_id", "anime_id", "user", "item", "rank")
@@ -69,7 +77,7 @@ def of_users(lists: DataFrame, relevant: DataFrame) -> DataFrame:
     return both.select("user", "relevant", F.coalesce("shown", none).alias("shown"))
 
 
-def read_catalogue(items: DataFrame, train_users: int, vocabulary: int) -> Catalogue:
+def read_item_facts(items: DataFrame, train_users: int, vocabulary: int) -> ItemFacts:
     """What the figures need to know of the items; a few numbers for each come to the driver.
 
     Args:
@@ -80,17 +88,17 @@ def read_catalogue(items: DataFrame, train_users: int, vocabulary: int) -> Catal
     """
     table = items.orderBy("item").select("train_ratings", "genres").toArrow().combine_chunks()
     genres = table["genres"].combine_chunks()
-    return catalogue(table["train_ratings"].to_numpy(), train_users, _lists(genres), vocabulary)
+    return item_facts(table["train_ratings"].to_numpy(), train_users, _lists(genres), vocabulary)
 
 
-def make_figures(items: Broadcast[Catalogue]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+def make_figures(items: Broadcast[ItemFacts]) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """The function that an executor runs over batches of `of_users`; it gives rows of FIGURES."""
 
     def figures(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             relevant, shown = _lists(batch.column("relevant")), _lists(batch.column("shown"))
             counts = [pa.array(np.diff(part.starts).astype(np.int32)) for part in (relevant, shown)]
-            found = list_figures(shown, relevant, items.value)
+            found = accuracy_metrics(shown, relevant) | character_metrics(shown, items.value)
             # NaN is what there is no figure of: null leaves it out of averages.
             columns = [pa.array(found[name], from_pandas=True) for name in (*ACCURACY, *CHARACTER)]
             names = ["user", "relevant", "listed", *ACCURACY, *CHARACTER]
@@ -111,7 +119,7 @@ def exposures(lists: DataFrame) -> DataFrame:
         lists: as of `of_users`.
 
     """
-    shown = lists.select(F.explode(F.slice("shown", 1, SHOWN)).alias("item"))
+    shown = lists.select(F.explode(F.slice("shown", 1, TOP_LENGTH)).alias("item"))
     shown = shown.groupBy("item").agg(F.count("*").alias("times"))
     return shown.groupBy("times").agg(F.count("*").alias("items"))
 

@@ -1,0 +1,43 @@
+"""Errors of predicted ratings, added up batch by batch and over ranks.
+
+Ranks exchange sums and divide last, so that any number of ranks gives the same metrics.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+
+from widedeep.evaluation.rating_metrics import rmse_and_r2
+from widedeep.parallel.world import World
+from widedeep.schema.manifest import MAX_RATING, MIN_RATING
+
+
+class RatingErrors:
+    """Running sums for RMSE, MAE and R2 on the scale of the ratings; predictions are clipped to it."""
+
+    def __init__(self, device: torch.device, lowest: float = MIN_RATING):
+        """Start from zero; `lowest` is the low end of the scale (`Ratings.lowest` of the manifest)."""
+        self._lowest = lowest
+        # n, squared error, absolute error, sum of ratings, sum of squared ratings
+        self._sums = torch.zeros(5, dtype=torch.float64, device=device)
+
+    def add(self, predicted: Tensor, rating: Tensor) -> None:
+        """Add predictions and true ratings, both [n]."""
+        error = (predicted.clamp(self._lowest, MAX_RATING) - rating).double()
+        truth = rating.double()
+        self._sums += torch.stack(
+            [
+                torch.tensor(float(len(rating)), dtype=torch.float64, device=rating.device),
+                error.square().sum(),
+                error.abs().sum(),
+                truth.sum(),
+                truth.square().sum(),
+            ]
+        )
+
+    def result(self, world: World) -> dict[str, float]:
+        """RMSE, MAE, R2 and the number of ratings over all ranks; NaN where there is nothing to divide by."""
+        n, squared, absolute, total, total_squared = world.sum(self._sums.clone()).tolist()
+        rmse, r2 = rmse_and_r2(n, squared, total, total_squared)
+        return {"rmse": rmse, "mae": absolute / n if n else math.nan, "r2": r2, "ratings": int(n)}
