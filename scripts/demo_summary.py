@@ -33,12 +33,12 @@ def main() -> None:
 
 def show_errors(metrics: dict[str, Any], planted: float | None) -> None:
     """Print the errors on the test split between what is trivial and what is possible."""
-    test, bias = metrics["test"], metrics["floors"]["bias"]["rmse"]
+    test, bias = metrics["test"], metrics["reference_models"]["bias"]["rmse"]
     table = Table(title="Test split: error of the predicted rating", title_justify="left")
     table.add_column("predicted by")
     for name in ("RMSE", "MAE", "R²"):
         table.add_column(name, justify="right")
-    table.add_row("the mean of all ratings", f"{metrics['floors']['global_mean']['rmse']:.4f}")
+    table.add_row("the mean of all ratings", f"{metrics['reference_models']['global_mean']['rmse']:.4f}")
     table.add_row("mean + user's and anime's bias", f"{bias:.4f}")
     table.add_row("this model", *(f"{test[name]:.4f}" for name in ("rmse", "mae", "r2")), style="bold")
     if planted is not None:

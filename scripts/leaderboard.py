@@ -200,7 +200,7 @@ def rows_as_published(work: Path, table: Mapping[str, Any]) -> list[dict[str, An
         name = file.parts[-3]
         metrics, manifest = json.loads(file.read_text()), read_manifest(file.parent.parent / "prepared")
         label, published, note = described(table, name if name in table["presets"] else name.removesuffix("_published"))
-        bias = metrics["floors"]["bias"]
+        bias = metrics["reference_models"]["bias"]
         entries.append(
             {
                 "system": name,

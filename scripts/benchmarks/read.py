@@ -10,8 +10,9 @@ import torch
 from benchmarks.measure import alternately
 from benchmarks.workspace import Workspace
 from widedeep.config.fields import ReaderName
-from widedeep.data.loaders import Batch, read_row_groups
+from widedeep.data.batches import Batch
 from widedeep.data.readers import reader_named
+from widedeep.data.shards import read_row_groups
 from widedeep.schema.manifest import read_manifest
 
 

@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from benchmarks.measure import command, gemm_rate
 from benchmarks.workspace import Workspace
 from widedeep.config import WideDeepConfig
-from widedeep.data.loaders import read_row_groups, unpacked
+from widedeep.data.batches import unpack_columns
 from widedeep.data.pyarrow_reader import read_shards
+from widedeep.data.shards import read_row_groups
 from widedeep.schema.manifest import read_manifest
 
 PLAIN_SECONDS = 8.0
@@ -42,7 +43,7 @@ class Plain(nn.Module):
 
 def plain_rate(rows: Tensor, users: int, items: int, batch: int, sparse: bool) -> float:
     """Samples a second of `Plain` with dense fused Adam, or with SparseAdam for the embeddings."""
-    user, item, rating = (column.clone() for column in unpacked(rows))
+    user, item, rating = (column.clone() for column in unpack_columns(rows))
     user, item = user.long(), item.long()
     model = Plain(users, items, WideDeepConfig(), sparse)
     if sparse:

@@ -9,8 +9,8 @@ from torch import nn
 
 from tests.builders import COLD, write_prepared
 from widedeep.config import ModelConfig, TrainConfig
+from widedeep.data.batches import Batch
 from widedeep.data.feature_tables import Tables
-from widedeep.data.loaders import Batch
 from widedeep.models import REGISTRY, Recommender
 from widedeep.models.artifact import load_artifact, save_artifact
 from widedeep.models.tiled_mlp import TILE_ITEMS, TILE_PAIRS
@@ -143,7 +143,7 @@ def step_on(model: Recommender, pairs: int) -> None:
     random = torch.Generator().manual_seed(1)
     user = torch.randint(USERS - COLD, (pairs,), generator=random).int()
     item = torch.randint(ITEMS - COLD, (pairs,), generator=random).int()
-    state = TrainState(model, config, World(0, 1, 0, 1, torch.device("cpu")), steps=1)
+    state = TrainState(model, config, World(0, 1, torch.device("cpu")), steps=1)
     state.train_step(Batch(user, item, torch.randint(1, 11, (pairs,), generator=random).float()))
 
 
@@ -180,7 +180,7 @@ def test_training_lowers_the_loss(model):
     item = torch.randint(ITEMS - COLD, (500,), generator=random).int()
     rating = torch.randint(1, 11, (500,), generator=random).float()
     config = TrainConfig.model_validate({"epochs": 100, "optim": {"lr": 0.02}})
-    state = TrainState(model, config, World(0, 1, 0, 1, torch.device("cpu")), steps=30)
+    state = TrainState(model, config, World(0, 1, torch.device("cpu")), steps=30)
     losses = []
     for _ in range(30):
         state.train_step(Batch(user, item, rating))

@@ -11,15 +11,15 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, Shard
 
-from widedeep.config import EmbeddingConfig, OptimConfig, TrainConfig, WideDeepConfig, WideDeepCrossConfig
+from widedeep.config import EmbeddingConfig, LoaderConfig, OptimConfig, TrainConfig, WideDeepConfig, WideDeepCrossConfig
 from widedeep.models import REGISTRY
 from widedeep.data.loaders import make_loader
 from widedeep.parallel.rows import RowEmbedding
 from widedeep.schema.manifest import read_manifest
-from widedeep.parallel.sharding import bounds, embedding_kind
+from widedeep.parallel.sharding import embedding_kind, shard_bounds
 from widedeep.data.feature_tables import Tables
 from widedeep.training.step import TrainState, evaluate
-from widedeep.parallel.world import World, held, join_world
+from widedeep.parallel.world import World, join_world, local_part
 
 STEPS = 10
 WIDE_DEEP = WideDeepConfig(embedding_dim=5, hidden=(8,))
@@ -35,7 +35,7 @@ CASES = {
     "wide_deep_cross": (CROSS, "adam"),
 }
 # Streamed, so that ranks have unlike numbers of valid batches: the test writes an odd number of shards.
-LOADER = {"reader": "petastorm", "mode": "stream", "resident_limit": 0, "batch_size": 64, "shuffle_buffer": 1000, "seed": 0, "verify": True}
+LOADER = LoaderConfig(mode="stream", shuffle_buffer=1000)
 
 
 class Training:
@@ -62,21 +62,21 @@ class Training:
 
     def bytes(self) -> int:
         """What this process holds of tables and moments."""
-        return sum(held(tensor).untyped_storage().nbytes() for tensor in (*self.tables, *self.moments))
+        return sum(local_part(tensor).untyped_storage().nbytes() for tensor in (*self.tables, *self.moments))
 
 
 def same(shares: list[Tensor], wholes: list[Tensor], world: World) -> bool:
     """Whether shares have the bits of the whole tables, but for the last row, which is no step's business."""
     for share, whole in zip(shares, wholes, strict=True):
-        low, high = bounds(len(whole), world.rank, world.size)
+        low, high = shard_bounds(len(whole), world.rank, world.size)
         high = min(high, len(whole) - 1)
-        if not torch.equal(held(share)[: high - low], whole[low:high]):
+        if not torch.equal(local_part(share)[: high - low], whole[low:high]):
             return False
     return True
 
 
 def compare(data: Path, world: World, case: str) -> dict:
-    loader = make_loader(data, read_manifest(data), world, **LOADER)
+    loader = make_loader(data, read_manifest(data), world, LOADER, batch_size=64, seed=0)
     whole, sharded = (Training(data, world, case, sharding) for sharding in ("none", "row"))
     found = {
         "distributed": all(isinstance(t, DTensor) and t.placements == (Shard(0),) for t in sharded.tables),
@@ -92,7 +92,7 @@ def compare(data: Path, world: World, case: str) -> dict:
         "same_moments": same(sharded.moments, whole.moments, world),
         "same_dense": all(torch.equal(s, w) for s, w in zip(sharded.dense(), whole.dense(), strict=True)),
         "bytes": [training.bytes() for training in (whole, sharded)],
-        "batches": sum(-(-len(rows) // 50) for rows in loader.rows("valid")),
+        "batches": sum(-(-len(rows) // 50) for rows in loader.batches("valid")),
         "rmse": [evaluate(training.model, loader, "valid", world, 50)["rmse"] for training in (whole, sharded)],
     }
     last = torch.tensor([len(before) - 1] * (1 - world.rank), dtype=torch.int32)  # rank 1 asks for nothing

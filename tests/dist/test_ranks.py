@@ -48,15 +48,15 @@ def test_any_number_of_ranks_measures_the_same(runs):
     one, two = (metrics(runs[ranks][0]) for ranks in (1, 2))
     assert (one["train"]["ranks"], two["train"]["ranks"]) == (1, 2)
     assert two["test"] == pytest.approx(one["test"], rel=1e-5)
-    for floor in ("global_mean", "bias"):
-        assert two["floors"][floor] == pytest.approx(one["floors"][floor], rel=1e-9)
+    for name in ("global_mean", "bias"):
+        assert two["reference_models"][name] == pytest.approx(one["reference_models"][name], rel=1e-9)
     assert two["ranking"]["popularity"] == pytest.approx(one["ranking"]["popularity"], rel=1e-9)
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_metrics_json_has_what_the_contract_names(runs, ranks):
     found = metrics(runs[ranks][0])
-    for errors in (found["valid"], found["test"], found["floors"]["global_mean"], found["floors"]["bias"]):
+    for errors in (found["valid"], found["test"], found["reference_models"]["global_mean"], found["reference_models"]["bias"]):
         assert all(math.isfinite(errors[name]) for name in ("rmse", "mae", "r2"))
         assert errors["mae"] < errors["rmse"]
     assert found["valid"]["rmse"] == min(epoch["valid"]["rmse"] for epoch in curve(runs[ranks][0]))
@@ -72,7 +72,7 @@ def test_every_rating_is_trained_on_and_measured_once(runs, data, ranks):
         metrics(runs[ranks][0]),
         {split: len(read_split(path, manifest, split)) for split in ("train", "test")},
     )
-    for errors in (found["test"], found["floors"]["global_mean"], found["floors"]["bias"]):
+    for errors in (found["test"], found["reference_models"]["global_mean"], found["reference_models"]["bias"]):
         assert errors["ratings"] == rows["test"]
     assert found["valid"]["ratings"] == manifest.ratings.rows("valid")
     assert found["train"]["samples"] == 3 * (rows["train"] - found["train"]["dropped_per_epoch"])
@@ -118,8 +118,8 @@ def test_two_streaming_ranks_learn(data, tmp_path):
     done = torchrun(2, command(path, tmp_path / "run", loader__mode="stream", loader__shuffle_buffer=1000))
     assert done.returncode == 0, done.stderr
     found = metrics(tmp_path / "run")
-    assert found["test"]["rmse"] < 0.9 * found["floors"]["global_mean"]["rmse"]
-    assert found["test"]["rmse"] < found["floors"]["bias"]["rmse"]
+    assert found["test"]["rmse"] < 0.9 * found["reference_models"]["global_mean"]["rmse"]
+    assert found["test"]["rmse"] < found["reference_models"]["bias"]["rmse"]
     assert found["test"]["ratings"] == manifest.ratings.rows("test")
     # Two of the four shards each, of which the smaller pair sets the steps.
     shards = [shard.rows for shard in manifest.ratings.shards["train"]]

@@ -92,7 +92,7 @@ def test_a_run_learns_the_same(runs):
     assert whole[-1] < whole[0]
     whole, sharded = (metrics(run) for run in runs)
     assert sharded["test"] == pytest.approx(whole["test"], rel=1e-6)
-    assert sharded["floors"] == whole["floors"]
+    assert sharded["reference_models"] == whole["reference_models"]
     for name in ("model", "popularity"):
         assert sharded["ranking"][name] == pytest.approx(whole["ranking"][name], rel=1e-6)
 
@@ -128,7 +128,7 @@ def test_a_resumed_run_ends_as_one_that_was_not_interrupted(data, runs):
 def test_another_number_of_ranks_is_refused(data, runs, ranks):
     done = start(data, runs[1], "row", ranks)
     assert done.returncode == 2
-    assert f"as each holds a share of the tables (2 there, {ranks} now)" in done.stderr
+    assert f"as each holds a part of the tables (2 there, {ranks} now)" in done.stderr
     assert "Traceback" not in done.stderr
 
 

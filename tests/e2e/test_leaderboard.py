@@ -46,7 +46,7 @@ def test_one_seed_of_one_model(spark, tmp_path):
     metrics = json.loads((work / "seed-4" / "runs" / "wide_deep" / "metrics.json").read_text())
     # Two paths to one figure: the trainer's own, and lists and predictions through Spark.
     assert abs(entries["wide_deep"]["rmse"] - metrics["test"]["rmse"]) < 1e-5
-    assert abs(entries["bias"]["rmse"] - metrics["floors"]["bias"]["rmse"]) < 0.02
+    assert abs(entries["bias"]["rmse"] - metrics["reference_models"]["bias"]["rmse"]) < 0.02
     assert entries["wide_deep"]["rmse_against"]["against"] in baselines
     zeros = entries["genre_hybrid_published"]
     assert "those without a score as 0" in zeros["split"]

@@ -43,8 +43,8 @@ def test_the_three_commands_on_real_ratings(real_dump, tmp_path):
     assert "user + item bias" in said.stdout
     metrics = json.loads((run / "metrics.json").read_text())
     # 1.21: a bias model of this sample on random splits; the model must beat it and the mean by far.
-    assert metrics["floors"]["bias"]["rmse"] == pytest.approx(1.21, abs=0.02)
-    assert metrics["test"]["rmse"] < metrics["floors"]["bias"]["rmse"] - 0.015
+    assert metrics["reference_models"]["bias"]["rmse"] == pytest.approx(1.21, abs=0.02)
+    assert metrics["test"]["rmse"] < metrics["reference_models"]["bias"]["rmse"] - 0.015
     command(f"spark-submit jobs/score_all.py --data {data} --run-dir {run} --output {out} --top-n 10")
     table = pq.read_table(out, columns=["user_id", "rank", "anime_id"]).to_pandas()
     details = 1 + table["user_id"].nunique()

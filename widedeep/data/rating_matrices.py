@@ -12,8 +12,9 @@ import numpy as np
 import scipy.sparse as sp
 import torch
 
-from widedeep.data.loaders import Batch, check_shards, read_row_groups, unpacked
+from widedeep.data.batches import Batch, unpack_columns
 from widedeep.data.pyarrow_reader import read_shards
+from widedeep.data.shards import check_shards, read_row_groups
 from widedeep.schema.manifest import MIN_RATING, SPLITS, Manifest
 
 # A liked anime of the history says up to twice as much as a mediocre one, a hated one a tenth.
@@ -22,7 +23,7 @@ NEUTRAL, PER_POINT, LEAST, MOST = 7.0, 0.25, 0.1, 2.0
 
 @dataclass(frozen=True)
 class Splits:
-    """Ratings by split; has the `rows` of a Loader, so that what reads one reads this."""
+    """Ratings by split; a RatingSource, as loaders are."""
 
     users: int
     items: int
@@ -30,7 +31,7 @@ class Splits:
     parts: dict[str, Batch]
     lowest: int = MIN_RATING  # of the scale
 
-    def rows(self, split: str) -> Iterator[Batch]:
+    def batches(self, split: str) -> Iterator[Batch]:
         """The split as one batch."""
         yield self.parts[split]
 
@@ -102,6 +103,6 @@ def load_splits(data: Path, manifest: Manifest) -> Splits:
         check_shards(data, shards, verify=True)
         groups = list(read_row_groups(read_shards, data, shards, seed=None))
         rows = np.concatenate(groups) if groups else np.empty((0, 3), np.int32)
-        parts[split] = Batch(*(column.contiguous() for column in unpacked(torch.from_numpy(rows))))
+        parts[split] = Batch(*(column.contiguous() for column in unpack_columns(torch.from_numpy(rows))))
     found = manifest.ratings
     return Splits(manifest.users.rows, manifest.items.rows, found.train_mean, parts, found.lowest)

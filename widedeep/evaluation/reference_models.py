@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from widedeep.data.loaders import Loader, Rows
+from widedeep.data.batches import Loader, RatingSource
 from widedeep.evaluation.rating_errors import RatingErrors
 from widedeep.parallel.world import World
 
@@ -29,7 +29,7 @@ class Biases:
 
 
 def fit_biases(
-    loader: Rows,
+    loader: RatingSource,
     world: World,
     users: int,
     items: int,
@@ -49,7 +49,7 @@ def fit_biases(
             size = items if side == "item" else users
             totals = torch.zeros(len(fits), size, dtype=torch.float64, device=device)
             counts = torch.zeros(size, dtype=torch.float64, device=device)
-            for batch in loader.rows("train"):
+            for batch in loader.batches("train"):
                 index = (batch.item if side == "item" else batch.user).long()
                 counts += torch.bincount(index, minlength=size)
                 for total, fit in zip(totals, fits, strict=True):
@@ -79,6 +79,6 @@ def measure_reference_models(loader: Loader, world: World, users: int, items: in
 
 def _errors(loader: Loader, world: World, fit: Biases, split: str) -> dict[str, float]:
     errors = RatingErrors(world.device, loader.lowest)
-    for batch in loader.rows(split):
+    for batch in loader.batches(split):
         errors.add(fit.predict(batch.user, batch.item), batch.rating)
     return errors.result(world)

@@ -8,7 +8,7 @@ from collections import defaultdict
 import numpy as np
 import torch
 
-from widedeep.data.loaders import Loader
+from widedeep.data.batches import Loader
 from widedeep.evaluation.ranking_metrics import mean_ranking_metrics
 from widedeep.parallel.world import World
 from widedeep.schema.evaluation import LIST_LENGTH
@@ -19,7 +19,7 @@ from widedeep.scoring.scorer import Scorer, top_unseen
 def sample_users(loader: Loader, world: World, users: int, count: int, seed: int) -> torch.Tensor:
     """Up to `count` users with a liked item in the test split, [n] int64, the same on every rank."""
     liked = torch.zeros(users, dtype=torch.int64, device=world.device)
-    for batch in loader.rows("test"):
+    for batch in loader.batches("test"):
         liked += torch.bincount(batch.user[batch.rating >= LIKED].long(), minlength=users)
     candidates = world.sum(liked).nonzero().flatten().cpu()
     order = torch.randperm(len(candidates), generator=torch.Generator().manual_seed(seed))
@@ -30,7 +30,7 @@ def interactions(loader: Loader, world: World, split: str, users: torch.Tensor, 
     """User -> the items that the user rated at least `least` in a split; for some users, the same on every rank."""
     wanted = users.to(world.device)
     pairs = []
-    for batch in loader.rows(split):
+    for batch in loader.batches(split):
         keep = torch.isin(batch.user, wanted.to(batch.user.dtype)) & (batch.rating >= least)
         pairs.append(torch.stack([batch.user[keep], batch.item[keep]], dim=1).cpu().numpy())
     items: dict[int, list[int]] = defaultdict(list)

@@ -43,7 +43,7 @@ class Artifact:
 def save_artifact(
     file: Path, model: Recommender, config: ModelConfig, shape: dict[str, int], manifest: Manifest, tables: Tables
 ) -> None:
-    """Write the artifact as a whole or not at all; of sharded tables rank 0 does, while the others `send_shares`."""
+    """Write the artifact atomically. If tables are sharded, the other ranks `send_local_parts` meanwhile."""
     extra = {
         "ids.user_id": tables.users.values("user_id"),
         "ids.anime_id": tables.items.values("anime_id"),
@@ -68,7 +68,7 @@ def _pieces(tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> It
 
     Wide numbers come first, so that each stands at a multiple of its size; else the order is that of `tensors`.
     """
-    from widedeep.parallel.sharding import whole  # here: reading an artifact needs no DTensor
+    from widedeep.parallel.sharding import iter_full_tensor  # here: reading an artifact needs no DTensor
 
     tensors = dict(sorted(tensors.items(), key=lambda named: -named[1].element_size()))
     places: dict[str, object] = {"__metadata__": metadata}
@@ -80,7 +80,7 @@ def _pieces(tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> It
     text += b" " * (-len(text) % 8)
     yield len(text).to_bytes(8, "little") + text
     for tensor in tensors.values():
-        for part in whole(tensor):
+        for part in iter_full_tensor(tensor):
             yield part.contiguous().numpy().data
 
 

@@ -99,4 +99,4 @@ class Recommender(nn.Module, ABC):
         """
         for module in self.modules():
             if isinstance(module, RowEmbedding):
-                module.settle()
+                module.fill_cold_row()

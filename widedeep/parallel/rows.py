@@ -1,11 +1,11 @@
-"""Embedding tables that are updated row by row: a step touches the rows of its batch and no others.
+"""Embedding tables with row-wise updates: a step changes only the rows of its batch.
 
-A dense optimizer reads and writes every weight and both moments of every row at every step; with 9 M
-embedding weights and 8 K ratings a batch that is most of a step. Here the gathered rows are the leaves
-of the graph, their gradients are summed for each distinct row, summed over ranks, and applied to these
-rows alone ("lazy" updates, as torch.optim.SparseAdam's: a row that is not in the batch rests).
+A dense optimizer reads and writes the weights and both moments of every row at every step. With 9 M embedding weights
+and batches of 8 K ratings this takes most of a step. Here the gathered rows are the leaves of the graph. Their
+gradients are summed for each distinct row, averaged over ranks, and applied to these rows only. These are "lazy"
+updates like those of torch.optim.SparseAdam: rows outside the batch do not change.
 
-Legend: T rows of a table, D width, b rows gathered in a step (with repeats), n distinct ones.
+Legend: T rows of a table, D width, b gathered rows of a step (with duplicates), n distinct rows.
 """
 
 import torch
@@ -13,17 +13,17 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from widedeep.config import OptimConfig
-from widedeep.parallel.world import World, held
+from widedeep.parallel.world import World, local_part
 
 
 class RowEmbedding(nn.Module):
-    """A table of embeddings. In training each call's gathered rows collect their own gradient."""
+    """An embedding table. In training mode the rows that each call gathers get a gradient of their own."""
 
     def __init__(self, rows: int, width: int, sd: float):
         super().__init__()
-        # Not for autograd (nor for DDP's all-reduce of whole tensors): `RowOptimizer` moves it.
+        # Neither autograd nor DDP handles this tensor, which DDP would reduce as a whole: `RowOptimizer` updates it.
         self.weight = nn.Parameter(self._initial(rows, width, sd), requires_grad=False)
-        self.gathered: list[tuple[Tensor, Tensor]] = []  # (rows [b], their embeddings [b, D] with a gradient)
+        self.gathered: list[tuple[Tensor, Tensor]] = []  # (row numbers [b], embeddings [b, D] with grad)
 
     def _initial(self, rows: int, width: int, sd: float) -> Tensor:
         return nn.init.normal_(torch.empty(rows, width), std=sd)
@@ -39,47 +39,49 @@ class RowEmbedding(nn.Module):
     def _look_up(self, rows: Tensor) -> Tensor:
         return nn.functional.embedding(rows, self.weight)
 
-    def over_ranks(self, rows: Tensor, grads: Tensor, world: World) -> tuple[Tensor, Tensor]:
-        """The mean gradient over ranks of every row that any rank touched, the same on all.
+    def all_reduce_rows(self, rows: Tensor, grads: Tensor, world: World) -> tuple[Tensor, Tensor]:
+        """Average the gradients of all gathered rows over ranks; every rank gets the same result.
 
-        Only distinct rows travel, so the traffic is that of the batch and not of the table.
+        Only distinct rows are sent, so the traffic depends on the batch and not on the table.
 
         Args:
-            rows: [b] int64, what this rank gathered; all ranks gather as many, and not none.
-            grads: [b, D] of them.
+            rows: [b] int64, the rows that this rank gathered; b is the same on all ranks and not 0.
+            grads: [b, D], their gradients.
             world: all ranks.
 
         Returns:
-            [n] int64 rows of what this rank holds of the table, as `summed` gives them, and [n, D].
+            [n] int64 row numbers within this rank's part of the table, as `sum_duplicate_rows` gives them, and
+            [n, D] mean gradients.
 
         """
         count, width = grads.shape
-        rows, grads = summed(rows, grads, len(self.weight))
+        rows, grads = sum_duplicate_rows(rows, grads, len(self.weight))
         if world.size == 1:
             return rows, grads
-        # One message of a size known to all, so that nobody waits to learn it: behind the distinct rows, the first
-        # one again with no gradient. Rows and gradients travel as 32 bits each.
+        # Every rank sends b rows, so that sizes need not be exchanged first: the distinct rows, then copies of the
+        # first row with a gradient of 0. Row numbers and gradients are sent as 32-bit words side by side.
         mine = torch.zeros(count, width + 1, dtype=torch.int32, device=rows.device)
         mine[: len(rows), :width] = grads.view(torch.int32)
         mine[: len(rows), width] = rows
         mine[len(rows) :, width] = rows[0]
         every = mine.new_empty(world.size * count, width + 1)
         dist.all_gather_single(every, mine)
-        rows, grads = summed(every[:, width].long(), every[:, :width].view(torch.float32), len(self.weight))
+        rows, grads = every[:, width].long(), every[:, :width].view(torch.float32)
+        rows, grads = sum_duplicate_rows(rows, grads, len(self.weight))
         return rows, grads.div_(world.size)
 
     @torch.no_grad()
-    def settle(self) -> None:
-        """Give the last row the mean of all others."""
+    def fill_cold_row(self) -> None:
+        """Set the last row, which all cold users or items share, to the mean of the other rows."""
         if len(self.weight) > 1:
             self.weight[-1] = self.weight[:-1].mean(0)
 
 
-def stand_ins(rows: Tensor, size: int) -> Tensor:
-    """The place of one of each row's repeats, the same for all of them: [b], each below `size` -> [b] int64.
+def representative_index(rows: Tensor, size: int) -> Tensor:
+    """Index of one representative occurrence of each row: [b], each below `size` -> [b] int64.
 
-    Without a sort: each row number's last writer stands for all its repeats. Which repeat that is may be
-    left to chance on parallel hardware.
+    All duplicates of a row get the same index: that of the last one written to a table of `size` entries, which
+    needs no sort. Which one is written last may vary on parallel hardware.
     """
     order = torch.arange(len(rows), device=rows.device)
     writer = torch.empty(size, dtype=torch.int64, device=rows.device)
@@ -87,15 +89,15 @@ def stand_ins(rows: Tensor, size: int) -> Tensor:
     return writer.index_select(0, rows)
 
 
-def summed(rows: Tensor, grads: Tensor, size: int, compact: bool | None = None) -> tuple[Tensor, Tensor]:
-    """Each row's gradients summed, in the order they come in.
+def sum_duplicate_rows(rows: Tensor, grads: Tensor, size: int, compact: bool | None = None) -> tuple[Tensor, Tensor]:
+    """Sum the gradients of each distinct row, in the order of `rows`.
 
     Args:
         rows: [b] int64, each below `size`.
         grads: [b, D].
         size: T.
-        compact: whether each distinct row comes out once; otherwise as often as before, always with the
-            whole sum. By default not on a GPU: the host would have to wait to learn how many rows there are.
+        compact: True returns each distinct row once; False returns all b rows, each with the full sum. By default
+            False on a GPU only, where the host would have to wait to learn n.
 
     Returns:
         [n] rows and [n, D] gradients.
@@ -103,56 +105,58 @@ def summed(rows: Tensor, grads: Tensor, size: int, compact: bool | None = None) 
     """
     if compact is None:
         compact = rows.device.type == "cpu"
-    leaders = stand_ins(rows, size)
+    index = representative_index(rows, size)
     if not compact:
-        return rows, torch.zeros_like(grads).index_add_(0, leaders, grads).index_select(0, leaders)
-    first = leaders == torch.arange(len(rows), device=rows.device)
-    places = (first.cumsum(0) - 1).index_select(0, leaders)  # [b] places among the distinct rows
+        return rows, torch.zeros_like(grads).index_add_(0, index, grads).index_select(0, index)
+    first = index == torch.arange(len(rows), device=rows.device)
+    targets = (first.cumsum(0) - 1).index_select(0, index)  # [b] numbers of the distinct rows
     unique = rows[first]
-    return unique, grads.new_zeros(len(unique), grads.shape[1]).index_add_(0, places, grads)
+    return unique, grads.new_zeros(len(unique), grads.shape[1]).index_add_(0, targets, grads)
 
 
 class RowOptimizer:
-    """Moves the touched rows of embedding tables.
+    """Updates the gathered rows of embedding tables.
 
-    adam, adamw: moments of each row's own weights; bias correction by the number of steps, not of touches.
-    adagrad: one sum of squared gradients a row. sgd: no momentum (a resting row would keep drifting).
+    adam, adamw: moments per weight; bias correction by the number of steps, not of updates of the row.
+    adagrad: a sum of squared gradients per weight. sgd: no momentum, which would keep moving rows outside the batch.
     """
 
     def __init__(self, tables: list[RowEmbedding], config: OptimConfig, world: World):
         self._tables, self._config, self._world = tables, config, world
         self._steps = 0
-        kinds = {"adam": 2, "adamw": 2, "adagrad": 1, "sgd": 0}[config.name]
-        self._moments = [[torch.zeros_like(t.weight) for _ in range(kinds)] for t in tables]
+        moments = {"adam": 2, "adamw": 2, "adagrad": 1, "sgd": 0}[config.name]
+        self._moments = [[torch.zeros_like(t.weight) for _ in range(moments)] for t in tables]
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
-        """Apply the gradients that the last backward pass left in the tables, and forget them.
-
-        Args:
-            rate: the learning rate of this step.
-        """
+        """Update the tables with the gradients of the last backward pass at a learning rate, then clear them."""
         self._steps += 1
         for table, moments in zip(self._tables, self._moments, strict=True):
             rows = torch.cat([r for r, _ in table.gathered]).long()
             grads = torch.cat([self._gradient(values) for _, values in table.gathered])
             table.gathered.clear()
-            rows, grads = table.over_ranks(rows, grads, self._world)
-            self._update(held(table.weight), [held(moment) for moment in moments], rows, grads, rate)
+            rows, grads = table.all_reduce_rows(rows, grads, self._world)
+            self._update(local_part(table.weight), [local_part(moment) for moment in moments], rows, grads, rate)
 
     def _gradient(self, values: Tensor) -> Tensor:
-        """[b, D]: of the loss and of `embedding_decay` x the mean squared norm of the batch's embeddings."""
+        """Gradient of loss + `embedding_decay` x mean squared norm of the batch's embeddings: [b, D]."""
         assert values.grad is not None
         if self._config.embedding_decay:
             return values.grad.add_(values.detach(), alpha=2.0 * self._config.embedding_decay / len(values))
         return values.grad
 
     def _update(self, weight: Tensor, moments: list[Tensor], rows: Tensor, grads: Tensor, rate: float) -> None:
-        """Weight [T, D] as far as it is held here, moments of the same shape; rows [n] of it, grads [n, D].
+        """Update rows of a table.
 
-        A row that comes twice comes with the same gradient, so whichever of its copies is written last will do.
+        Args:
+            weight: [T, D], this rank's part of the table.
+            moments: of the same shape.
+            rows: [n]; duplicates have equal gradients, so it does not matter which of them is written last.
+            grads: [n, D].
+            rate: the learning rate.
+
         """
-        # `index_select` rather than [rows], and no scaled `index_add_`: on a CPU both are 5 times as slow.
+        # `index_select` instead of [rows], and no scaled `index_add_`: these are 5 times slower on a CPU.
         if self._config.name == "sgd":
             steps = grads.mul_(-rate)
         elif self._config.name == "adagrad":
@@ -170,12 +174,12 @@ class RowOptimizer:
         weight.index_copy_(0, rows, weight.index_select(0, rows).add_(steps))
 
     def state_dict(self) -> dict:
-        """Steps, and moments as far as they are held here."""
-        return {"steps": self._steps, "moments": [[held(m) for m in moments] for moments in self._moments]}
+        """Return the number of steps and this rank's part of the moments."""
+        return {"steps": self._steps, "moments": [[local_part(m) for m in moments] for moments in self._moments]}
 
     def load_state_dict(self, state: dict) -> None:
-        """Go on where `state_dict` was taken."""
+        """Restore what `state_dict` returned."""
         self._steps = state["steps"]
-        for mine, theirs in zip(self._moments, state["moments"], strict=True):
-            for moment, value in zip(mine, theirs, strict=True):
-                held(moment).copy_(value)
+        for moments, saved in zip(self._moments, state["moments"], strict=True):
+            for moment, value in zip(moments, saved, strict=True):
+                local_part(moment).copy_(value)

@@ -13,9 +13,9 @@ from widedeep.parallel.world import World
 
 
 class Optimizer:
-    """A model's dense layers through torch's optimizers, its embedding tables row by row.
+    """Updates dense layers with an optimizer of torch, and embedding tables row by row.
 
-    Weight decay is for the dense layers; embeddings decay by `embedding_decay`, those of a batch alone.
+    `weight_decay` applies to the dense layers, `embedding_decay` to the embeddings in the batch.
     """
 
     def __init__(self, model: Recommender, config: OptimConfig, world: World):
@@ -25,7 +25,7 @@ class Optimizer:
         self._rows = RowOptimizer([m for m in model.modules() if isinstance(m, RowEmbedding)], config, world)
 
     def step(self, rate: float) -> None:
-        """Apply the gradients of the last backward pass at a learning rate, and forget them."""
+        """Update the model with the gradients of the last backward pass at a learning rate, then clear them."""
         for group in self._dense.param_groups:
             group["lr"] = rate
         if self.config.clip_norm:
@@ -35,11 +35,11 @@ class Optimizer:
         self._rows.step(rate)
 
     def state_dict(self) -> dict[str, Any]:
-        """What resuming needs."""
+        """Return what resuming needs."""
         return {"dense": self._dense.state_dict(), "rows": self._rows.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on where `state_dict` was taken."""
+        """Restore what `state_dict` returned."""
         self._dense.load_state_dict(state["dense"])
         self._rows.load_state_dict(state["rows"])
 
@@ -56,11 +56,11 @@ def _dense_optimizer(parameters: list[nn.Parameter], config: OptimConfig) -> tor
 
 
 def learning_rate(config: OptimConfig, step: int, steps: int) -> float:
-    """The rate at a step (from 0) of all steps: a linear rise, then the schedule down to 0."""
-    rise = config.warmup * steps
-    if step < rise:
-        return config.lr * min(1.0, (step + 1) / rise)
-    done = (step - rise) / max(1.0, steps - rise)
+    """Return the learning rate at a step (from 0) of `steps`: linear warmup, then the schedule."""
+    warmup = config.warmup * steps
+    if step < warmup:
+        return config.lr * min(1.0, (step + 1) / warmup)
+    done = (step - warmup) / max(1.0, steps - warmup)
     if config.schedule == "linear":
         return config.lr * (1.0 - done)
     if config.schedule == "cosine":

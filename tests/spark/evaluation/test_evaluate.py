@@ -157,7 +157,7 @@ def test_errors_are_those_of_training(data, result):
     errors = RatingErrors(torch.device("cpu"))
     errors.add(*(torch.from_numpy(frame[name].to_numpy()) for name in ("predicted", "rating")))
     found = result.found["good"].rating.overall
-    expected = errors.result(World(0, 1, 0, 1, torch.device("cpu")))
+    expected = errors.result(World(0, 1, torch.device("cpu")))
     assert found.model_dump() == pytest.approx(expected, rel=1e-6)
 
 

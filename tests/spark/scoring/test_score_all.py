@@ -16,7 +16,7 @@ from widedeep.recommendations import recommendations_of
 from widedeep.schema.recommendations import COLUMNS
 from widedeep.spark.evaluation.evaluate import Evaluate
 from widedeep.spark.scoring.score_all import score_all, show_summary
-from widedeep.train import Run
+from widedeep.training.run import TrainingRun
 
 
 @pytest.fixture(scope="module")
@@ -24,9 +24,8 @@ def run(prepared, tmp_path_factory) -> Path:
     """A model trained for an epoch."""
     path = tmp_path_factory.mktemp("runs") / "run"
     with join_world("cpu") as world:
-        run = Run(TrainConfig(data=prepared, run_dir=path, epochs=1, ranking_users=0, device="cpu"), world)
-        run.train()
-        run.finish()
+        config = TrainConfig(data=prepared, run_dir=path, epochs=1, ranking_users=0, device="cpu")
+        TrainingRun(config, world).execute()
     return path
 
 

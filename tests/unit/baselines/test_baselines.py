@@ -26,7 +26,7 @@ from widedeep.baselines.simple import bias_fits, bias_predictor, bias_ranker, po
 from widedeep.baselines.tuning import Judge, Offer, at_edges, ranked, tune
 from widedeep.baselines.user_knn import user_lists, user_ratings
 from widedeep.config import EaseGrid, ItemKnnGrid, UserKnnGrid
-from widedeep.data.loaders import Batch
+from widedeep.data.batches import Batch
 from widedeep.data.rating_matrices import Splits, load_splits, preference
 
 USERS, ITEMS = 40, 25

@@ -12,9 +12,13 @@ import torch
 
 from tests.builders import read_split, save_manifest, write_prepared
 from widedeep.common.errors import DamagedFileError, InputError
-from widedeep.data.loaders import Batch, ResidentLoader, StreamLoader, make_loader
+from widedeep.config import LoaderConfig
+from widedeep.data.batches import Batch
+from widedeep.data.loaders import make_loader
 from widedeep.data.petastorm_compat import PETASTORM
 from widedeep.data.readers import reader_named
+from widedeep.data.resident_loader import ResidentLoader
+from widedeep.data.streaming_loader import StreamingLoader
 from widedeep.parallel.world import World
 from widedeep.schema.manifest import Manifest
 
@@ -30,11 +34,14 @@ def data(tmp_path_factory):
     return path, write_prepared(path, shards=SHARDS)
 
 
-def loader(data, mode: str, rank: int = 0, size: int = 1, **settings) -> ResidentLoader | StreamLoader:
+def loader(
+    data, mode: str, rank: int = 0, size: int = 1, batch_size: int = BATCH, seed: int = 0, **settings
+) -> ResidentLoader | StreamingLoader:
+    """The loader of a simulated rank; `settings` are those of LoaderConfig."""
     path, manifest = data
-    world = World(rank, size, rank, size, torch.device("cpu"))
-    defaults = {"resident_limit": 10**9, "batch_size": BATCH, "shuffle_buffer": BUFFER, "seed": 0, "verify": True}
-    return make_loader(path, manifest, world, mode=mode, **{"reader": "petastorm", **defaults, **settings})
+    world = World(rank, size, torch.device("cpu"))
+    config = LoaderConfig.model_validate({"mode": mode, "resident_limit": 10**9, "shuffle_buffer": BUFFER, **settings})
+    return make_loader(path, manifest, world, config, batch_size, seed)
 
 
 def ranks(data, mode: str, size: int, **settings) -> list:
@@ -75,8 +82,8 @@ def test_all_ranks_have_the_same_number_of_steps_of_the_same_size(data, mode, si
     sizes = [[len(batch) for batch in one.epoch(0)] for one in loaders]
     assert all(other == sizes[0] for other in sizes)
     assert len(sizes[0]) == loaders[0].steps
-    assert set(sizes[0][:-1]) == {loaders[0].batch} == {BATCH // size}
-    assert 0 < sizes[0][-1] <= loaders[0].batch
+    assert set(sizes[0][:-1]) == {loaders[0].local_batch_size} == {BATCH // size}
+    assert 0 < sizes[0][-1] <= loaders[0].local_batch_size
 
 
 @pytest.mark.parametrize("shares", [(1, 1, 1, 5), (5, 1, 1, 1)])
@@ -161,14 +168,14 @@ def test_a_stream_takes_the_shards_in_another_order_each_epoch(data):
 @pytest.mark.parametrize("size", [1, 2, 3, 4])
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
 def test_evaluation_sees_each_rating_once_also_with_more_ranks_than_shards(data, mode, size, split):
-    seen = as_set(np.concatenate([rows(one.rows(split)) for one in ranks(data, mode, size)]))
+    seen = as_set(np.concatenate([rows(one.batches(split)) for one in ranks(data, mode, size)]))
     assert seen == as_set(read_split(*data, split))
 
 
 @pytest.mark.parametrize("mode", ["resident", "stream"])
 def test_a_split_without_ratings_is_empty(tmp_path, mode):
     no_valid = tmp_path, write_prepared(tmp_path, ratings=500, shards={"train": 2, "test": 1})
-    assert len(rows(loader(no_valid, mode).rows("valid"))) == 0
+    assert len(rows(loader(no_valid, mode).batches("valid"))) == 0
 
 
 @pytest.mark.parametrize("mode", ["resident", "stream"])
@@ -181,7 +188,7 @@ def test_columns_have_the_agreed_types(data, mode):
 @pytest.mark.parametrize("folder", ["100%25", "ü & co", "a+b=c;d", "a#b", "a?b"])
 def test_odd_names_of_directories_work(tmp_path, folder, reader):
     odd = tmp_path / folder, write_prepared(tmp_path / folder, ratings=500)
-    assert as_set(rows(loader(odd, "resident", reader=reader).rows("test"))) == as_set(read_split(*odd, "test"))
+    assert as_set(rows(loader(odd, "resident", reader=reader).batches("test"))) == as_set(read_split(*odd, "test"))
 
 
 @pytest.fixture
@@ -314,15 +321,15 @@ def test_without_petastorm_the_other_reader_is_named(monkeypatch):
 
 
 def test_what_cannot_be_dealt_equally_is_refused(data):
-    with pytest.raises(ValueError, match="batch_size 96 is not a multiple of the 5 ranks"):
+    with pytest.raises(InputError, match="batch_size 96 is not a multiple of the 5 ranks"):
         loader(data, "resident", 0, 5)
-    with pytest.raises(ValueError, match="12 training shards cannot be dealt equally to 5 ranks"):
+    with pytest.raises(InputError, match="12 training shards cannot be dealt equally to 5 ranks"):
         loader(data, "stream", 0, 5, batch_size=100)
-    with pytest.raises(ValueError, match="start fewer ranks"):
+    with pytest.raises(InputError, match="start fewer ranks"):
         loader(data, "resident", 0, 10_000, batch_size=10_000)
 
 
 def test_auto_streams_what_is_above_the_limit(data):
     count = len(train_rows(data))
     assert isinstance(loader(data, "auto", resident_limit=count), ResidentLoader)
-    assert isinstance(loader(data, "auto", resident_limit=count - 1), StreamLoader)
+    assert isinstance(loader(data, "auto", resident_limit=count - 1), StreamingLoader)

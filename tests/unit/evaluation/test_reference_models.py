@@ -3,13 +3,13 @@ import pytest
 import torch
 
 from tests.builders import read_split, write_prepared
-from widedeep.data.loaders import ResidentLoader
-from widedeep.data.pyarrow_reader import read_shards
+from widedeep.config import LoaderConfig
+from widedeep.data.resident_loader import ResidentLoader
 from widedeep.evaluation import reference_models
 from widedeep.evaluation.reference_models import STRENGTHS, fit_biases, measure_reference_models
 from widedeep.parallel.world import World
 
-ALONE = World(0, 1, 0, 1, torch.device("cpu"))
+ALONE = World(0, 1, torch.device("cpu"))
 USERS, ITEMS = 25, 18
 
 
@@ -17,7 +17,7 @@ USERS, ITEMS = 25, 18
 def data(tmp_path_factory):
     path = tmp_path_factory.mktemp("floors")
     manifest = write_prepared(path, users=USERS, items=ITEMS, ratings=300)
-    loader = ResidentLoader(read_shards, path, manifest, ALONE, batch_size=50, seed=0, verify=True)
+    loader = ResidentLoader(path, manifest, ALONE, LoaderConfig(reader="pyarrow"), batch_size=50, seed=0)
     rows = {split: read_split(path, manifest, split) for split in ("train", "valid", "test")}
     return loader, manifest.ratings.train_mean, rows
 

@@ -3,15 +3,14 @@ import pytest
 import torch
 
 from tests.builders import read_split, write_prepared
-from widedeep.config import WideDeepConfig
+from widedeep.config import LoaderConfig, WideDeepConfig
 from widedeep.data.feature_tables import Tables
-from widedeep.data.loaders import ResidentLoader
-from widedeep.data.pyarrow_reader import read_shards
+from widedeep.data.resident_loader import ResidentLoader
 from widedeep.evaluation.sampled_ranking import measure_ranking, sample_users
 from widedeep.models import WideDeep
 from widedeep.parallel.world import World
 
-ALONE = World(0, 1, 0, 1, torch.device("cpu"))
+ALONE = World(0, 1, torch.device("cpu"))
 USERS, ITEMS = 40, 12  # so few anime that many users have little left
 
 
@@ -21,7 +20,7 @@ def data(tmp_path_factory):
     manifest = write_prepared(path, users=USERS, items=ITEMS, ratings=380)
     torch.manual_seed(0)
     model, _ = WideDeep.from_tables(WideDeepConfig(embedding_sd=1.0), Tables(path, manifest))
-    loader = ResidentLoader(read_shards, path, manifest, ALONE, batch_size=10, seed=0, verify=True)
+    loader = ResidentLoader(path, manifest, ALONE, LoaderConfig(reader="pyarrow"), batch_size=10, seed=0)
     rows = {split: read_split(path, manifest, split) for split in ("train", "valid", "test")}
     return loader, model.eval(), Tables(path, manifest).items.values("train_ratings"), rows
 

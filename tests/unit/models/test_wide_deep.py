@@ -5,8 +5,8 @@ from torch import nn
 
 from tests.builders import COLD
 from widedeep.config import TrainConfig, WideDeepConfig
+from widedeep.data.batches import Batch
 from widedeep.data.feature_tables import Tables, embedding_rows
-from widedeep.data.loaders import Batch
 from widedeep.models import WideDeep
 from widedeep.models.tiled_mlp import TILE_ITEMS, TILE_PAIRS
 from widedeep.parallel.rows import RowEmbedding
@@ -48,7 +48,7 @@ def moved_by_a_step(model: WideDeep, pairs: int) -> dict[str, torch.Tensor]:
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     config = TrainConfig.model_validate({"optim": {"name": "sgd", "lr": 0.1}})
     rating = torch.linspace(1, 10, pairs)
-    state = TrainState(model, config, World(0, 1, 0, 1, torch.device("cpu")), steps=1)
+    state = TrainState(model, config, World(0, 1, torch.device("cpu")), steps=1)
     state.train_step(Batch(positions(pairs, USERS), positions(pairs, ITEMS), rating))
     return {name: parameter.detach() - before[name] for name, parameter in model.named_parameters()}
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from widedeep.config import OptimConfig
-from widedeep.parallel.rows import RowEmbedding, RowOptimizer, summed
+from widedeep.parallel.rows import RowEmbedding, RowOptimizer, sum_duplicate_rows
 from widedeep.parallel.world import World
 
 ROWS, WIDTH, LR = 9, 3, 0.05
@@ -33,7 +33,7 @@ def test_rows_move_as_under_torchs_sparse_optimizers(name):
     table = RowEmbedding(ROWS, WIDTH, 1.0).train()
     reference = nn.Embedding(ROWS, WIDTH, sparse=True)
     reference.weight.data.copy_(table.weight)
-    world = World(0, 1, 0, 1, torch.device("cpu"))
+    world = World(0, 1, torch.device("cpu"))
     rows, theirs = RowOptimizer([table], OptimConfig(name=name), world), REFERENCES[name](reference.parameters(), lr=LR)
     for step, batch in enumerate(BATCHES):
         loss_of(table(batch), step).backward()
@@ -55,7 +55,7 @@ def test_evaluation_collects_nothing():
 @pytest.mark.parametrize("compact", [True, False])
 def test_sums_of_rows_by_hand(compact):
     rows, grads = torch.tensor([4, 2, 4, 0, 2, 4]), torch.tensor([[1.0], [10.0], [2.0], [100.0], [20.0], [4.0]])
-    found, sums = summed(rows, grads, 5, compact)
+    found, sums = sum_duplicate_rows(rows, grads, 5, compact)
     assert sorted(found.tolist()) == ([0, 2, 4] if compact else sorted(rows.tolist()))
     assert dict(zip(found.tolist(), sums[:, 0].tolist(), strict=True)) == {0: 100.0, 2: 30.0, 4: 7.0}
 
@@ -64,10 +64,10 @@ def test_repeated_rows_move_as_distinct_ones(monkeypatch):
     """What a GPU does, on the CPU."""
     tables = []
     for compact in (True, False):
-        monkeypatch.setattr("widedeep.parallel.rows.summed", partial(summed, compact=compact))
+        monkeypatch.setattr("widedeep.parallel.rows.sum_duplicate_rows", partial(sum_duplicate_rows, compact=compact))
         torch.manual_seed(0)
         table = RowEmbedding(ROWS, WIDTH, 1.0).train()
-        rows = RowOptimizer([table], OptimConfig(), World(0, 1, 0, 1, torch.device("cpu")))
+        rows = RowOptimizer([table], OptimConfig(), World(0, 1, torch.device("cpu")))
         for step, batch in enumerate(BATCHES):
             loss_of(table(batch), step).backward()
             rows.step(LR)

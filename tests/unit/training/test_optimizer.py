@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from widedeep.config import OptimConfig, TrainConfig
-from widedeep.data.loaders import Batch
+from widedeep.data.batches import Batch
 from widedeep.models import WideDeep
 from widedeep.parallel.world import World
 from widedeep.training.optimizer import learning_rate
@@ -55,7 +55,7 @@ def after_one_step(epochs: int = 1, **optim) -> tuple[WideDeep, WideDeep]:
         model.item_row.copy_(torch.arange(5))
         model.item_wide.fill_(0.5)
         models.append(model)
-    TrainState(models[1], config, World(0, 1, 0, 1, torch.device("cpu")), steps=1).train_step(BATCH)
+    TrainState(models[1], config, World(0, 1, torch.device("cpu")), steps=1).train_step(BATCH)
     return models[0], models[1]
 
 

@@ -4,7 +4,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from widedeep.common.files import write_atomically
-from widedeep.training.tracking import Tracker, flat
+from widedeep.training.tracking import Tracker, flatten
 
 
 def record(run, first_epoch: int, losses: dict[int, float]) -> None:
@@ -36,9 +36,9 @@ def test_a_line_that_a_crash_cut_short_is_dropped(tmp_path):
     assert lines(tmp_path) == [(0, 1.5), (1, 1.4), (2, 1.3)]
 
 
-def test_flat_by_hand():
+def test_flatten_by_hand():
     nested = {"valid": {"rmse": 1.25, "deep": {"n": 3}}, "note": "text", "speed": 7}
-    assert flat(nested) == {"valid/rmse": 1.25, "valid/deep/n": 3.0, "speed": 7.0}
+    assert flatten(nested) == {"valid/rmse": 1.25, "valid/deep/n": 3.0, "speed": 7.0}
 
 
 def test_whoever_reads_a_file_while_it_is_replaced_reads_the_old_content(tmp_path):

@@ -1,0 +1,87 @@
+"""Shards of ratings: checked against the manifest, and read one row group at a time.
+
+Legend: n rows of a row group.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from widedeep.common.errors import DamagedFileError
+from widedeep.data.batches import Batch
+from widedeep.data.readers import ReadShards
+from widedeep.schema.manifest import DataFile
+
+
+def check_shards(data: Path, shards: Sequence[DataFile], verify: bool) -> None:
+    """Compare the sizes of shards with the manifest, and their digests too if `verify` is set.
+
+    Readers always verify the checksums of pages; a digest also covers the bytes between the pages.
+
+    Raises:
+        DamagedFileError: a shard differs; the message names the file, the expected and the actual value.
+
+    """
+    remedy = "copy the prepared directory again, or run jobs/prepare.py again"
+    for shard in shards:
+        file = data / shard.path
+        if not file.is_file():
+            raise DamagedFileError(f"shard {file} is missing: {remedy}")
+        size = file.stat().st_size
+        if size != shard.bytes:
+            raise DamagedFileError(f"shard {file} has {size} bytes, the manifest says {shard.bytes}: {remedy}")
+        if verify:
+            with file.open("rb") as stream:
+                digest = _sha256(stream)
+            if digest != shard.sha256:
+                raise DamagedFileError(f"shard {file} has sha256 {digest}, the manifest says {shard.sha256}: {remedy}")
+
+
+def _sha256(stream: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while block := stream.read(1 << 22):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def read_row_groups(
+    read_shards: ReadShards, data: Path, shards: Sequence[DataFile], seed: int | None
+) -> Iterator[np.ndarray]:
+    """Read all rows of the shards, one row group (that is, one shard) at a time.
+
+    Args:
+        read_shards: the function that reads files, from `reader_named`.
+        data: the prepared directory.
+        shards: the files to read; each has one row group.
+        seed: determines the order of the row groups; None keeps the order of `shards`.
+
+    Yields:
+        packed ratings, [n, 3] int32, as `pack_columns` gives them.
+
+    Raises:
+        DamagedFileError: a shard cannot be read, or the number of rows differs from the manifest's.
+
+    """
+    if not shards:
+        return
+    expected, actual = sum(shard.rows for shard in shards), 0
+    for columns in read_shards([data / shard.path for shard in shards], Batch._fields, seed):
+        actual += len(columns[0])
+        if actual > expected:
+            break
+        yield pack_columns(columns)
+    if actual != expected:
+        raise DamagedFileError(
+            f"{actual} rows arrived from {len(shards)} shards of {data}, the manifest says {expected}"
+        )
+
+
+def pack_columns(columns: Sequence[np.ndarray]) -> np.ndarray:
+    """Pack 32-bit columns side by side, so that fetching a row is one memory access: [n] each -> [n, columns] int32."""
+    packed = np.empty((len(columns[0]), len(columns)), np.int32)
+    for index, column in enumerate(columns):
+        packed[:, index] = column.view(np.int32)
+    return packed

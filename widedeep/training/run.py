@@ -1,0 +1,223 @@
+"""A training run from its settings to its metrics."""
+
+import math
+import random
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from widedeep.common.console import log
+from widedeep.common.errors import InputError
+from widedeep.config import TrainConfig
+from widedeep.data.feature_tables import Tables
+from widedeep.data.loaders import make_loader
+from widedeep.evaluation.reference_models import measure_reference_models
+from widedeep.evaluation.sampled_ranking import measure_ranking
+from widedeep.models import REGISTRY
+from widedeep.models.artifact import FILE, load_artifact, save_artifact
+from widedeep.parallel.sharding import embedding_kind, send_local_parts, shard_group
+from widedeep.parallel.world import World
+from widedeep.schema.manifest import MAX_RATING, read_manifest
+from widedeep.training.checkpoints import Checkpointer, load_checkpoint
+from widedeep.training.progress import EpochBar
+from widedeep.training.run_directory import claim_run_directory, run_identity
+from widedeep.training.run_metrics import Metrics, RunMetrics, TrainingStatistics, read_metrics, write_metrics
+from widedeep.training.step import Progress, TrainState, evaluate, train_epoch
+from widedeep.training.tracking import Tracker
+
+CHECKPOINT_STEPS = 64  # how often, in steps, the time since the last checkpoint is looked at
+
+
+class EpochResult(NamedTuple):
+    """What an epoch reached."""
+
+    train_rmse: float  # mean over the epoch, on this rank
+    valid: Metrics
+    is_best: bool
+
+
+class TrainingRun:
+    """One run in its directory. Each rank has one, and all ranks call its methods together."""
+
+    def __init__(self, config: TrainConfig, world: World):
+        self.config, self.world = config, world
+        self.manifest = read_manifest(config.data)
+        identity = run_identity(config, self.manifest, world)
+        claim_run_directory(config.run_dir, identity, config.resume == "never", world)
+        seed_everything(config.seed)
+        # The loader comes first: its first permutation is drawn in the background while the model is built.
+        self.loader = make_loader(config.data, self.manifest, world, config.loader, config.batch_size, config.seed)
+        self.tables = Tables(config.data, self.manifest)
+        architecture = REGISTRY[config.model.name]
+        embedding = embedding_kind(config.embedding, world)
+        self.model, self.shape = architecture.from_tables(config.model, self.tables, embedding)
+        self.model.to(world.device)
+        self.shard_group = shard_group(self.model, world)
+        self.state = TrainState(self.model, config, world, self.loader.steps)
+        self.checkpointer = Checkpointer(
+            config.run_dir, config.checkpoint_seconds, config.keep_checkpoints, world, self.shard_group
+        )
+
+    def execute(self) -> RunMetrics:
+        """Train, resuming from a checkpoint if there is one, and measure; a finished run only returns its metrics."""
+        run = self.config.run_dir
+        finished = None if self.config.resume == "never" else read_metrics(run)
+        if finished:
+            if self.world.is_main:
+                log.info("%s is finished already; --resume never trains it anew", run)
+            return finished
+        self.resume()
+        self.train()
+        metrics = self.measure()
+        if self.world.is_main:
+            write_metrics(run, metrics)
+        return metrics
+
+    def resume(self) -> None:
+        """Restore the state from a checkpoint, if there is one and `config.resume` allows it."""
+        checkpoint = load_checkpoint(self.config.run_dir, self.config.resume, self.shard_group)
+        if checkpoint is None:
+            return
+        file, state = checkpoint
+        try:
+            self.state.load_state_dict(state)
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"checkpoint {file} does not fit this run's model or release: {error}") from None
+        progress = self.state.progress
+        if self.world.is_main:
+            log.info("resumed from %s: epoch %d, step %d", file, progress.epoch + 1, progress.step)
+
+    def train(self) -> None:
+        """Run the remaining epochs, until the last one or until the patience is used up."""
+        progress = self.state.progress
+        tracker = Tracker(self.config.run_dir, progress.epoch) if self.world.is_main else None
+        if self.world.is_main:
+            self._log_start()
+        while progress.epoch < self.config.epochs and not self._out_of_patience():
+            result = self._run_epoch()
+            if tracker:
+                speed = {"samples_per_second": progress.samples_per_second}
+                tracker.record(progress.epoch, {"train": {"rmse": result.train_rmse, **speed}, "valid": result.valid})
+                self._log_epoch(result)
+            progress.epoch, progress.step = progress.epoch + 1, 0
+            self._save_checkpoint()
+        if tracker:
+            tracker.close()
+
+    def _run_epoch(self) -> EpochResult:
+        """Run the rest of an epoch, evaluate it, and keep the model if it is the best so far."""
+        config, progress = self.config, self.state.progress
+        with EpochBar(f"epoch {progress.epoch + 1}/{config.epochs}", self.loader.steps, self.world.is_main) as bar:
+            train_epoch(self.state, self.loader, lambda: self._after_step(bar))
+        train_rmse = self.state.train_rmse()
+        valid = evaluate(self.model, self.loader, "valid", self.world, config.eval_batch_size)
+        if valid["ratings"] and math.isnan(valid["rmse"]):
+            raise InputError(
+                f"the training diverged in epoch {progress.epoch + 1}, its predictions are no numbers: "
+                "lower optim.lr, or tame it with optim.warmup and optim.clip_norm"
+            )
+        best = is_best(valid, progress)
+        if best:
+            progress.best_rmse, progress.best_epoch, progress.valid = valid["rmse"], progress.epoch, valid
+            self._save_model()
+        return EpochResult(train_rmse, valid, best)
+
+    def _out_of_patience(self) -> bool:
+        progress, patience = self.state.progress, self.config.patience
+        return patience is not None and progress.best_epoch >= 0 and progress.epoch - progress.best_epoch > patience
+
+    def _after_step(self, bar: EpochBar) -> None:
+        progress = self.state.progress
+        if bar.is_due():
+            bar.update(progress.step, self.state.train_rmse(), progress.samples_per_second, progress.wait_share)
+        # All ranks must come to the same answer, so they ask for rank 0's clock at the same steps.
+        in_epoch = progress.step < self.loader.steps
+        if in_epoch and progress.step % CHECKPOINT_STEPS == 0 and self.checkpointer.is_due():
+            self._save_checkpoint()
+
+    def _save_checkpoint(self) -> None:
+        self.checkpointer.save(self.state.total_steps, self.state.state_dict)
+
+    def _save_model(self) -> None:
+        if self.world.is_main:
+            file = self.config.run_dir / FILE
+            save_artifact(file, self.model, self.config.model, self.shape, self.manifest, self.tables)
+        else:
+            send_local_parts(self.model)
+
+    def _log_start(self) -> None:
+        loader = self.loader
+        log.info(
+            "%s on %s, %d rank(s); %s ratings, %d steps of %d an epoch (%d dropped), %s parameters",
+            self.config.model.name,
+            self.world.device.type,
+            self.world.size,
+            f"{self.manifest.ratings.rows('train'):,}",
+            loader.steps,
+            loader.local_batch_size * self.world.size,
+            loader.dropped,
+            f"{sum(p.numel() for p in self.model.parameters()):,}",
+        )
+
+    def _log_epoch(self, result: EpochResult) -> None:
+        log.info(
+            "epoch %d/%d  train RMSE %.4f  valid RMSE %.4f  MAE %.4f  R2 %.4f%s",
+            self.state.progress.epoch + 1,
+            self.config.epochs,
+            result.train_rmse,
+            *(result.valid[name] for name in ("rmse", "mae", "r2")),
+            "  best" if result.is_best else "",
+        )
+
+    def measure(self) -> RunMetrics:
+        """Measure the best epoch's model on the test split, beside the reference models."""
+        config, world, tables = self.config, self.world, self.tables
+        world.barrier()  # rank 0 may still be writing the artifact
+        best = load_artifact(config.run_dir / FILE)
+        self.model.load_state_dict(best.model.state_dict())
+        users = tables.users.rows
+        test = evaluate(self.model, self.loader, "test", world, config.eval_batch_size)
+        reference_models, _ = measure_reference_models(self.loader, world, users, tables.items.rows, tables.train_mean)
+        ranking = {}
+        if config.ranking_users:
+            popularity = tables.items.values("train_ratings")
+            ranking = measure_ranking(
+                self.model, self.loader, world, popularity, users, config.ranking_users, config.seed
+            )
+        return RunMetrics(
+            scale=(self.loader.lowest, MAX_RATING),
+            valid=self.state.progress.valid,
+            test=test,
+            reference_models=reference_models,
+            ranking=ranking,
+            train=self._statistics(),
+        )
+
+    def _statistics(self) -> TrainingStatistics:
+        progress = self.state.progress
+        return TrainingStatistics(
+            samples_per_second=progress.samples_per_second,
+            seconds=progress.seconds,
+            data_wait_share=progress.wait_share,
+            samples=progress.samples,
+            epochs=progress.epoch,
+            best_epoch=progress.best_epoch + 1,
+            steps_per_epoch=self.loader.steps,
+            dropped_per_epoch=self.loader.dropped,
+            ranks=self.world.size,
+            device=self.world.device.type,
+            seed=self.config.seed,
+        )
+
+
+def is_best(valid: Metrics, progress: Progress) -> bool:
+    """Whether an epoch is the best so far, by its valid RMSE. Without valid ratings (NaN), the newest epoch is best."""
+    return not valid["rmse"] >= progress.best_rmse
+
+
+def seed_everything(seed: int) -> None:
+    """Seed all generators that initial weights and dropout use."""
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.manual_seed(seed)

@@ -1,0 +1,91 @@
+"""The final metrics of a run: metrics.json, and the summary that is printed."""
+
+import json
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from widedeep.common.console import print_table, stdout
+from widedeep.common.errors import InputError
+from widedeep.common.files import write_atomically
+from widedeep.schema.records import Record
+
+METRICS_FILE = "metrics.json"
+Metrics = dict[str, float | int]  # name -> value; counts are integers
+
+
+class TrainingStatistics(Record):
+    """What the training took."""
+
+    samples_per_second: float
+    seconds: float  # spent in training steps, over all resumed parts of the run
+    data_wait_share: float  # share of `seconds` spent waiting for data
+    samples: int  # ratings trained on, over all ranks
+    epochs: int
+    best_epoch: int  # counted from 1
+    steps_per_epoch: int
+    dropped_per_epoch: int
+    ranks: int
+    device: str
+    seed: int
+
+
+class RunMetrics(Record):
+    """The content of metrics.json. All errors are those of the best epoch's model."""
+
+    scale: tuple[float | int, float | int]  # lowest and highest rating
+    valid: Metrics
+    test: Metrics
+    reference_models: dict[str, Metrics]
+    ranking: dict[str, Metrics]  # empty if not measured
+    train: TrainingStatistics
+
+
+def write_metrics(run: Path, metrics: RunMetrics) -> None:
+    """Write metrics.json, which marks the run as finished."""
+    write_atomically(run / METRICS_FILE, json.dumps(metrics.model_dump(mode="json"), indent=1).encode())
+
+
+def read_metrics(run: Path) -> RunMetrics | None:
+    """Return the metrics of a finished run, or None if the run is not finished.
+
+    Raises:
+        InputError: metrics.json is damaged or from another release.
+
+    """
+    file = run / METRICS_FILE
+    if not file.exists():
+        return None
+    try:
+        return RunMetrics.model_validate(json.loads(file.read_text()))
+    except (json.JSONDecodeError, ValidationError) as error:
+        raise InputError(
+            f"{file} is damaged or of another release ({error}): choose another --run-dir, "
+            "or start it anew with --resume never"
+        ) from None
+
+
+def show_summary(metrics: RunMetrics, run: Path) -> None:
+    """Print the test errors beside those of the reference models, the ranking metrics, and the training speed."""
+    low, high = metrics.scale
+    models = {
+        "global mean": metrics.reference_models["global_mean"],
+        "user + item bias": metrics.reference_models["bias"],
+        "this model": metrics.test,
+    }
+    title = f"test ratings never seen, {low}-{high} scale ({run})"
+    print_table(title, ("", "RMSE", "MAE", "R2"), _rows(models, ("rmse", "mae", "r2")))
+    if metrics.ranking:
+        lists = {"most rated": metrics.ranking["popularity"], "by predicted rating": metrics.ranking["model"]}
+        columns = ("", "NDCG@10", "Recall@20", "coverage@10")
+        rows = _rows(lists, ("ndcg_at_10", "recall_at_20", "coverage_at_10"))
+        print_table("ranking of unseen anime", columns, rows)
+    train = metrics.train
+    stdout.print(
+        f"{train.epochs} epochs (best: {train.best_epoch}), {train.samples_per_second:,.0f} samples/s, "
+        f"{train.seconds:.1f} s training, {train.data_wait_share:.1%} of it waiting for data"
+    )
+
+
+def _rows(metrics: dict[str, Metrics], names: tuple[str, ...]) -> list[tuple[str, ...]]:
+    return [(label, *(f"{values[name]:.4f}" for name in names)) for label, values in metrics.items()]
