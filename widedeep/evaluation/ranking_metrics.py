@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from scipy.sparse import csr_array
 
 from widedeep.schema.evaluation import LIST_LENGTH, TOP_LENGTH
@@ -39,6 +40,12 @@ class Lists(NamedTuple):
         """Lay the rows of all users end to end."""
         parts = [np.fromiter(row, np.int64) for row in rows]
         return cls(np.concatenate([np.empty(0, np.int64), *parts]), np.cumsum([0, *map(len, parts)]))
+
+    @classmethod
+    def from_arrow(cls, column: pa.ListArray) -> "Lists":
+        """The lists of a column, a user per row."""
+        starts = column.offsets.to_numpy()
+        return cls(column.flatten().to_numpy(), starts - starts[0])
 
     @property
     def users(self) -> np.ndarray:

@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -21,9 +22,10 @@ from widedeep.evaluation.ranking_metrics import mean_ranking_metrics
 from widedeep.evaluation.rating_errors import RatingErrors
 from widedeep.evaluation.significance import compare_rmse
 from widedeep.parallel.world import World
+from widedeep.reporting.evaluation_summary import print_comparison, print_evaluations
 from widedeep.schema.evaluation import Evaluation
-from widedeep.spark.evaluation.evaluate import Evaluate, show_comparison, show_summary
-from widedeep.spark.evaluation.rating_quality import bucket
+from widedeep.spark.evaluation.evaluate import evaluate_systems
+from widedeep.spark.evaluation.ratings import bucket
 
 USERS, ITEMS = 150, 61
 BUCKETS = {"0": (0, 0), "1-5": (1, 5), "6-20": (6, 20), "21-100": (21, 100), ">100": (101, 10**9)}
@@ -111,13 +113,13 @@ def systems(data, tmp_path_factory) -> Path:
 
 
 def evaluate(spark, data: Data, **settings):
-    return Evaluate(spark, EvaluateConfig.model_validate({"data": str(data.path), **settings})).run()
+    return evaluate_systems(spark, EvaluateConfig.model_validate({"data": str(data.path), **settings}))
 
 
 @pytest.fixture(scope="module")
 def result(spark, data, systems):
     found = evaluate(spark, data, systems=str(systems), against="bad")
-    assert found.wrong == []
+    assert found.failures == []
     return found
 
 
@@ -128,7 +130,7 @@ def test_errors_are_sklearns(data, result):
     frame = predictions(data, 1, 1.2)
     truth, clipped = frame["rating"].to_numpy(float), frame["predicted"].clip(1, 10).to_numpy(float)
     assert (frame["predicted"] != clipped).sum() > 10
-    figures = result.found["good"].rating
+    figures = result.evaluations["good"].rating
     everything = np.ones(len(frame), bool)
     for found, at in [(figures.overall, everything), *by_bucket(data, frame, figures)]:
         assert found.ratings == at.sum()
@@ -156,7 +158,7 @@ def test_errors_are_those_of_training(data, result):
     frame = predictions(data, 1, 1.2)
     errors = RatingErrors(torch.device("cpu"))
     errors.add(*(torch.from_numpy(frame[name].to_numpy()) for name in ("predicted", "rating")))
-    found = result.found["good"].rating.overall
+    found = result.evaluations["good"].rating.overall
     expected = errors.result(World(0, 1, torch.device("cpu")))
     assert found.model_dump() == pytest.approx(expected, rel=1e-6)
 
@@ -167,7 +169,7 @@ def test_calibration_is_pandas(data, result):
     edges[-1] += 1e-9
     cut = pd.cut(frame["clipped"], edges, right=False, labels=edges[:-1])
     expected = frame.groupby(cut, observed=True).agg(n=("rating", "size"), p=("clipped", "mean"), r=("rating", "mean"))
-    found = result.found["good"].rating
+    found = result.evaluations["good"].rating
     assert [b.low for b in found.calibration] == expected.index.tolist()
     assert [b.ratings for b in found.calibration] == expected["n"].tolist()
     assert [b.mean_predicted for b in found.calibration] == pytest.approx(expected["p"].tolist(), rel=1e-6)
@@ -226,7 +228,7 @@ def test_users_figures_are_sklearns(data, systems, result, name, seed, quality):
     for column in expected:
         assert found[column].tolist() == pytest.approx(expected[column].tolist()), column
     assert (expected["listed"] == 0).sum() > 5
-    figures = result.found[name].ranking
+    figures = result.evaluations[name].ranking
     assert (figures.users, figures.users_with_list) == (len(expected), (expected["listed"] > 0).sum())
     for column in expected.columns[2:]:
         mean = getattr(figures, column)
@@ -237,7 +239,7 @@ def test_users_figures_are_sklearns(data, systems, result, name, seed, quality):
 
 def test_figures_are_those_of_training(data, result):
     expected = mean_ranking_metrics(random_lists(data, 1, 1.0), data.liked(), ITEMS)
-    found = result.found["good"].ranking
+    found = result.evaluations["good"].ranking
     assert found.ndcg_at_10.mean == pytest.approx(expected["ndcg_at_10"])
     assert found.recall_at_20.mean == pytest.approx(expected["recall_at_20"])
     assert found.coverage_at_10 == pytest.approx(expected["coverage_at_10"])
@@ -261,7 +263,7 @@ def test_what_lists_show_is_numpys(data, systems, result):
     distances = {user: pdist(genres[top], "cosine").mean() for user, top in known.items() if len(top) > 1}
     assert found["diversity_at_10"].dropna().to_dict() == pytest.approx(distances)
     exposures = np.bincount(np.concatenate([np.array(top) for top in shown.values()]), minlength=ITEMS)
-    figures = result.found["ranks"].ranking
+    figures = result.evaluations["ranks"].ranking
     assert figures.novelty_at_10.users == len(shown)
     assert figures.diversity_at_10.mean == pytest.approx(np.mean(list(distances.values())))
     assert figures.coverage_at_10 == pytest.approx((exposures > 0).mean())
@@ -293,10 +295,10 @@ def test_systems_are_compared_user_by_user(data, systems, result):
 
 
 def test_the_summary_shows_systems_best_first(result, capsys):
-    show_summary(result.found)
-    show_comparison(result.comparison)
+    print_evaluations(result.evaluations)
+    print_comparison(result.comparison)
     said = capsys.readouterr().out
-    good, bad = (result.found[name] for name in ("good", "bad"))
+    good, bad = (result.evaluations[name] for name in ("good", "bad"))
     assert said.index(f"{good.rating.overall.rmse:.4f}") < said.index(f"{bad.rating.overall.rmse:.4f}")
     assert said.index(f"{good.ranking.ndcg_at_10.mean:.4f}") < said.index(f"{bad.ranking.ndcg_at_10.mean:.4f}")
     assert f"{result.comparison.systems['good'].rmse.difference:+.4f}" in said
@@ -316,19 +318,19 @@ def test_only_what_has_changed_is_evaluated_again(spark, data, tmp_path, monkeyp
     frame = predictions(data, 1, 1.2)
     for name in ("a", "b"):
         write(tmp_path / name / "predictions", frame, digest=data.digest)
-    first = evaluate(spark, data, systems=str(tmp_path)).found
+    first = evaluate(spark, data, systems=str(tmp_path)).evaluations
     # As an evaluation of b that was killed before its end would have left it.
     (tmp_path / "b" / "evaluation.json").unlink()
     (tmp_path / "b" / "evaluation.staging").mkdir()
     (tmp_path / "b" / "evaluation.staging" / "rest").write_text("half")
     said.clear()
-    again = evaluate(spark, data, systems=str(tmp_path)).found
+    again = evaluate(spark, data, systems=str(tmp_path)).evaluations
     assert [line.split()[:2] for line in said] == [["a", "is"], ["evaluating", "b"]]
     assert again == first
     assert not (tmp_path / "b" / "evaluation.staging").exists()
     write(tmp_path / "a" / "predictions", frame.assign(predicted=np.float32(7)), written="anew")
     said.clear()
-    changed = evaluate(spark, data, systems=str(tmp_path)).found
+    changed = evaluate(spark, data, systems=str(tmp_path)).evaluations
     assert [line.split()[:2] for line in said] == [["evaluating", "a"], ["b", "is"]]
     truth = frame["rating"].to_numpy(float)
     assert changed["a"].rating.overall.rmse == pytest.approx(math.sqrt(((truth - 7) ** 2).mean()))
@@ -366,7 +368,7 @@ def broken_lists(data: Data) -> dict[str, tuple[Callable[[pd.DataFrame], pd.Data
 
 def broken_predictions(data: Data) -> dict[str, tuple[Callable[[pd.DataFrame], pd.DataFrame], str]]:
     first = data.of("test").sort_values(["user", "item"]).iloc[0]
-    pair = f"the prediction of user position {first['user']:.0f}, item position {first['item']:.0f}"
+    pair = f"the prediction of user index {first['user']:.0f}, item index {first['item']:.0f}"
     of_pair = {"user": int(first["user"]), "item": int(first["item"])}
 
     def at(frame: pd.DataFrame) -> pd.Series:
@@ -403,9 +405,9 @@ def test_broken_systems_are_named_and_do_not_stop_others(spark, data, tmp_path):
     wanted["unfinished"] = "holds no _manifest.json: it was not written to the end"
     write(tmp_path / "whole" / "predictions", predictions(data, 1, 1.0))
     result = evaluate(spark, data, systems=str(tmp_path))
-    assert list(result.found) == ["whole"]
-    assert [line.split(":")[0] for line in result.wrong] == sorted(wanted)
-    for line in result.wrong:
+    assert list(result.evaluations) == ["whole"]
+    assert [line.split(":")[0] for line in result.failures] == sorted(wanted)
+    for line in result.failures:
         assert wanted[line.split(":")[0]] in line
     assert [path.parent.name for path in tmp_path.glob("*/evaluation.json")] == ["whole"]
 
@@ -419,9 +421,9 @@ def test_nothing_to_evaluate_is_refused(spark, data, tmp_path):
 
 def test_a_single_system(spark, data, systems, result, tmp_path):
     settings = {"predictions": str(systems / "good" / "predictions"), "output": str(tmp_path / "out")}
-    found = evaluate(spark, data, **settings).found
+    found = evaluate(spark, data, **settings).evaluations
     assert list(found) == ["out"]
-    assert found["out"].rating == result.found["good"].rating
+    assert found["out"].rating == result.evaluations["good"].rating
     assert found["out"].ranking is None
     assert Evaluation.model_validate_json((tmp_path / "out" / "evaluation.json").read_text()) == found["out"]
 
@@ -436,7 +438,23 @@ def test_predictions_are_clipped_to_the_scale_of_the_data(spark, tmp_path):
     write(tmp_path / "system" / "predictions", test.assign(predicted=predicted), data_digest=manifest.digest)
     settings = {"data": str(tmp_path / "prepared"), "predictions": str(tmp_path / "system" / "predictions")}
     config = EvaluateConfig.model_validate({**settings, "output": str(tmp_path / "system")})
-    found = Evaluate(spark, config).run().found["system"].rating
+    found = evaluate_systems(spark, config).evaluations["system"].rating
     assert found.overall.rmse == pytest.approx(math.sqrt(mean_squared_error(test["rating"], predicted.clip(0, 10))))
     first = found.calibration[0]
     assert (first.low, first.high, first.ratings) == (0, 0.5, (predicted < 0.5).sum())
+
+
+def test_data_without_genres_have_no_diversity(spark, data, systems, result, tmp_path):
+    prepared = tmp_path / "prepared"
+    shutil.copytree(data.path, prepared)
+    data.items.drop(columns="genres").to_parquet(prepared / "items" / "part-00000.parquet", index=False)
+    manifest = json.loads((prepared / "manifest.json").read_text())
+    del manifest["items"]["vocabularies"]["genres"]
+    (prepared / "manifest.json").write_text(json.dumps(manifest))
+    settings = {"recommendations": str(systems / "good" / "recommendations"), "output": str(tmp_path / "good")}
+    config = EvaluateConfig.model_validate({"data": str(prepared), **settings})
+    found = evaluate_systems(spark, config).evaluations["good"].ranking
+    assert found.diversity_at_10.model_dump() == {"mean": None, "standard_error": None, "users": 0}
+    assert found.model_copy(update={"diversity_at_10": None}) == result.evaluations["good"].ranking.model_copy(
+        update={"diversity_at_10": None}
+    )

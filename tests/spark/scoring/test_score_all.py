@@ -14,7 +14,7 @@ from widedeep.models.artifact import FILE, load_artifact
 from widedeep.parallel.world import join_world
 from widedeep.recommendations import recommendations_of
 from widedeep.schema.recommendations import COLUMNS
-from widedeep.spark.evaluation.evaluate import Evaluate
+from widedeep.spark.evaluation.evaluate import evaluate_systems
 from widedeep.spark.scoring.score_all import score_all, show_summary
 from widedeep.training.run import TrainingRun
 
@@ -222,7 +222,7 @@ def test_predictions_are_the_models_for_each_test_rating(prepared, run, predicte
 
 def test_evaluating_them_gives_the_errors_that_training_measured(spark, prepared, run, predicted, tmp_path):
     config = EvaluateConfig(data=str(prepared), predictions=str(predicted), output=str(tmp_path / "out"))
-    result = Evaluate(spark, config).run()
+    result = evaluate_systems(spark, config)
     expected = json.loads((run / "metrics.json").read_text())["test"]
     assert result.found["out"].rating.overall.model_dump() == pytest.approx(expected, rel=1e-5)
 

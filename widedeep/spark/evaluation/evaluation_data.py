@@ -1,0 +1,71 @@
+"""The prepared data that all systems are evaluated on."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from pyspark import Broadcast
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from widedeep.common.errors import InputError
+from widedeep.evaluation.ranking_metrics import ItemFacts, Lists, item_facts
+from widedeep.schema.manifest import LIKED, Manifest
+from widedeep.spark.filesystem import Files, read_prepared
+
+
+@dataclass(frozen=True)
+class EvaluationData:
+    """A prepared directory, as frames."""
+
+    spark: SparkSession
+    files: Files
+    directory: str
+    manifest: Manifest
+    test: DataFrame  # user, item, rating
+    seen: DataFrame  # user, item, split: the ratings of the other splits
+    users: DataFrame  # user, user_id, train_ratings
+    items: DataFrame  # item, anime_id, train_ratings, genres (empty lists where the data has no genres)
+
+    @property
+    def relevant(self) -> DataFrame:
+        """User and item of the test ratings that make an anime relevant."""
+        return self.test.where(F.col("rating") >= LIKED).select("user", "item")
+
+    @cached_property
+    def item_facts(self) -> Broadcast[ItemFacts]:
+        """What ranking metrics need to know about the items; sent to the executors on first use."""
+        train_users = self.users.where("train_ratings > 0").count()
+        genres = len(self.manifest.items.vocabularies.get("genres", ()))
+        table = self.items.orderBy("item").select("train_ratings", "genres").toArrow().combine_chunks()
+        lists = Lists.from_arrow(table["genres"].combine_chunks())
+        facts = item_facts(table["train_ratings"].to_numpy(), train_users, lists, genres)
+        return self.spark.sparkContext.broadcast(facts)
+
+    def read(self, path: str, kind: str, columns: tuple[str, ...]) -> DataFrame:
+        """The columns of the Parquet files that a system wrote; InputError if one is missing."""
+        frame = self.spark.read.parquet(path)
+        missing = [name for name in columns if name not in frame.columns]
+        if missing:
+            raise InputError(f"{path} has no column {', '.join(missing)}: {kind} must have {list(columns)}")
+        return frame.select(*columns)
+
+
+def read_evaluation_data(spark: SparkSession, directory: str) -> EvaluationData:
+    """Read a prepared directory; InputError if there is none, or if it has no test ratings."""
+    files = Files(spark)
+    manifest = read_prepared(files, directory)
+    if not manifest.ratings.rows("test"):
+        raise InputError(f"{directory} has no test ratings to evaluate on: prepare with split.test above 0")
+    ratings = spark.read.parquet(f"{directory}/ratings")
+    items = spark.read.parquet(f"{directory}/items")
+    genres = F.col("genres") if "genres" in items.columns else F.array().cast("array<int>").alias("genres")
+    return EvaluationData(
+        spark=spark,
+        files=files,
+        directory=directory,
+        manifest=manifest,
+        test=ratings.where("split = 'test'").select("user", "item", "rating"),
+        seen=ratings.where("split <> 'test'").select("user", "item", "split"),
+        users=spark.read.parquet(f"{directory}/users").select("user", "user_id", "train_ratings"),
+        items=items.select("item", "anime_id", "train_ratings", genres),
+    )

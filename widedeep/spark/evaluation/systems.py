@@ -1,0 +1,83 @@
+"""The systems to evaluate: where their outputs are, and whether they fit the data."""
+
+import hashlib
+import json
+from typing import NamedTuple
+
+from widedeep.common.errors import InputError
+from widedeep.config import EvaluateConfig
+from widedeep.schema.evaluation import LIST_LENGTH
+from widedeep.schema.manifest import HIDDEN_MANIFEST
+from widedeep.spark.evaluation.evaluation_data import EvaluationData
+from widedeep.spark.filesystem import Files
+
+OUTPUT_KINDS = ("recommendations", "predictions")
+
+
+class System(NamedTuple):
+    """A system and its directories."""
+
+    name: str
+    directory: str  # its evaluation.json and evaluation/ are written here
+    outputs: dict[str, str]  # of OUTPUT_KINDS -> directory
+
+
+def find_systems(files: Files, config: EvaluateConfig) -> list[System]:
+    """The systems that the settings name, ordered by name; InputError if there is none."""
+    if config.output:
+        outputs = {"recommendations": config.recommendations, "predictions": config.predictions}
+        directory = config.output.rstrip("/")
+        return [System(directory.rpartition("/")[2], directory, {k: path for k, path in outputs.items() if path})]
+    systems = []
+    for name in _subdirectories(files, config.systems):
+        directory = f"{config.systems.rstrip('/')}/{name}"
+        outputs = {kind: f"{directory}/{kind}" for kind in OUTPUT_KINDS if files.exists(f"{directory}/{kind}")}
+        if outputs:
+            systems.append(System(name, directory, outputs))
+    if not systems:
+        raise InputError(
+            f"systems {config.systems} holds no directory with {' or '.join(OUTPUT_KINDS)} in it: write some with "
+            f"jobs/score_all.py --output {config.systems}/NAME/recommendations --exclude train,valid --top-n "
+            f"{LIST_LENGTH} --predictions {config.systems}/NAME/predictions"
+        )
+    return systems
+
+
+def _subdirectories(files: Files, directory: str) -> list[str]:
+    if not files.exists(directory):
+        return []
+    names = [name for name, _, _ in files.entries(directory) if not name.startswith((".", "_"))]
+    return [name for name in names if files.is_directory(f"{directory}/{name}")]
+
+
+def manifest_digests(data: EvaluationData, system: System) -> dict[str, str]:
+    """Kind of output -> sha256 of its manifest; InputError if an output is incomplete or belongs to other data."""
+    digests = {}
+    for kind, path in system.outputs.items():
+        file = f"{path}/{HIDDEN_MANIFEST}"
+        if not data.files.exists(file):
+            raise InputError(f"{path} holds no {HIDDEN_MANIFEST}: it was not written to the end; write it again")
+        text = data.files.read_text(file)
+        _check_manifest(file, text, data)
+        digests[kind] = hashlib.sha256(text.encode()).hexdigest()
+    return digests
+
+
+def _check_manifest(file: str, text: str, data: EvaluationData) -> None:
+    """InputError if an output belongs to other data, or if its lists leave out the anime that judge them."""
+    try:
+        manifest = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InputError(f"{file} is not JSON ({error}): write the directory again") from None
+    digest = data.manifest.digest
+    found = manifest.get("data_digest", digest)
+    if found != digest:
+        raise InputError(
+            f"{file}: data_digest {found[:12]} is not that of {data.directory} ({digest[:12]}): "
+            "evaluate with the data that the system was trained on"
+        )
+    if "test" in manifest.get("config", {}).get("exclude", ()):
+        raise InputError(
+            f"{file}: config.exclude names test, so the lists leave out the anime that they are judged by: "
+            "score again with --exclude train,valid"
+        )
