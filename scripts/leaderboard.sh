@@ -16,7 +16,7 @@ leaderboard.md, leaderboard.json and leaderboard.svg. Run again, it keeps what i
   --docs DIR     where the tables go (docs)
   --seeds LIST   seeds ("0 1 2")
   --only LIST    train these presets only, such as "wide_deep ncf"; the tables show all that is there
-  --baselines FILE  settings of jobs/baselines.py: what is tried, and which baselines (conf/baselines.toml)
+  --baselines FILE  settings of jobs/baselines.py: what is tried, and which baselines (default: all)
 END
 }
 
@@ -52,7 +52,7 @@ done
 
 # shellcheck source=scripts/enter.sh
 source "$(dirname "${BASH_SOURCE[0]}")/enter.sh" --dev
-work=${work:-data/leaderboard} docs=${docs:-docs} baselines=${baselines:-conf/baselines.toml}
+work=${work:-data/leaderboard} docs=${docs:-docs} baselines=(${baselines:+--config "$baselines"})
 mkdir -p "$work" "$docs"
 [ -e "$work/.input" ] || echo "$input" >"$work/.input"
 [ "$(cat "$work/.input")" = "$input" ] || {
@@ -87,7 +87,7 @@ for seed in $seeds; do
   here=$work/seed-$seed
   say "seed $seed"
   prepared "$input" "$here/prepared" --seed "$seed"
-  spark-submit jobs/baselines.py --config "$baselines" --data "$here/prepared" --output "$here/systems"
+  spark-submit jobs/baselines.py ${baselines[@]+"${baselines[@]}"} --data "$here/prepared" --output "$here/systems"
   while read -r name preset quoted; do
     wanted "$name" || continue
     eval "flags=($quoted)"
@@ -110,9 +110,9 @@ for file in conf/train/*_published.toml; do
   say "$preset"
   here=$work/published/$preset dump=$input
   [ "$preset" != genre_hybrid_published ] || dump=$work/unscored
-  config=conf/prepare/$preset.toml
-  [ -e "$config" ] || config=conf/prepare.toml
-  prepared "$dump" "$here/prepared" --config "$config"
+  config=()
+  [ ! -e "conf/prepare/$preset.toml" ] || config=(--config "$preset")
+  prepared "$dump" "$here/prepared" ${config[@]+"${config[@]}"}
   trained "$preset" "$here/prepared" "$here/run"
 done
 

@@ -42,7 +42,7 @@ def real_dump() -> Path:
 @pytest.fixture(scope="session")
 def dump(spark, tmp_path_factory) -> Path:
     """A generated dump of 40,000 good ratings and some bad ones."""
-    from widedeep.config import SynthesizeConfig
+    from widedeep.config.synthesize import SynthesizeConfig
     from widedeep.spark.synthesis.synthesize import synthesize
 
     path = tmp_path_factory.mktemp("dump") / "raw"
@@ -53,7 +53,7 @@ def dump(spark, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def prepared(spark, dump, tmp_path_factory) -> Path:
     """`dump`, prepared with the defaults."""
-    from widedeep.config import PrepareConfig
+    from widedeep.config.prepare import PrepareConfig
     from widedeep.spark.preparation.prepare import Prepare
 
     path = tmp_path_factory.mktemp("prepared") / "prepared"

@@ -15,25 +15,19 @@ from typing import NamedTuple
 
 import psutil
 from packaging.requirements import Requirement
-from pydantic import Field
 from rich.markup import escape
 from rich.table import Table as View
 
-from widedeep.common.command import EXIT_FAILED, CommandConfig, load_config
+from widedeep.common.command import EXIT_FAILED, load_config
 from widedeep.common.console import stdout
 from widedeep.common.machine import find_java, java_mistake, name_resolves
+from widedeep.config.doctor import DoctorConfig
 
 GB = 1e9
 # Spark's default heap of 1 GB, its Python workers and the trainer's tables beside it.
 NEEDED_MEMORY = 3 * GB
 # A dump of 24 M ratings, prepared, with Spark's shuffle files.
 NEEDED_DISK = 10 * GB
-
-
-class DoctorConfig(CommandConfig):
-    """Show versions, processors, memory and disk, and what is wrong with them; exits with 1 if something is."""
-
-    data: Path = Field(default=Path(), description="directory that data is to be written to, for its free space")
 
 
 class Finding(NamedTuple):

@@ -15,7 +15,7 @@ from rich.table import Table as View
 from widedeep.common.command import load_config
 from widedeep.common.console import stdout
 from widedeep.common.errors import InputError
-from widedeep.config import ExportConfig
+from widedeep.config.export import ExportConfig
 from widedeep.schema.manifest import HIDDEN_MANIFEST, Manifest
 from widedeep.scoring.vectors import Trained, load_trained
 

@@ -9,22 +9,16 @@ from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 from rich.table import Table as View
 
-from widedeep.common.command import CommandConfig, load_config
+from widedeep.common.command import load_config
 from widedeep.common.console import stdout
 from widedeep.common.errors import InputError
+from widedeep.config.recommendations import LookUpConfig
 from widedeep.data.parquet import CHECKED_FORMAT
 from widedeep.schema.manifest import HIDDEN_MANIFEST
 from widedeep.schema.recommendations import COLUMNS, RecommendationManifest
-
-
-class LookUpConfig(CommandConfig):
-    """Print a user's recommendations as a table."""
-
-    user: int = Field(description="user_id of the dump")
-    recommendations: Path = Field(default=Path("data/recommendations"), description="directory of jobs/score_all.py")
 
 
 def recommendations_of(directory: Path, user: int) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ from rich.table import Table as View
 from widedeep.common.command import load_config
 from widedeep.common.console import log, stdout
 from widedeep.common.errors import InputError
-from widedeep.config import SimilarConfig
+from widedeep.config.similar import SimilarConfig
 from widedeep.scoring.title_search import match_title
 from widedeep.scoring.vectors import Trained, load_trained, nearest
 

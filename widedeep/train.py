@@ -10,8 +10,8 @@ if __name__ == "__main__":
 
 from collections.abc import Sequence
 
-from widedeep.common.command import load_config, presets, run_command
-from widedeep.config import TrainConfig
+from widedeep.common.command import load_config, run_command
+from widedeep.config.train import TrainConfig
 from widedeep.parallel.world import join_world
 from widedeep.training.run import TrainingRun
 from widedeep.training.run_metrics import show_summary
@@ -19,7 +19,7 @@ from widedeep.training.run_metrics import show_summary
 
 def main(argv: Sequence[str]) -> None:
     """Parse, build, run, close."""
-    config = load_config(TrainConfig, argv, "train", presets("train")["wide_deep"])
+    config = load_config(TrainConfig, argv, "train")
     with join_world(config.device) as world:
         metrics = TrainingRun(config, world).execute()
         if world.is_main:

@@ -9,7 +9,8 @@ from pyspark.sql import functions as F
 
 from benchmarks.measure import alternately, gemm_rate_of_cores
 from benchmarks.workspace import Workspace
-from widedeep.config import ScoreConfig, WideDeepConfig
+from widedeep.config.models import WideDeepConfig
+from widedeep.config.score import ScoreConfig
 from widedeep.models.artifact import FILE, load_artifact
 from widedeep.models.tiled_mlp import TILE_PAIRS
 from widedeep.schema.manifest import SPLITS

@@ -8,7 +8,8 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from tests.builders import COLD, write_prepared
-from widedeep.config import ModelConfig, TrainConfig
+from widedeep.config.models import ModelConfig
+from widedeep.config.train import TrainConfig
 from widedeep.data.batches import Batch
 from widedeep.data.feature_tables import Tables
 from widedeep.models import REGISTRY, Recommender

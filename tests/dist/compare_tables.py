@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, Shard
 
-from widedeep.config import EmbeddingConfig, LoaderConfig, OptimConfig, TrainConfig, WideDeepConfig, WideDeepCrossConfig
+from widedeep.config.models import WideDeepConfig, WideDeepCrossConfig
+from widedeep.config.train import EmbeddingConfig, LoaderConfig, OptimConfig, TrainConfig
 from widedeep.models import REGISTRY
 from widedeep.data.loaders import make_loader
 from widedeep.parallel.rows import RowEmbedding

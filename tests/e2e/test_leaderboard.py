@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from tests.training import ROOT
-from widedeep.config import SynthesizeConfig
+from widedeep.config.synthesize import SynthesizeConfig
 from widedeep.spark.synthesis.synthesize import synthesize
 
 GRIDS = """

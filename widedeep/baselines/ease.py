@@ -11,7 +11,7 @@ from scipy.linalg import get_lapack_funcs
 
 from widedeep.baselines.products import dense_product
 from widedeep.baselines.tuning import Offer, Ranker
-from widedeep.config import EaseGrid
+from widedeep.config.baselines import EaseGrid
 from widedeep.data.rating_matrices import Splits
 
 

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from widedeep.baselines.products import at, dense_product, row_blocks, squared, strongest
 from widedeep.baselines.simple import residuals
 from widedeep.baselines.tuning import Offer, Predictor, Ranker
-from widedeep.config import ItemKnnGrid
+from widedeep.config.baselines import ItemKnnGrid
 from widedeep.data.rating_matrices import Splits
 
 # --- lists -------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from widedeep.baselines.item_knn import residual_similarity, set_similarity
 from widedeep.baselines.products import at, squared, strongest
 from widedeep.baselines.simple import residuals
 from widedeep.baselines.tuning import BLOCK, Offer, Predictor, Ranker
-from widedeep.config import UserKnnGrid
+from widedeep.config.baselines import UserKnnGrid
 from widedeep.data.rating_matrices import Splits
 
 # users [n] -> their neighbours [n, k], best first, and the similarities [n, k] float32; positions among V

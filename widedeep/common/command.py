@@ -1,97 +1,73 @@
-"""What every command shares: config files and flags, exit codes.
+"""What all commands share: how they read settings from TOML files and flags, and how they exit.
 
-pydantic-settings merges the three layers (class defaults < TOML file < flags) and validates the
-result once, so that every mistake is reported together with the place it was made in.
+Settings come from three layers: the defaults of widedeep/config, a TOML file, flags. pydantic-settings parses the
+flags; pydantic validates the merged layers once, so that all mistakes are reported together.
 """
 
 import argparse
 import sys
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, TypeVar, get_args, get_origin
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import BaseSettings, CliSettingsSource, InitSettingsSource, SettingsConfigDict, SettingsError
 
 from widedeep.common.console import log, setup_logging, stderr
 from widedeep.common.errors import InputError
 
-# A link to the checkout's conf/; a wheel holds a copy here.
+# In a checkout, a link to its conf/; in a wheel, a copy.
 CONF = Path(__file__).resolve().parents[1] / "conf"
 EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
 
-
-class CommandConfig(BaseSettings):
-    """Base of the commands' configs: frozen, no unknown keys, filled from TOML and flags only."""
-
-    model_config = SettingsConfigDict(
-        extra="forbid",
-        frozen=True,
-        protected_namespaces=(),
-        cli_kebab_case=True,
-        cli_implicit_flags=True,
-        cli_avoid_json=True,
-        cli_hide_none_type=True,
-        cli_enforce_required=False,
-    )
-
-    @classmethod
-    def settings_customise_sources(
-        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, **_: Any
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Leave the environment out: a stray variable called SEED must not change a result."""
-        return (init_settings,)
+Values = Mapping[str, Any]  # of settings, nested as in a TOML file
+C = TypeVar("C", bound=BaseModel)
 
 
-C = TypeVar("C", bound=CommandConfig)
-
-
-def load_config(cls: type[C], argv: Sequence[str], command: str, default_file: Path | None = None) -> C:
-    """Build a `cls` from its defaults, then `--config`, then the other flags.
+def load_config(cls: type[C], argv: Sequence[str], command: str) -> C:
+    """Return a `cls` made of its defaults, then the file that `--config` names, then the other flags.
 
     Args:
-        cls: the command's config.
+        cls: the settings of the command.
         argv: the arguments after the program's name.
-        command: names the directory of conf/ that has the command's presets, such as `train`.
-        default_file: the TOML read when `--config` is not given and the file exists; None: conf/COMMAND.toml.
+        command: the directory of conf/ with the command's presets, such as `train`; it need not exist.
 
     Raises:
-        InputError: naming every unknown key, wrong type and impossible value, each with the file
-            or flag it came from.
+        InputError: lists every unknown key, wrong type and impossible value with the file or flag that it came from.
 
     """
-    pre = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    pre.add_argument("--config")
-    known, rest = pre.parse_known_args(argv)
-    default_file = default_file or CONF / f"{command}.toml"
-    file = find_config(known.config, command) if known.config else (default_file if default_file.exists() else None)
-    values = read_toml(file) if file else {}
-    choices = {name: _chosen_kind(name, field, values, rest) for name, field in _sections_of_several_kinds(cls)}
-    extra = _help_of_files(command, default_file)
-    narrowed = {name: _help_of(kind, cls.model_fields[name]) for name, kind in choices.items()}
-    members = {"__doc__": f"{cls.__doc__}\n\n{extra}", "__module__": cls.__module__, "__annotations__": choices}
-    bound = type(cls.__name__, (cls,), {**members, **narrowed})
-    bound.model_config = {**cls.model_config, "cli_prog_name": Path(sys.argv[0]).name}
+    given = _peek(argv, "config")
+    file = find_config(given, command) if given else None
+    in_file = read_toml(file) if file else {}
+    sections = {name: field for name, field in cls.model_fields.items() if _kinds(field)}
+    kinds = {name: _chosen_kind(name, field, in_file, argv) for name, field in sections.items()}
+    # A section of another kind than the flag's is left out: its settings mean nothing here.
+    left_out = {name for name, kind in kinds.items() if _kind_in_file(name, sections[name], in_file) != _name_of(kind)}
+    in_file = {name: value for name, value in in_file.items() if name not in left_out}
+    flags_class = _flags_class(cls, in_file, kinds, _config_flag(command, given))
+    in_file = InitSettingsSource(flags_class, dict(in_file))()  # by the first of each field's names
+    flags = _parse_flags(flags_class, argv, kinds)
     try:
-        merged = bound(_cli_parse_args=list(rest), **values)  # pyright: ignore[reportCallIssue]
-        return cls.model_validate(merged.model_dump())
+        return cls.model_validate(_merged(in_file, flags))
     except ValidationError as error:
-        raise InputError(_explain(error, values, file, choices)) from None
+        raise InputError(_explain(error, {"flags": flags, str(file): in_file}, kinds)) from None
+
+
+# --- files ---------------------------------------------------------------------------------------
 
 
 def presets(command: str) -> dict[str, Path]:
-    """The presets of a command by their names, from conf/COMMAND/NAME.toml."""
+    """Return the presets of a command by name: the files conf/COMMAND/NAME.toml."""
     return {file.stem: file for file in sorted((CONF / command).glob("*.toml"))}
 
 
 def find_config(given: str, command: str) -> Path:
-    """The file that `--config` names: the name of a preset, or a path.
+    """Return the file that `--config` names: by the name of a preset, or by its path.
 
     Raises:
-        InputError: it is neither.
+        InputError: there is no such preset or file.
 
     """
     named = presets(command)
@@ -103,108 +79,186 @@ def find_config(given: str, command: str) -> Path:
     return Path(given)
 
 
-def _help_of_files(command: str, default_file: Path) -> str:
-    """What `--help` says of `--config`."""
-    text = "--config FILE.toml reads settings from a file first; flags override it."
-    if named := presets(command):
-        text += f" --config NAME takes a preset: {', '.join(named)}."
-    return f"{text} Default: {default_file if default_file.exists() else 'none'}"
-
-
 def read_toml(file: Path) -> dict[str, Any]:
-    """Read a TOML file; an unreadable or malformed one raises InputError with its name."""
+    """Return the content of a TOML file.
+
+    Raises:
+        InputError: the file cannot be read or is not TOML.
+
+    """
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise InputError(f"config file {file} cannot be read as TOML: {error}") from None
 
 
-# --- sections of several kinds, such as [model]: the one that `name` names has its own keys ------
+# --- flags ---------------------------------------------------------------------------------------
 
 
-def _sections_of_several_kinds(cls: type[BaseModel]) -> Iterator[tuple[str, FieldInfo]]:
+class _Flags(BaseSettings):
+    """Base of the classes that pydantic-settings makes a parser of; they are never instantiated."""
+
+    model_config = SettingsConfigDict(
+        protected_namespaces=(),
+        cli_kebab_case=True,
+        cli_implicit_flags=True,
+        cli_avoid_json=True,
+        cli_hide_none_type=True,
+        cli_enforce_required=False,
+        cli_exit_on_error=False,
+    )
+
+
+def _flags_class(
+    cls: type[BaseModel], in_file: Values, kinds: Mapping[str, type[BaseModel]], config: Any
+) -> type[_Flags]:
+    """Return a class with the flags of a command: `config` and the fields of `cls`, their defaults as in the file."""
+    fields: dict[str, Any] = {"config": (str, config)}
     for name, field in cls.model_fields.items():
-        if get_origin(field.annotation) in (Union, UnionType) and _kinds(field):
-            yield name, field
+        annotation, description = kinds.get(name, field.annotation), field.description
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            default = _section_for_help(annotation, in_file.get(name))
+            description = _describe_kinds(field, annotation) if name in kinds else annotation.__doc__
+        else:
+            names = getattr(field.validation_alias, "choices", [name])
+            default = _as_flag(next((in_file[key] for key in names if key in in_file), field.default))
+        shown = Field(default=default, description=description, validation_alias=field.validation_alias)
+        fields[name] = (annotation, shown)
+    return create_model(cls.__name__, __base__=_Flags, __doc__=cls.__doc__, **fields)
+
+
+def _section_for_help(section: type[BaseModel], values: Any) -> BaseModel:
+    """Return a section with the values of the file, unchecked, so that --help works with a wrong file, too."""
+    given = values if isinstance(values, dict) else {}
+    shown = {name: _as_flag(given.get(name, field.default)) for name, field in section.model_fields.items()}
+    return section.model_construct(**shown)
+
+
+def _as_flag(value: Any) -> Any:
+    """Return a default as one would write it after a flag; a required field has none."""
+    if isinstance(value, list | tuple):
+        return ",".join(map(str, value)) or '""'
+    return "none" if value is None else value
+
+
+def _config_flag(command: str, given: str | None) -> Any:
+    """Return the field of `--config`, which says which files there are."""
+    named = presets(command)
+    kinds = f"a preset ({', '.join(named)}) or a TOML file" if named else "a TOML file"
+    return Field(default=given or "none", description=f"{kinds} to read settings from; flags override them")
+
+
+def _parse_flags(flags_class: type[_Flags], argv: Sequence[str], kinds: Mapping[str, type[BaseModel]]) -> Values:
+    """Return the values of the flags, without `--config`, nested as in a file.
+
+    Raises:
+        InputError: there is no such flag, or its value is missing.
+
+    """
+    try:
+        source = CliSettingsSource(flags_class, cli_prog_name=Path(sys.argv[0]).name, cli_parse_args=list(argv))
+    except SettingsError as error:
+        message = str(error).removeprefix("error parsing CLI: ")
+        hints = [f"; {name} is {_name_of(kind)} here" for name, kind in kinds.items() if f"--{name}." in message]
+        raise InputError(f"flags: {message}{''.join(hints)}; see --help") from None
+    return {name: value for name, value in source().items() if name != "config"}
+
+
+def _peek(argv: Sequence[str], flag: str) -> str | None:
+    """Return the value of one flag; what the other flags are may depend on it."""
+    parser = argparse.ArgumentParser(prog=Path(sys.argv[0]).name, add_help=False, allow_abbrev=False)
+    parser.add_argument(f"--{flag}", dest="value")
+    return parser.parse_known_args(argv)[0].value
+
+
+def _merged(below: Values, above: Values) -> dict[str, Any]:
+    """Return both layers in one; where both have a value, the one from above."""
+    both = {
+        key: _merged(below[key], value) if isinstance(value, dict) and isinstance(below[key], dict) else value
+        for key, value in above.items()
+        if key in below
+    }
+    return {**below, **above, **both}
+
+
+# --- sections of several kinds, such as [model], whose key `name` decides which other keys there are ------
 
 
 def _kinds(field: FieldInfo) -> dict[str, type[BaseModel]]:
-    """The models of a union by the default of their `name`; none, if it is another union."""
-    members = [
-        get_args(member)[0] if get_origin(member) is Annotated else member for member in get_args(field.annotation)
-    ]
+    """Return the models of a union by the default of their `name`; none for fields of other types."""
+    members = [get_args(kind)[0] if get_origin(kind) is Annotated else kind for kind in get_args(field.annotation)]
     models = [member for member in members if isinstance(member, type) and issubclass(member, BaseModel)]
-    return {model.model_fields["name"].default: model for model in models if "name" in model.model_fields}
+    return {_name_of(model): model for model in models if "name" in model.model_fields}
 
 
-def _chosen_kind(section: str, field: FieldInfo, values: dict[str, Any], argv: list[str]) -> type[BaseModel]:
-    """The kind that a flag names, or the file, or the default's; so that help and errors speak of its keys alone.
+def _name_of(kind: type[BaseModel]) -> str:
+    return kind.model_fields["name"].default
 
-    A file's section of another kind than the flag's is taken out of `values`: its settings mean nothing here.
+
+def _chosen_kind(section: str, field: FieldInfo, in_file: Values, argv: Sequence[str]) -> type[BaseModel]:
+    """Return the kind that the flag `--SECTION.name` names; without it the file's, else the default.
 
     Raises:
-        InputError: there is no such kind, or a flag is none of its.
+        InputError: there is no such kind.
 
     """
-    kinds, default = _kinds(field), field.get_default()
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument(f"--{section}.name", dest="name")
-    flag = parser.parse_known_args(argv)[0].name
-    stored = values.get(section)
-    in_file = stored.get("name", default.name) if isinstance(stored, dict) else default.name
-    name = flag or in_file
+    kinds = _kinds(field)
+    name = _peek(argv, f"{section}.name") or _kind_in_file(section, field, in_file)
     if not isinstance(name, str) or name not in kinds:
         raise InputError(f"{section}.name: there is no {name!r}; choose one of {', '.join(kinds)}")
-    if name != in_file:
-        values.pop(section, None)
-    given = [arg.split("=")[0].removeprefix("--").removeprefix("no-") for arg in argv if arg.startswith("--")]
-    keys = [arg.removeprefix(f"{section}.").replace("-", "_") for arg in given if arg.startswith(f"{section}.")]
-    unknown = [f"{section}.{key}" for key in keys if key not in kinds[name].model_fields]
-    if unknown:
-        known = ", ".join(kinds[name].model_fields)
-        raise InputError(f"flags: {', '.join(unknown)}: unknown key of {name}, which has {known}")
     return kinds[name]
 
 
-def _help_of(kind: type[BaseModel], field: FieldInfo) -> Any:
-    """The field of one kind, with a description that names the others."""
-    others = [name for name in _kinds(field) if name != kind.model_fields["name"].default]
-    hint = f"Give --help with another name to see its settings: {', '.join(others)}"
-    return Field(default=kind(), description=f"{kind.__doc__} {hint}")
+def _kind_in_file(section: str, field: FieldInfo, in_file: Values) -> Any:
+    """Return the name of the kind in the file, or the default's."""
+    stored = in_file.get(section)
+    return stored.get("name", field.default.name) if isinstance(stored, dict) else field.default.name
+
+
+def _describe_kinds(field: FieldInfo, kind: type[BaseModel]) -> str:
+    """Return the description of a section of one kind, which names the others."""
+    others = [name for name in _kinds(field) if name != _name_of(kind)]
+    return f"{kind.__doc__} Give --help with another name to see its settings: {', '.join(others)}"
 
 
 # --- errors --------------------------------------------------------------------------------------
 
 
-def _explain(
-    error: ValidationError, values: dict[str, Any], file: Path | None, choices: dict[str, type[BaseModel]]
-) -> str:
-    """One line per mistake: where it was made, the field, what is wrong, the value."""
+def _explain(error: ValidationError, sources: Mapping[str, Values], kinds: Mapping[str, type[BaseModel]]) -> str:
+    """Return one line for each mistake: its source, the field, what is wrong, the value."""
     lines = []
     for mistake in error.errors():
-        path = tuple(str(part) for part in mistake["loc"])
-        where = str(file) if file and _in_file(values, path, mistake["input"]) else "flags"
-        value = "" if mistake["type"] == "missing" else f" (got {mistake['input']!r})"
+        path = [str(part) for part in mistake["loc"]]
         message = "unknown key" if mistake["type"] == "extra_forbidden" else mistake["msg"]
-        if message == "unknown key" and path[0] in choices:
-            message += f" of {choices[path[0]].model_fields['name'].default}"
-        lines.append(f"  {where}: {'.'.join(path) or 'settings'}: {message}{value}")
+        if path and path[0] in kinds:
+            del path[1:2]  # the kind
+            message += f" of {_name_of(kinds[path[0]])}" if message == "unknown key" else ""
+        value = "" if mistake["type"] == "missing" else f" (got {mistake['input']!r})"
+        lines.append(f"  {_origin(path, sources)}: {'.'.join(path) or 'settings'}: {message}{value}")
     return f"{len(lines)} mistake(s) in the settings; see --help for what is allowed:\n" + "\n".join(lines)
 
 
-def _in_file(values: Any, path: tuple[str, ...], got: Any) -> bool:
-    """Whether the rejected value is the one that the TOML file holds at `path`."""
-    for part in path:
-        if isinstance(values, list):  # a value of a list has its number for a name
-            values = dict(zip(map(str, range(len(values))), values, strict=True))
-        if not isinstance(values, dict) or part not in values:
-            return False
-        values = values[part]
-    return values == got
+def _origin(path: Sequence[str], sources: Mapping[str, Values]) -> str:
+    """Return the names of the sources, the flags first, that set the value at a path.
+
+    A value has one, the first that sets it; a section whose values do not go together may have both.
+    """
+    names = []
+    for name, values in sources.items():
+        found: Any = values
+        for part in path:
+            if not isinstance(found, dict):
+                break  # inside of a list
+            found = found.get(part)
+        if isinstance(found, dict) and found:
+            names.append(name)
+        elif found not in (None, {}):
+            return name
+    return " and ".join(names) or "flags"
 
 
 def run_command(main: Callable[[Sequence[str]], None]) -> None:
-    """Run `main` on the command line's arguments and leave with the documented exit code."""
+    """Run `main` with the arguments of the command line and exit with the documented code."""
     setup_logging()
     try:
         main(sys.argv[1:])

@@ -1,76 +1,8 @@
-"""The settings of every command. TOML files hold them, flags override them, the defaults are here.
+"""The settings of every command: a module a command, and the only place where defaults stand.
 
-All models are frozen and refuse unknown keys. `widedeep.common.command.load_config` fills them.
+The settings stand apart from the classes that they configure, for two reasons. Spark's driver reads the settings of a
+model and must not import torch; and `--help` must list all settings without loading Spark or torch, which take seconds.
+Modules import nothing but pydantic, `widedeep.common` and `widedeep.schema`.
+
+`widedeep.common.command.load_config` fills them from the defaults, then a TOML file, then flags.
 """
-
-from widedeep.config.baselines import (
-    BASELINES,
-    AlsGrid,
-    BaselineName,
-    BaselinesConfig,
-    BiasGrid,
-    EaseGrid,
-    Grid,
-    ImplicitAlsGrid,
-    ItemKnnGrid,
-    PopularityGrid,
-    UserKnnGrid,
-)
-from widedeep.config.models import (
-    ArchitectureConfig,
-    GenreHybridConfig,
-    ModelConfig,
-    NCFConfig,
-    RecommenderNetConfig,
-    TowerConfig,
-    WideDeepConfig,
-    WideDeepCrossConfig,
-    WideDeepFeaturesConfig,
-)
-from widedeep.config.prepare import (
-    ExploreConfig,
-    FeatureConfig,
-    PrepareConfig,
-    RatingsConfig,
-    SplitConfig,
-    SynthesizeConfig,
-)
-from widedeep.config.score import EvaluateConfig, ExportConfig, ScoreConfig, SimilarConfig
-from widedeep.config.train import EmbeddingConfig, LoaderConfig, OptimConfig, TrainConfig
-
-__all__ = [
-    "BASELINES",
-    "AlsGrid",
-    "ArchitectureConfig",
-    "BaselineName",
-    "BaselinesConfig",
-    "BiasGrid",
-    "EaseGrid",
-    "EmbeddingConfig",
-    "EvaluateConfig",
-    "ExploreConfig",
-    "ExportConfig",
-    "FeatureConfig",
-    "GenreHybridConfig",
-    "Grid",
-    "ImplicitAlsGrid",
-    "ItemKnnGrid",
-    "LoaderConfig",
-    "ModelConfig",
-    "NCFConfig",
-    "OptimConfig",
-    "PopularityGrid",
-    "PrepareConfig",
-    "RatingsConfig",
-    "RecommenderNetConfig",
-    "ScoreConfig",
-    "SimilarConfig",
-    "SplitConfig",
-    "SynthesizeConfig",
-    "TowerConfig",
-    "TrainConfig",
-    "UserKnnGrid",
-    "WideDeepConfig",
-    "WideDeepCrossConfig",
-    "WideDeepFeaturesConfig",
-]

@@ -4,8 +4,7 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from widedeep.common.command import CommandConfig
-from widedeep.config.fields import Count, Section, comma_separated
+from widedeep.config.fields import Count, Settings, comma_separated
 
 BaselineName = Literal["global_mean", "bias", "popularity", "user_knn", "item_knn", "als", "mf", "implicit_als", "ease"]
 BASELINES: tuple[BaselineName, ...] = get_args(BaselineName)
@@ -15,7 +14,7 @@ Amounts = tuple[Annotated[float, Field(ge=0)], ...]
 Positive = tuple[Annotated[float, Field(gt=0)], ...]
 
 
-class Grid(Section):
+class Grid(Settings):
     """What is tried on valid: every combination of the values of a baseline's lists, or of its ratings."""
 
     @model_validator(mode="after")
@@ -98,7 +97,7 @@ class EaseGrid(Grid):
     )
 
 
-class BaselinesConfig(CommandConfig):
+class BaselinesConfig(Settings):
     """Fit known methods on train, tune them on valid, write their lists and predictions for test.
 
     Lists are written for every user with a test rating of 8 or more; they leave out the anime of the train and

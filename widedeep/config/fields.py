@@ -1,12 +1,14 @@
-"""What settings are made of: numbers, lists and sections, as TOML and flags write them."""
+"""Types of the fields of settings: how numbers, lists and missing values are written in TOML and in flags."""
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
+
+from widedeep.schema.records import Record
 
 
 def whole_number(value: object) -> object:
-    """Let whole numbers be written as people write large ones: 24.3e6."""
+    """Convert a number such as 24.3e6 to int if it is whole; return anything else unchanged."""
     try:
         if isinstance(value, str | float) and float(value).is_integer():
             return int(float(value))
@@ -16,16 +18,16 @@ def whole_number(value: object) -> object:
 
 
 def comma_separated(value: object) -> object:
-    """Let lists be written as `a, b` on the command line."""
+    """Split `a, b` into a list, as flags write lists; return what is neither text nor a list unchanged."""
     parts = value.split(",") if isinstance(value, str) else value
     if not isinstance(parts, list | tuple):
         return value
     trimmed = [part.strip() if isinstance(part, str) else part for part in parts]
-    return [part for part in trimmed if part != ""]  # a flag such as --model.crosses "" leaves none
+    return [part for part in trimmed if part != ""]  # --model.crosses "" is an empty list
 
 
 def none(value: object) -> object:
-    """TOML has no null: `none` says it there and on the command line."""
+    """Convert the text `none` to None, which TOML and flags cannot write otherwise."""
     return None if value == "none" else value
 
 
@@ -35,8 +37,8 @@ def _positive_widths(widths: tuple[int, ...]) -> tuple[int, ...]:
     return widths
 
 
-def of_two_columns(crosses: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuse crosses that are not `column*column`."""
+def crosses_of_two_columns(crosses: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the crosses, or raise if one is not `column*column`."""
     wrong = [cross for cross in crosses if cross.count("*") != 1 or not all(cross.split("*"))]
     if wrong:
         raise ValueError(f"{wrong} are no crosses of two columns, such as gender*genres")
@@ -51,14 +53,12 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 DropShare = Annotated[float, Field(ge=0.0, lt=1.0)]
 Names = Annotated[tuple[str, ...], BeforeValidator(comma_separated)]
 Widths = Annotated[tuple[Count, ...], BeforeValidator(comma_separated), AfterValidator(_positive_widths)]
-# The short name is that of older releases; torchrun refuses it as an ambiguous abbreviation of its own options.
+# Older releases had the name `run` alone, but torchrun takes --run for an abbreviation of its own options.
 RUN_DIR = AliasChoices("run_dir", "run")
 ReaderName = Literal["petastorm", "pyarrow"]
 SplitName = Literal["train", "valid", "test"]
 Loss = Literal["cross_entropy", "squared"]
 
 
-class Section(BaseModel):
-    """A table of a TOML file, such as `[model]`."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+class Settings(Record):
+    """Base of the settings of a command and of their sections, such as `[model]`: frozen, without unknown keys."""

@@ -15,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 
 from widedeep.common.errors import InputError
 from widedeep.common.files import write_pieces_atomically
-from widedeep.config import ModelConfig
+from widedeep.config.models import ModelConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.models import REGISTRY, Recommender
 from widedeep.schema.manifest import Manifest

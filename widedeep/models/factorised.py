@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import torch
 from torch import Tensor, nn
 
-from widedeep.config import ArchitectureConfig, TowerConfig
+from widedeep.config.models import ArchitectureConfig, TowerConfig
 from widedeep.data.feature_tables import Tables, embedding_rows
 from widedeep.models.base import MakeEmbedding, Recommender
 from widedeep.models.layers import folded, hidden_layers, split_linear

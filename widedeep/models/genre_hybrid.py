@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from widedeep.config import GenreHybridConfig
+from widedeep.config.models import GenreHybridConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.models.base import MakeEmbedding
 from widedeep.models.factorised import Factorised, Side

@@ -6,7 +6,7 @@ Legend: B pairs, G width of the product (GMF), M width of the MLP's embeddings.
 import torch
 from torch import Tensor, nn
 
-from widedeep.config import NCFConfig
+from widedeep.config.models import NCFConfig
 from widedeep.models.base import MakeEmbedding
 from widedeep.models.bounded import Bounded
 from widedeep.models.factorised import Side

@@ -8,7 +8,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from widedeep.config import RecommenderNetConfig
+from widedeep.config.models import RecommenderNetConfig
 from widedeep.models.base import MakeEmbedding
 from widedeep.models.bounded import Bounded
 from widedeep.models.factorised import Side

@@ -8,7 +8,7 @@ Legend: B pairs, I items, D embedding width, F wide features.
 import torch
 from torch import Tensor, nn
 
-from widedeep.config import WideDeepConfig
+from widedeep.config.models import WideDeepConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.models.base import MakeEmbedding
 from widedeep.models.factorised import Factorised, Side

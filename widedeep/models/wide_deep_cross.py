@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from widedeep.common.errors import InputError
-from widedeep.config import WideDeepCrossConfig
+from widedeep.config.models import WideDeepCrossConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.models.base import MakeEmbedding
 from widedeep.models.crosses import BothSides, SameSide, pair_buckets

@@ -12,7 +12,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
-from widedeep.config import OptimConfig
+from widedeep.config.train import OptimConfig
 from widedeep.parallel.world import World, local_part
 
 

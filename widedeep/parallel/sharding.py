@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Shard
 
-from widedeep.config import EmbeddingConfig
+from widedeep.config.train import EmbeddingConfig
 from widedeep.parallel.rows import RowEmbedding, sum_duplicate_rows
 from widedeep.parallel.world import ALONE, World, local_part
 

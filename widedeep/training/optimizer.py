@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from widedeep.config import OptimConfig
+from widedeep.config.train import OptimConfig
 from widedeep.models import Recommender
 from widedeep.parallel.rows import RowEmbedding, RowOptimizer
 from widedeep.parallel.world import World

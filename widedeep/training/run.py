@@ -9,7 +9,7 @@ import torch
 
 from widedeep.common.console import log
 from widedeep.common.errors import InputError
-from widedeep.config import TrainConfig
+from widedeep.config.train import TrainConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.data.loaders import make_loader
 from widedeep.evaluation.reference_models import measure_reference_models

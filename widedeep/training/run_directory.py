@@ -7,7 +7,7 @@ from typing import Any
 
 from widedeep.common.errors import InputError
 from widedeep.common.files import write_atomically
-from widedeep.config import TrainConfig
+from widedeep.config.train import TrainConfig
 from widedeep.models.artifact import FILE
 from widedeep.parallel.world import World
 from widedeep.schema.manifest import Manifest

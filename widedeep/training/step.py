@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from widedeep.config import TrainConfig
+from widedeep.config.train import TrainConfig
 from widedeep.data.batches import Batch, Loader
 from widedeep.evaluation.rating_errors import RatingErrors
 from widedeep.models import Recommender

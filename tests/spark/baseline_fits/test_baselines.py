@@ -12,7 +12,7 @@ from widedeep.baselines.factors import product_predictor
 from widedeep.baselines.simple import bias_fits, bias_predictor, residuals
 from widedeep.common.console import log
 from widedeep.common.errors import InputError
-from widedeep.config import BASELINES, BaselinesConfig
+from widedeep.config.baselines import BASELINES, BaselinesConfig
 from widedeep.data.rating_matrices import Splits, load_splits
 from widedeep.data.rating_matrices import preference as preference_of
 from widedeep.recommendations import recommendations_of

@@ -17,7 +17,7 @@ from sklearn.metrics import average_precision_score, mean_absolute_error, mean_s
 from tests.builders import write_prepared
 from widedeep.common.console import log
 from widedeep.common.errors import InputError
-from widedeep.config import EvaluateConfig
+from widedeep.config.evaluate import EvaluateConfig
 from widedeep.evaluation.ranking_metrics import mean_ranking_metrics
 from widedeep.evaluation.rating_errors import RatingErrors
 from widedeep.evaluation.significance import compare_rmse

@@ -7,7 +7,7 @@ import pytest
 from tests.spark.dumps import ANIME_HEADER, BAD, GOOD, USERS_HEADER, write_dump
 from tests.spark.preparation.test_prepare import dumped
 from widedeep.common.errors import InputError
-from widedeep.config import ExploreConfig
+from widedeep.config.explore import ExploreConfig
 from widedeep.reporting.page import MARK, render
 from widedeep.schema.manifest import read_manifest
 from widedeep.spark.exploration.explore import Explore, check_page

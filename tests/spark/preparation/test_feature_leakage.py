@@ -7,7 +7,7 @@ from sklearn.metrics import r2_score
 
 from tests.spark.dumps import ANIME, GOOD, write_dump
 from tests.spark.preparation.test_prepare import ratings_of
-from widedeep.config import PrepareConfig
+from widedeep.config.prepare import PrepareConfig
 from widedeep.schema.manifest import read_manifest
 from widedeep.spark.preparation.prepare import Prepare
 

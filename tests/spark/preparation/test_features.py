@@ -4,7 +4,7 @@ from pyspark.sql import functions as F
 from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-from widedeep.config import FeatureConfig
+from widedeep.config.prepare import FeatureConfig
 from widedeep.spark.preparation import features
 
 

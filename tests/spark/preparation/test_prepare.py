@@ -11,7 +11,7 @@ import pytest
 from tests.spark.dumps import ANIME, BAD, GOOD, write_dump
 from tests.training import ROOT
 from widedeep.common.errors import InputError
-from widedeep.config import PrepareConfig
+from widedeep.config.prepare import PrepareConfig
 from widedeep.schema.manifest import SPLITS, read_manifest
 from widedeep.spark.preparation.prepare import Prepare
 

@@ -1,7 +1,7 @@
 import pytest
 from pyspark.sql import functions as F
 
-from widedeep.config import SplitConfig
+from widedeep.config.prepare import SplitConfig
 from widedeep.spark.preparation.splits import assign_split
 
 

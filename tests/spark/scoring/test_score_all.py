@@ -9,7 +9,9 @@ import torch
 
 from widedeep.common.console import log
 from widedeep.common.errors import InputError
-from widedeep.config import EvaluateConfig, ScoreConfig, TrainConfig
+from widedeep.config.evaluate import EvaluateConfig
+from widedeep.config.score import ScoreConfig
+from widedeep.config.train import TrainConfig
 from widedeep.models.artifact import FILE, load_artifact
 from widedeep.parallel.world import join_world
 from widedeep.recommendations import recommendations_of

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from widedeep.common.errors import InputError
-from widedeep.config import SynthesizeConfig
+from widedeep.config.synthesize import SynthesizeConfig
 from widedeep.spark.synthesis.dump_text import FAULTS
 from widedeep.spark.synthesis.planted_model import draw_latent, draw_users, plan_sizes, plant
 from widedeep.spark.synthesis.synthesize import part_count, synthesize

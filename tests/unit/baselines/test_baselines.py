@@ -25,7 +25,7 @@ from widedeep.baselines.products import at, dense_product, strongest
 from widedeep.baselines.simple import bias_fits, bias_predictor, bias_ranker, popular_for_cold, popularity
 from widedeep.baselines.tuning import Judge, Offer, at_edges, ranked, tune
 from widedeep.baselines.user_knn import user_lists, user_ratings
-from widedeep.config import EaseGrid, ItemKnnGrid, UserKnnGrid
+from widedeep.config.baselines import EaseGrid, ItemKnnGrid, UserKnnGrid
 from widedeep.data.batches import Batch
 from widedeep.data.rating_matrices import Splits, load_splits, preference
 

@@ -1,26 +1,22 @@
 """Settings from TOML and flags, and what every command does at the command line."""
 
+import re
 import subprocess
 import sys
 
 import pytest
 
 from tests.training import ROOT
-from widedeep import config
-from widedeep.common.command import load_config
+from widedeep.common.command import load_config, read_toml
 from widedeep.common.errors import InputError
-from widedeep.config import (
-    BaselinesConfig,
-    EvaluateConfig,
-    GenreHybridConfig,
-    NCFConfig,
-    PrepareConfig,
-    SynthesizeConfig,
-    TrainConfig,
-    WideDeepConfig,
-    WideDeepCrossConfig,
-)
+from widedeep.config.baselines import BaselinesConfig
+from widedeep.config.evaluate import EvaluateConfig
+from widedeep.config.models import GenreHybridConfig, NCFConfig, WideDeepConfig, WideDeepCrossConfig
+from widedeep.config.prepare import PrepareConfig
+from widedeep.config.synthesize import SynthesizeConfig
+from widedeep.config.train import TrainConfig
 
+PRESETS = sorted((ROOT / "conf").rglob("*.toml"))
 COMMANDS = [*sorted((ROOT / "jobs").glob("*.py")), ROOT / "widedeep" / "train.py"]
 
 
@@ -55,14 +51,6 @@ def test_flags_override_toml_which_overrides_the_defaults(toml):
     assert (loaded.epochs, loaded.model.embedding_dim) == (3, 5)  # TOML
     assert (loaded.seed, loaded.model.hidden) == (9, (6, 2))  # flags
     assert (loaded.patience, loaded.optim.name) == (3, "adam")  # defaults
-
-
-def test_the_default_file_is_read_unless_another_is_given(toml, tmp_path):
-    default = tmp_path / "default.toml"
-    default.write_text("epochs = 3")
-    assert load_config(TrainConfig, [], "test", default).epochs == 3
-    assert load_config(TrainConfig, ["--config", toml("seed = 1")], "test", default).epochs == 20
-    assert load_config(TrainConfig, [], "test", tmp_path / "absent.toml").epochs == 20
 
 
 def test_every_mistake_is_reported_with_its_place_field_and_value(toml):
@@ -169,7 +157,9 @@ def test_a_setting_of_another_architecture_is_named_with_the_one_that_lacks_it(t
     file = toml('[model]\nname = "ncf"\nwide_numeric = ["score"]')
     (found,) = mistakes("--config", file)
     assert found == f"{file}: model.wide_numeric: unknown key of ncf (got ['score'])"
-    with pytest.raises(InputError, match=r"flags: model\.gmf_dim: unknown key of wide_deep, which has "):
+    with pytest.raises(
+        InputError, match=r"unrecognized arguments: --model\.gmf-dim 3; model is wide_deep here; see --help"
+    ):
         load("--model.gmf-dim", "3")
     with pytest.raises(InputError, match=r"model\.name: there is no 'nfc'; choose one of wide_deep, .*, ncf, "):
         load("--model.name", "nfc")
@@ -187,12 +177,37 @@ def test_help_shows_the_settings_of_the_architecture_that_is_named(capsys):
         assert hidden not in text
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "conf").rglob("*.toml")), ids=lambda file: file.stem)
-def test_every_file_of_conf_is_valid(file):
-    """conf/train/….toml and conf/train.toml are for TrainConfig, and so on."""
-    command = file.relative_to(ROOT / "conf").parts[0].removesuffix(".toml")
-    cls = getattr(config, f"{command.title().replace('_', '')}Config")
-    load("--config", str(file), cls=cls)
+def test_help_shows_the_defaults_that_apply_and_the_presets(capsys):
+    for argv, shown in (
+        (("--config", "ncf_published"), ("(default: 256)", "(default: ncf_published)")),
+        ((), ("(default: 8192)", "(default: none)", "(default: 128,64)", "a preset (genre_hybrid, ")),
+    ):
+        with pytest.raises(SystemExit):
+            load_config(TrainConfig, [*argv, "--help"], "train")
+        text = " ".join(capsys.readouterr().out.split())
+        assert all(part in text for part in shown)
+        assert "--config" in text
+        assert "None" not in text
+
+
+@pytest.mark.parametrize("preset", PRESETS, ids=lambda file: file.stem)
+def test_a_preset_is_valid_and_holds_only_what_differs_from_the_defaults(preset):
+    cls = {"train": TrainConfig, "prepare": PrepareConfig}[preset.parent.name]
+    content = read_toml(preset)
+    loaded = load("--config", str(preset), cls=cls)
+    model = content.get("model", {})
+    default = cls.model_validate({"model": {"name": model.pop("name")}} if model else {})
+    idle = [key for key, value in content.items() if not isinstance(value, dict)]
+    idle = [key for key in idle if getattr(loaded, key) == getattr(default, key)]
+    for name, section in content.items():
+        if isinstance(section, dict):
+            ours, theirs = getattr(loaded, name), getattr(default, name)
+            idle += [f"{name}.{key}" for key in section if getattr(ours, key) == getattr(theirs, key)]
+    assert idle == []
+
+
+def test_the_defaults_are_the_wide_deep_preset():
+    assert load_config(TrainConfig, ["--config", "wide_deep"], "train") == load_config(TrainConfig, [], "train")
 
 
 def python(*argv: str) -> subprocess.CompletedProcess:
@@ -238,8 +253,12 @@ def test_exit_codes_and_messages(body, code, said):
     assert ("Traceback" in done.stderr) == (code == 1 and "interrupted" not in said)
 
 
-def test_an_unknown_flag_ends_with_2_and_names_it(capsys):
-    with pytest.raises(SystemExit) as caught:
-        load("--epoch-count", "3")
-    assert caught.value.code == 2
-    assert "--epoch-count" in capsys.readouterr().err
+@pytest.mark.parametrize("flags", [("--epoch-count", "3"), ("--epoch", "3"), ("--epochs",), ("--device", "cpu", "gpu")])
+def test_a_wrong_flag_is_named(flags):
+    with pytest.raises(InputError, match=f"flags: .*{flags[-1]}.*; see --help"):
+        load(*flags)
+
+
+def test_a_mistake_of_a_whole_section_is_blamed_on_all_that_filled_it(toml):
+    (found,) = mistakes("--config", toml("shards = 3"), "--ranks", "2", cls=PrepareConfig)
+    assert re.match(r"flags and .*settings\.toml: settings: Value error, shards \(3\) must be a multiple", found)

@@ -12,7 +12,7 @@ import torch
 
 from tests.builders import read_split, save_manifest, write_prepared
 from widedeep.common.errors import DamagedFileError, InputError
-from widedeep.config import LoaderConfig
+from widedeep.config.train import LoaderConfig
 from widedeep.data.batches import Batch
 from widedeep.data.loaders import make_loader
 from widedeep.data.petastorm_compat import PETASTORM

@@ -4,7 +4,7 @@ import pytest
 
 from tests.training import ROOT
 from widedeep.common.command import load_config
-from widedeep.config import PrepareConfig
+from widedeep.config.prepare import PrepareConfig
 from widedeep.evaluation.noise_ceiling import noise_rmse, r2_ceiling, suspicion
 
 

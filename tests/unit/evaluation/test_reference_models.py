@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from tests.builders import read_split, write_prepared
-from widedeep.config import LoaderConfig
+from widedeep.config.train import LoaderConfig
 from widedeep.data.resident_loader import ResidentLoader
 from widedeep.evaluation import reference_models
 from widedeep.evaluation.reference_models import STRENGTHS, fit_biases, measure_reference_models

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from tests.builders import read_split, write_prepared
-from widedeep.config import LoaderConfig, WideDeepConfig
+from widedeep.config.models import WideDeepConfig
+from widedeep.config.train import LoaderConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.data.resident_loader import ResidentLoader
 from widedeep.evaluation.sampled_ranking import measure_ranking, sample_users

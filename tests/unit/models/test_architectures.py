@@ -9,7 +9,7 @@ from torch.nn.functional import cosine_similarity, relu
 
 from tests.builders import write_prepared
 from widedeep.common.errors import InputError
-from widedeep.config import (
+from widedeep.config.models import (
     GenreHybridConfig,
     NCFConfig,
     RecommenderNetConfig,

@@ -9,7 +9,7 @@ import torch
 
 from tests.builders import write_prepared
 from widedeep.common.errors import InputError
-from widedeep.config import WideDeepConfig
+from widedeep.config.models import WideDeepConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.models import WideDeep
 from widedeep.models.artifact import load_artifact, save_artifact

@@ -4,7 +4,8 @@ import torch
 from torch import nn
 
 from tests.builders import COLD
-from widedeep.config import TrainConfig, WideDeepConfig
+from widedeep.config.models import WideDeepConfig
+from widedeep.config.train import TrainConfig
 from widedeep.data.batches import Batch
 from widedeep.data.feature_tables import Tables, embedding_rows
 from widedeep.models import WideDeep

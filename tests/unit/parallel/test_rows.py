@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from widedeep.config import OptimConfig
+from widedeep.config.train import OptimConfig
 from widedeep.parallel.rows import RowEmbedding, RowOptimizer, sum_duplicate_rows
 from widedeep.parallel.world import World
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from widedeep.config import EmbeddingConfig
+from widedeep.config.train import EmbeddingConfig
 from widedeep.evaluation.sampled_ranking import share_of_sample
 from widedeep.parallel.rows import RowEmbedding
 from widedeep.parallel.sharding import embedding_kind, init_shard_rows, shard_bounds

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from widedeep.config import WideDeepConfig
+from widedeep.config.models import WideDeepConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.models import REGISTRY
 from widedeep.scoring.pairs import BLOCK_PAIRS, predict_pairs

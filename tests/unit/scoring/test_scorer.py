@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from widedeep.config import WideDeepConfig
+from widedeep.config.models import WideDeepConfig
 from widedeep.models import WideDeep
 from widedeep.scoring.scorer import BLOCK, Scorer, top_unseen
 

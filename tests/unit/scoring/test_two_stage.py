@@ -4,7 +4,8 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
-from widedeep.config import ScoreConfig, WideDeepConfig
+from widedeep.config.models import WideDeepConfig
+from widedeep.config.score import ScoreConfig
 from widedeep.models import Recommender, WideDeep
 from widedeep.scoring.scorer import BLOCK, Scorer
 from widedeep.scoring.two_stage import Approximation, TwoStageScorer, fit, recall, rough_top, spread_columns

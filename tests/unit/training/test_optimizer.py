@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from widedeep.config import OptimConfig, TrainConfig
+from widedeep.config.train import OptimConfig, TrainConfig
 from widedeep.data.batches import Batch
 from widedeep.models import WideDeep
 from widedeep.parallel.world import World

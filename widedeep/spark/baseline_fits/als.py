@@ -12,7 +12,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from widedeep.baselines.factors import Factors
-from widedeep.config import AlsGrid, ImplicitAlsGrid
+from widedeep.config.baselines import AlsGrid, ImplicitAlsGrid
 from widedeep.data.rating_matrices import LEAST, MOST, NEUTRAL, PER_POINT, Splits
 from widedeep.evaluation.reference_models import Biases
 

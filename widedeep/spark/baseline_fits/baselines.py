@@ -23,7 +23,7 @@ from widedeep.baselines.user_knn import user_lists, user_ratings
 from widedeep.common.command import load_config
 from widedeep.common.console import log, stdout
 from widedeep.common.errors import InputError
-from widedeep.config import BaselineName, BaselinesConfig
+from widedeep.config.baselines import BaselineName, BaselinesConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.data.rating_matrices import Splits, load_splits
 from widedeep.evaluation.reference_models import Biases

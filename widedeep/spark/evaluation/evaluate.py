@@ -12,7 +12,7 @@ from pyspark.sql import SparkSession
 from widedeep.common.command import load_config
 from widedeep.common.console import log
 from widedeep.common.errors import InputError
-from widedeep.config import EvaluateConfig
+from widedeep.config.evaluate import EvaluateConfig
 from widedeep.reporting.evaluation_summary import print_comparison, print_evaluations
 from widedeep.schema.evaluation import EVALUATION_FILE, Comparison, Evaluation, parse_evaluation
 from widedeep.schema.manifest import HIDDEN_MANIFEST, LIKED

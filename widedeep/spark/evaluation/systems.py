@@ -5,7 +5,7 @@ import json
 from typing import NamedTuple
 
 from widedeep.common.errors import InputError
-from widedeep.config import EvaluateConfig
+from widedeep.config.evaluate import EvaluateConfig
 from widedeep.schema.evaluation import LIST_LENGTH
 from widedeep.schema.manifest import HIDDEN_MANIFEST
 from widedeep.spark.evaluation.evaluation_data import EvaluationData

@@ -14,7 +14,7 @@ from rich.table import Table as View
 from widedeep.common.command import load_config
 from widedeep.common.console import log, stdout
 from widedeep.common.errors import InputError
-from widedeep.config import ExploreConfig
+from widedeep.config.explore import ExploreConfig
 from widedeep.reporting.findings import Agreement, Findings, Prepared
 from widedeep.spark.exploration import aggregates as sums
 from widedeep.spark.filesystem import Files, read_prepared

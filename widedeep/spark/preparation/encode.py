@@ -10,7 +10,7 @@ from pyspark.sql import Column as Expression
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
-from widedeep.config import FeatureConfig
+from widedeep.config.prepare import FeatureConfig
 from widedeep.schema.manifest import LEAKY_COLUMNS, Column, Numeric
 from widedeep.spark.preparation import features
 

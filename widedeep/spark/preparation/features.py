@@ -12,7 +12,7 @@ from typing import NamedTuple
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from widedeep.config import FeatureConfig
+from widedeep.config.prepare import FeatureConfig
 from widedeep.schema.manifest import Numeric
 from widedeep.spark.preparation.ingest import is_missing, number
 

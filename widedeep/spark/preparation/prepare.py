@@ -15,7 +15,7 @@ from rich.table import Table as View
 from widedeep.common.command import load_config
 from widedeep.common.console import log, stdout
 from widedeep.common.errors import DamagedFileError, InputError
-from widedeep.config import PrepareConfig
+from widedeep.config.prepare import PrepareConfig
 from widedeep.schema.manifest import LEAKS, MIN_RATING, SPLITS, UNSCORED, Audit, DataFile, Manifest, Ratings, Table
 from widedeep.spark import shards
 from widedeep.spark.filesystem import Files, StagedDirectory, staged_directory

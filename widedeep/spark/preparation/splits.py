@@ -6,7 +6,7 @@ Pure DataFrame -> DataFrame; the same answer on any cluster.
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
-from widedeep.config import SplitConfig
+from widedeep.config.prepare import SplitConfig
 from widedeep.spark.partitioning import Salt, bucket_counts, hash_key, order_statistics, uniform
 
 # Rules that look at one rating alone: working them out again is cheaper than writing them down.

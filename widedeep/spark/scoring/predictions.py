@@ -9,7 +9,7 @@ from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
 from widedeep.common.console import log
-from widedeep.config import ScoreConfig
+from widedeep.config.score import ScoreConfig
 from widedeep.models.artifact import load_artifact
 from widedeep.schema.manifest import HIDDEN_MANIFEST
 from widedeep.scoring.pairs import PredictionManifest, predict_pairs

@@ -19,7 +19,7 @@ from rich.table import Table as View
 from widedeep.common.command import load_config
 from widedeep.common.console import log, stdout
 from widedeep.common.errors import InputError
-from widedeep.config import ScoreConfig
+from widedeep.config.score import ScoreConfig
 from widedeep.models.artifact import FILE, Artifact, load_artifact
 from widedeep.schema.manifest import HIDDEN_MANIFEST, MAX_RATING
 from widedeep.schema.recommendations import COLUMNS, Recall, RecommendationManifest

@@ -22,7 +22,7 @@ from rich.table import Table
 from widedeep.common.command import load_config
 from widedeep.common.console import log, stdout
 from widedeep.common.errors import InputError
-from widedeep.config import SynthesizeConfig
+from widedeep.config.synthesize import SynthesizeConfig
 from widedeep.spark.filesystem import Files, staged_directory
 from widedeep.spark.session import build_session
 from widedeep.spark.synthesis.anime_text import anime_header, anime_lines

@@ -1,0 +1,15 @@
+"""Settings of `widedeep export`."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from widedeep.config.trained_run import TrainedRunSettings
+
+
+class ExportConfig(TrainedRunSettings):
+    """Write a run's encoders, scalers and user and anime vectors as Parquet."""
+
+    output: Path = Field(
+        default=Path("data/export"), description="directory to write; an old one is replaced at the end"
+    )

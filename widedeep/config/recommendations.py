@@ -1,0 +1,16 @@
+"""Settings of `widedeep recommendations`."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from widedeep.config.fields import Settings
+
+
+class LookUpConfig(Settings):
+    """Print a user's recommendations as a table."""
+
+    user: int = Field(description="user_id of the user, as in the dump")
+    recommendations: Path = Field(
+        default=Path("data/recommendations"), description="directory written by jobs/score_all.py"
+    )
