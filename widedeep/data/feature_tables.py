@@ -1,6 +1,6 @@
-"""The feature tables of users and items as tensors, row p being position p.
+"""The feature tables of users and items as tensors; the row number is the user index or item index.
 
-Legend: T rows of a table (U users or I items).
+Legend: T rows of a table (U users or I items), V values of a vocabulary.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from widedeep.schema.manifest import Manifest, Table
 
 
 class FeatureTable:
-    """Columns of a feature table, read as they are asked for."""
+    """A feature table whose columns are read on demand."""
 
     def __init__(self, data: Path, name: str, table: Table):
         self._data, self._name, self.table = Path(data), name, table
@@ -26,49 +26,49 @@ class FeatureTable:
         known = [column.name for column in self.table.columns]
         if name not in known:
             raise InputError(f"{self._data}/{self._name} has no column {name}: it has {known}")
-        parts = [read_parquet(self._data / file.path, [name])[name] for file in self.table.files]
-        return pa.chunked_array([chunk for part in parts for chunk in part.chunks], parts[0].type)
+        columns = [read_parquet(self._data / file.path, [name])[name] for file in self.table.files]
+        return pa.chunked_array([chunk for column in columns for chunk in column.chunks], columns[0].type)
 
     def values(self, name: str) -> np.ndarray:
-        """A column of numbers, [T]."""
+        """Return a column of numbers, [T]."""
         return self._column(name).to_numpy()
 
     def strings(self, name: str) -> list[str]:
-        """A column of texts, T of them."""
+        """Return a column of texts, T of them."""
         return self._column(name).to_pylist()
 
     def numeric(self, names: Sequence[str]) -> torch.Tensor:
-        """Scaled columns side by side, [T, len(names)] float32."""
+        """Return scaled columns side by side, [T, len(names)] float32."""
         if not names:
             return torch.zeros(self.rows, 0)
         return torch.from_numpy(np.stack([self.values(name) for name in names], axis=1).astype(np.float32))
 
     def multi_hot(self, name: str) -> torch.Tensor:
-        """A multi-valued column as ones and zeros, [T, size of the vocabulary] float32."""
+        """Return a multi-valued column as ones and zeros, [T, V] float32."""
         column = self._column(name).combine_chunks()
         lengths = np.diff(column.offsets.to_numpy())
         encoded = torch.zeros(self.rows, len(self.table.vocabularies[name]))
         encoded[np.repeat(np.arange(self.rows), lengths), np.array(column.flatten())] = 1.0
         return encoded
 
-    def codes(self, name: str) -> torch.Tensor:
-        """A category or multi-valued column as positions in its vocabulary.
+    def category_ids(self, name: str) -> torch.Tensor:
+        """Return a category or multi-valued column as category ids, that is, indices into its vocabulary.
 
         Returns:
-            [T, most values of a row] int32; the size of the vocabulary stands where a row has fewer.
+            [T, largest number of values in a row] int32; shorter rows are padded with V.
 
         """
-        column, size = self._column(name), self.vocabulary(name)
+        column, size = self._column(name), self.vocabulary_size(name)
         if not pa.types.is_list(column.type):
             return torch.from_numpy(np.array(column.to_numpy(), np.int32))[:, None]
         column = column.combine_chunks()
         lengths = np.diff(column.offsets.to_numpy())
-        codes = np.full((self.rows, max(1, lengths.max(initial=0))), size, np.int32)
-        codes[np.arange(codes.shape[1]) < lengths[:, None]] = column.flatten().to_numpy()
-        return torch.from_numpy(codes)
+        ids = np.full((self.rows, max(1, lengths.max(initial=0))), size, np.int32)
+        ids[np.arange(ids.shape[1]) < lengths[:, None]] = column.flatten().to_numpy()
+        return torch.from_numpy(ids)
 
-    def vocabulary(self, name: str) -> int:
-        """Values that a category or multi-valued column may have; raises InputError if it is no such column."""
+    def vocabulary_size(self, name: str) -> int:
+        """Return V of a category or multi-valued column; raises InputError for other columns."""
         if name not in self.table.vocabularies:
             raise InputError(
                 f"{self._data}/{self._name} has no categories {name}: it has {sorted(self.table.vocabularies)}"
@@ -87,13 +87,13 @@ class Tables:
 
 
 def embedding_rows(train_ratings: np.ndarray) -> tuple[torch.Tensor, int]:
-    """Who gets an embedding: only those with training ratings; all others share one row after theirs.
+    """Assign embedding rows: one to each user or item with training ratings, and the next one to all cold ones.
 
     Args:
         train_ratings: [T] counts.
 
     Returns:
-        [T] int32, the row of each position; and the number of rows, the shared one not counted.
+        [T] int32, the embedding row of each user or item; and the number of rows without the shared one.
 
     """
     trained = train_ratings > 0

@@ -1,11 +1,11 @@
-"""petastorm 0.12.1 on today's pyarrow. With petastorm_reader.py, the only importer of petastorm.
+"""petastorm 0.12.1 on current pyarrow. Only this module imports petastorm.
 
-petastorm's last usable release was written for pyarrow 13 and older. It imports two modules that pyarrow has removed
-since, and opens its files through a `ParquetDataset` that pyarrow has rewritten. This module gives it small stand-ins
-for these names. It is tied to that one release, which never changes, and refuses any other.
+The last usable release of petastorm was written for pyarrow 13 and older. It imports two modules that pyarrow has
+removed since, and opens files with a `ParquetDataset` that pyarrow has rewritten. This module provides small
+replacements. It works with that one release, which never changes, and refuses any other.
 
-Only the way from `make_batch_reader` over a list of local files to columns of numbers is covered: no text columns
-(petastorm uses names that NumPy 2 has removed for them), no directories, no partitions, no process pool.
+It supports only `make_batch_reader` on a list of local files with columns of numbers: no text columns (petastorm reads
+them with names that NumPy 2 has removed), no directories, no partitions, no process pool.
 """
 
 import sys
@@ -23,12 +23,12 @@ from widedeep.common.errors import InputError
 from widedeep.data.parquet import open_parquet
 
 PETASTORM = "0.12.1"
-# Names that petastorm imports but, for local files, never uses.
+# Names that petastorm imports but does not use for local files.
 REMOVED = {"pyarrow.filesystem": "LocalFileSystem", "pyarrow.hdfs": "HadoopFileSystem"}
 
 
 def _check_version() -> None:
-    """Refuse every release but the one that the stand-ins fit.
+    """Check that the release of petastorm is the supported one.
 
     Raises:
         InputError: another release is installed.
@@ -44,7 +44,7 @@ def _check_version() -> None:
 
 @contextmanager
 def _removed_modules() -> Iterator[None]:
-    """Stand-ins for the modules that pyarrow has removed, for as long as petastorm is imported."""
+    """Provide the modules that pyarrow has removed, while petastorm is imported."""
     for module, name in REMOVED.items():
         sys.modules[module] = ModuleType(module)
         setattr(sys.modules[module], name, type(name, (), {}))
@@ -56,7 +56,7 @@ def _removed_modules() -> Iterator[None]:
 
 
 class LocalFiles:
-    """The file system that petastorm is given. It gets the paths of URLs, which are percent-encoded."""
+    """The file system for petastorm, which passes percent-encoded paths of URLs."""
 
     def open(self, path: str) -> pa.NativeFile:
         """Open a file for reading."""
@@ -64,7 +64,7 @@ class LocalFiles:
 
 
 class ParquetDatasetPiece:
-    """A row group of a file (or, without a number, the file), as pyarrow had it; its methods raise DamagedFileError."""
+    """pyarrow's former class for a row group, or for a file if `row_group` is None; methods raise DamagedFileError."""
 
     def __init__(self, path: str, open_file_func: Any = None, row_group: int | None = None, partition_keys: Any = None):
         self.path, self.row_group, self.partition_keys = path, row_group, partition_keys
@@ -82,7 +82,7 @@ class ParquetDatasetPiece:
 
 
 class ParquetDataset:
-    """Files as pyarrow's removed dataset listed them: in the order given, without partitions or a common footer."""
+    """pyarrow's former dataset: files in the given order, without partitions or common metadata."""
 
     metadata = common_metadata = partitions = None
 
@@ -91,7 +91,7 @@ class ParquetDataset:
         self.pieces = [ParquetDatasetPiece(path) for path in path_or_paths]
 
 
-import setuptools  # noqa: E402, F401  # brings distutils, which petastorm imports, to Python 3.12 and later
+import setuptools  # noqa: E402, F401  # provides distutils, which petastorm imports, on Python 3.12 and later
 
 _check_version()
 with _removed_modules():

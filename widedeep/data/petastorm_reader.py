@@ -1,4 +1,4 @@
-"""Shards read by petastorm, through the module that keeps it running on today's pyarrow."""
+"""Reading of shards with petastorm."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -9,8 +9,8 @@ from widedeep.data.petastorm_compat import LocalFiles, make_batch_reader
 
 
 def read_shards(files: Sequence[Path], columns: Sequence[str], seed: int | None) -> Iterator[list[np.ndarray]]:
-    """Read Parquet files of one row group each, one after the other; see `widedeep.data.readers.ReadShards`."""
-    # One worker thread: more are no faster, and the order would then depend on luck.
+    """Read Parquet files of one row group each, one at a time; see `widedeep.data.readers.ReadShards`."""
+    # One worker thread: more are not faster, and make the order random.
     with make_batch_reader(
         [file.resolve().as_uri() for file in files],
         reader_pool_type="thread",

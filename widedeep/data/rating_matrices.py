@@ -1,6 +1,6 @@
 """The ratings of all splits as arrays, and the matrices that baselines work on.
 
-Legend: U users, I items, N ratings of a split. Positions are those of the prepared tables.
+Legend: U users, I items, N ratings of a split. Rows and columns are user and item indices.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from widedeep.data.pyarrow_reader import read_shards
 from widedeep.data.shards import check_shards, read_row_groups
 from widedeep.schema.manifest import MIN_RATING, SPLITS, Manifest
 
-# A liked anime of the history says up to twice as much as a mediocre one, a hated one a tenth.
+# Preference of a rating: 1 at NEUTRAL, changing by PER_POINT, clipped to LEAST and MOST.
 NEUTRAL, PER_POINT, LEAST, MOST = 7.0, 0.25, 0.1, 2.0
 
 
@@ -32,24 +32,24 @@ class Splits:
     lowest: int = MIN_RATING  # of the scale
 
     def batches(self, split: str) -> Iterator[Batch]:
-        """The split as one batch."""
+        """Yield the split as one batch."""
         yield self.parts[split]
 
     def pairs(self, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The columns of a split: user [N] int32, item [N] int32 and rating [N] float32 of a split."""
+        """Return the columns of a split: user [N] int32, item [N] int32 and rating [N] float32."""
         user, item, rating = (column.numpy() for column in self.parts[split])
         return user, item, rating
 
     def matrix(self, split: str, values: np.ndarray | None = None, least: float = 0.0) -> sp.csr_matrix:
-        """Ratings as a sparse matrix.
+        """Return a split as a sparse matrix.
 
         Args:
-            split: which.
-            values: [N] what stands at each rating; None: 1.
+            split: its name.
+            values: [N] the entry for each rating; None: 1.
             least: ratings below this are left out.
 
         Returns:
-            [U, I] float32, columns of a row in order.
+            [U, I] float32 with sorted column indices.
 
         """
         user, item, rating = self.pairs(split)
@@ -61,40 +61,40 @@ class Splits:
 
     @cached_property
     def history(self) -> sp.csr_matrix:
-        """[U, I] 1 where the training split has a rating."""
+        """1 for each training rating, [U, I]."""
         return self.matrix("train")
 
     @cached_property
     def weighted_history(self) -> sp.csr_matrix:
-        """[U, I] how much each training rating says of its user's taste, by `preference`."""
+        """The `preference` of each training rating, [U, I]."""
         return self.matrix("train", preference(self.pairs("train")[2]))
 
     def past(self, weighted: bool) -> sp.csr_matrix:
-        """The history, weighted or plain."""
+        """Return the weighted or the plain history."""
         return self.weighted_history if weighted else self.history
 
     @cached_property
     def rated(self) -> np.ndarray:
-        """Items with training ratings, ascending; dense matrices hold these only."""
+        """Item indices with training ratings, ascending; dense matrices have only these."""
         return np.flatnonzero(np.bincount(self.pairs("train")[1], minlength=self.items))
 
     def widen(self, scores: np.ndarray) -> np.ndarray:
-        """Scores of the rated items as scores of all: [n, rated] -> [n, I] float32, -inf where nothing is known."""
+        """Expand scores of the rated items to all items: [n, rated] -> [n, I] float32, -inf for unrated items."""
         wide = np.full((len(scores), self.items), -np.inf, np.float32)
         wide[:, self.rated] = scores
         return wide
 
 
 def preference(rating: np.ndarray) -> np.ndarray:
-    """How much a rating speaks for its item, by its distance from NEUTRAL."""
+    """Return the weight of a rating in a user's history: 1 at NEUTRAL, more for better ratings."""
     return np.clip(1 + (rating - NEUTRAL) * PER_POINT, LEAST, MOST)
 
 
 def load_splits(data: Path, manifest: Manifest) -> Splits:
-    """Read all ratings of a prepared directory of this machine, 12 bytes each.
+    """Read all ratings of a local prepared directory into memory, 12 bytes each.
 
     Raises:
-        DamagedFileError: a shard is not what the manifest says.
+        DamagedFileError: a shard differs from the manifest.
 
     """
     parts = {}
@@ -102,7 +102,7 @@ def load_splits(data: Path, manifest: Manifest) -> Splits:
         shards = manifest.ratings.shards[split]
         check_shards(data, shards, verify=True)
         groups = list(read_row_groups(read_shards, data, shards, seed=None))
-        rows = np.concatenate(groups) if groups else np.empty((0, 3), np.int32)
-        parts[split] = Batch(*(column.contiguous() for column in unpack_columns(torch.from_numpy(rows))))
-    found = manifest.ratings
-    return Splits(manifest.users.rows, manifest.items.rows, found.train_mean, parts, found.lowest)
+        packed = np.concatenate(groups) if groups else np.empty((0, 3), np.int32)
+        parts[split] = Batch(*(column.contiguous() for column in unpack_columns(torch.from_numpy(packed))))
+    ratings = manifest.ratings
+    return Splits(manifest.users.rows, manifest.items.rows, ratings.train_mean, parts, ratings.lowest)

@@ -1,4 +1,4 @@
-"""The ways to read shards: all yield the same rows in the same order."""
+"""The choice of a shard reader. All readers yield the same rows in the same order."""
 
 import importlib
 from collections.abc import Iterator, Sequence
@@ -15,28 +15,28 @@ class ReadShards(Protocol):
     """A function that reads shards."""
 
     def __call__(self, files: Sequence[Path], columns: Sequence[str], seed: int | None) -> Iterator[list[np.ndarray]]:
-        """Read Parquet files of one row group each, one after the other.
+        """Read Parquet files of one row group each, one at a time.
 
         Args:
             files: at least one.
-            columns: names of columns of numbers without nulls.
-            seed: draws the order of the files; None: as listed.
+            columns: names of numeric columns without nulls.
+            seed: determines the order of the files; None keeps the order of `files`.
 
         Yields:
-            the columns of a file, each [rows of the file], in the type they are stored in.
+            the columns of a file, each [rows of the file], in their stored types.
 
         Raises:
-            DamagedFileError: a file cannot be read, or a page of it does not match its checksum.
+            DamagedFileError: a file cannot be read, or one of its pages fails its checksum.
 
         """
         ...
 
 
 def reader_named(name: ReaderName) -> ReadShards:
-    """The reader of that name; its library is imported only now, so that the other one works without it.
+    """Return a reader by name. Its library is imported only here, so the other reader works without it.
 
     Raises:
-        InputError: the library is missing or of a release that does not work.
+        InputError: the library is missing, or its release is not supported.
 
     """
     try:

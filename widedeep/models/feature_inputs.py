@@ -96,11 +96,11 @@ def describe(
 
     """
     names = list(dict.fromkeys(names))
-    coded = [table.codes(name) for name in names]
+    coded = [table.category_ids(name) for name in names]
     values = torch.cat([table.numeric(numbers), *(table.multi_hot(name) for name in multi_hot)], dim=1)
     trained = torch.from_numpy(table.values("train_ratings") > 0)
     shape = {f"{side}.numbers": values.shape[1]}
-    shape |= {f"{side}.vocabulary.{name}": table.vocabulary(name) for name in names}
+    shape |= {f"{side}.vocabulary.{name}": table.vocabulary_size(name) for name in names}
     shape |= {f"{side}.values.{name}": codes.shape[1] for name, codes in zip(names, coded, strict=True)}
     codes = torch.cat(coded, dim=1) if coded else torch.zeros(table.rows, 0, dtype=torch.int32)
     return shape, {f"{side}.numbers": standardised(values, trained), f"{side}.codes": codes}

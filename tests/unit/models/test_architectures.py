@@ -150,7 +150,7 @@ def test_wide_deep_cross_adds_a_weight_for_each_pair_of_values(tables):
     model = build(WideDeepCross, config, tables)
     gender, location = (tables.users.strings(name) for name in ("gender", "location"))
     kind, studios, genres = (tables.items.strings(name) for name in ("type", "studios", "genres"))
-    sizes = {name: tables.items.vocabulary(name) for name in ("studios",)} | {"location": 5}
+    sizes = {name: tables.items.vocabulary_size(name) for name in ("studios",)} | {"location": 5}
     user_wide, item_wide, both = model.user_wide.weights, model.item_wide.weights, model.both_wide.weights
     expected = []
     for user, item in zip(USER.tolist(), ITEM.tolist(), strict=True):
@@ -216,11 +216,11 @@ def test_standardised_as_scikit_learn_does():
 
 
 def test_codes_are_the_lists_filled_up(tables):
-    lists, codes = tables.items.strings("producers"), tables.items.codes("producers")
+    lists, codes = tables.items.strings("producers"), tables.items.category_ids("producers")
     assert codes.shape == (ITEMS, 7)
     assert [row[row < 7].tolist() for row in codes] == lists
     assert (codes.sort(dim=1).values == codes).all()  # what is filled up comes last
     assert {len(row) for row in lists} >= {0, 7}
-    assert tables.items.codes("type")[:, 0].tolist() == tables.items.strings("type")
+    assert tables.items.category_ids("type")[:, 0].tolist() == tables.items.strings("type")
     with pytest.raises(InputError, match="items has no categories score"):
-        tables.items.codes("score")
+        tables.items.category_ids("score")
