@@ -4,7 +4,6 @@ widedeep export --run-dir runs/wide_deep --output data/export
 """
 
 import json
-import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -15,6 +14,7 @@ from rich.table import Table as View
 from widedeep.common.command import load_config
 from widedeep.common.console import stdout
 from widedeep.common.errors import InputError
+from widedeep.common.files import atomic_directory
 from widedeep.config.export import ExportConfig
 from widedeep.schema.manifest import HIDDEN_MANIFEST, Manifest
 from widedeep.scoring.vectors import Trained, load_trained
@@ -82,24 +82,20 @@ def export(trained: Trained, output: Path) -> dict[str, int]:
     """
     if output.exists() and not (output / HIDDEN_MANIFEST).is_file() and any(output.iterdir()):
         raise InputError(f"{output} holds files but no {HIDDEN_MANIFEST}, so it is no export: choose another --output")
-    staging = output.with_name(f".{output.name}.staging")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
     contents = {
         "encoders.parquet": iter([encoders(trained.manifest)]),
         "scalers.parquet": iter([scalers(trained.manifest)]),
         "users.parquet": vectors(trained, "users"),
         "anime.parquet": vectors(trained, "items"),
     }
-    rows = {name: _write(staging / name, parts) for name, parts in contents.items()}
-    manifest = {
-        "model": trained.artifact.config.model_dump(mode="json"),
-        "data_digest": trained.manifest.digest,
-        "rows": rows,
-    }
-    (staging / HIDDEN_MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
-    shutil.rmtree(output, ignore_errors=True)
-    staging.rename(output)
+    with atomic_directory(output) as staging:
+        rows = {name: _write(staging / name, parts) for name, parts in contents.items()}
+        manifest = {
+            "model": trained.artifact.config.model_dump(mode="json"),
+            "data_digest": trained.manifest.digest,
+            "rows": rows,
+        }
+        (staging / HIDDEN_MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
     return rows
 
 

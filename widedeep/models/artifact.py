@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from safetensors import SafetensorError, safe_open
 
 from widedeep.common.errors import InputError
-from widedeep.common.files import write_pieces_atomically
+from widedeep.common.files import atomic_file
 from widedeep.config.models import ModelConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.models import REGISTRY, Recommender
@@ -60,7 +60,8 @@ def save_artifact(
         "lowest": str(manifest.ratings.lowest),
         "vocabularies": json.dumps({"users": manifest.users.vocabularies, "items": manifest.items.vocabularies}),
     }
-    write_pieces_atomically(file, _pieces(tensors, header))
+    with atomic_file(file) as stream:
+        stream.writelines(_pieces(tensors, header))
 
 
 def _pieces(tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> Iterator[bytes | memoryview]:

@@ -3,7 +3,6 @@ import json
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from widedeep.common.files import write_atomically
 from widedeep.training.tracking import Tracker, flatten
 
 
@@ -39,22 +38,3 @@ def test_a_line_that_a_crash_cut_short_is_dropped(tmp_path):
 def test_flatten_by_hand():
     nested = {"valid": {"rmse": 1.25, "deep": {"n": 3}}, "note": "text", "speed": 7}
     assert flatten(nested) == {"valid/rmse": 1.25, "valid/deep/n": 3.0, "speed": 7.0}
-
-
-def test_whoever_reads_a_file_while_it_is_replaced_reads_the_old_content(tmp_path):
-    file = tmp_path / "metrics.json"
-    write_atomically(file, b"old")
-    with file.open("rb", buffering=0) as reader:
-        write_atomically(file, b"new")
-        assert reader.read() == b"old"
-    assert file.read_bytes() == b"new"
-
-
-def test_a_write_that_fails_leaves_the_old_content(tmp_path):
-    file = tmp_path / "metrics.json"
-    write_atomically(file, b"old")
-    with pytest.raises(TypeError):
-        write_atomically(file, "text, which a binary file refuses")  # pyright: ignore[reportArgumentType]
-    assert file.read_bytes() == b"old"
-    write_atomically(file, b"new")
-    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("metrics.json", b"new")]
