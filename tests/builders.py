@@ -194,3 +194,15 @@ def read_split(directory: Path, manifest: Manifest, name: str) -> np.ndarray:
     """[n, 3] user, item, rating, read by pyarrow alone: what every loader is measured against."""
     parts = [pq.ParquetFile(directory / shard.path).read() for shard in manifest.ratings.shards[name]]
     return np.concatenate([np.stack([part[c] for c in ("user", "item", "rating")], axis=1) for part in parts])
+
+
+def damage_shard(directory: Path, manifest: Manifest, split: str, how: str) -> str:
+    """Damage the last shard of a split: missing, truncated, empty or flipped; returns its path."""
+    file = directory / manifest.ratings.shards[split][-1].path
+    content = bytearray(file.read_bytes())
+    content[len(content) // 3] ^= 0x10
+    if how == "missing":
+        file.unlink()
+    else:
+        file.write_bytes({"truncated": content[:-7], "empty": b"", "flipped": content}[how])
+    return str(file)

@@ -58,10 +58,9 @@ def read_metrics(run: Path) -> RunMetrics | None:
         return None
     try:
         return RunMetrics.model_validate(json.loads(file.read_text()))
-    except (json.JSONDecodeError, ValidationError) as error:
+    except (json.JSONDecodeError, ValidationError):
         raise InputError(
-            f"{file} is damaged or of another release ({error}): choose another --run-dir, "
-            "or start it anew with --resume never"
+            f"{file} is damaged or of another release: choose another --run-dir, or start it anew with --resume never"
         ) from None
 
 

@@ -1,37 +1,25 @@
 """Both loaders against the rows that pyarrow alone reads. Ranks are simulated: loaders need no collective."""
 
-import hashlib
-import shutil
-import sys
-import threading
 from collections.abc import Iterable
 
 import numpy as np
 import pytest
 import torch
 
-from tests.builders import read_split, save_manifest, write_prepared
+from tests.builders import damage_shard, read_split, save_manifest, write_prepared
+from tests.unit.data.conftest import SHARDS
 from widedeep.common.errors import DamagedFileError, InputError
 from widedeep.config.train import LoaderConfig
 from widedeep.data.batches import Batch
 from widedeep.data.loaders import make_loader
-from widedeep.data.petastorm_compat import PETASTORM
-from widedeep.data.readers import reader_named
 from widedeep.data.resident_loader import ResidentLoader
 from widedeep.data.streaming_loader import StreamingLoader
 from widedeep.parallel.world import World
 from widedeep.schema.manifest import Manifest
 
 BATCH = 96  # deals equally to 1, 2, 3 and 4 ranks
-SHARDS = {"train": 12, "valid": 2, "test": 2}
 BUFFER = 700
 READERS = ("petastorm", "pyarrow")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    path = tmp_path_factory.mktemp("reader") / "a path, with spaces"
-    return path, write_prepared(path, shards=SHARDS)
 
 
 def loader(
@@ -191,30 +179,11 @@ def test_odd_names_of_directories_work(tmp_path, folder, reader):
     assert as_set(rows(loader(odd, "resident", reader=reader).batches("test"))) == as_set(read_split(*odd, "test"))
 
 
-@pytest.fixture
-def copied(data, tmp_path):
-    """A copy to damage."""
-    shutil.copytree(data[0], tmp_path / "copy")
-    return tmp_path / "copy", data[1]
-
-
-def damage(path, manifest: Manifest, split: str, how: str) -> str:
-    """Damage the last shard of a split; returns its name."""
-    file = path / manifest.ratings.shards[split][-1].path
-    content = bytearray(file.read_bytes())
-    content[len(content) // 3] ^= 0x10
-    if how == "missing":
-        file.unlink()
-    else:
-        file.write_bytes({"truncated": content[:-7], "empty": b"", "flipped": content}[how])
-    return str(file)
-
-
 @pytest.mark.parametrize("mode", ["resident", "stream"])
 @pytest.mark.parametrize("how", ["missing", "truncated", "empty", "flipped"])
 @pytest.mark.parametrize("split", ["train", "valid", "test"])
 def test_a_damaged_shard_of_any_split_is_named_before_the_first_step(copied, mode, how, split):
-    name = damage(*copied, split, how)
+    name = damage_shard(*copied, split, how)
     with pytest.raises(DamagedFileError) as caught:
         loader(copied, mode)
     assert name in str(caught.value)
@@ -222,7 +191,7 @@ def test_a_damaged_shard_of_any_split_is_named_before_the_first_step(copied, mod
 
 
 def test_sizes_are_compared_even_without_verification(copied):
-    name = damage(*copied, "train", "truncated")
+    name = damage_shard(*copied, "train", "truncated")
     with pytest.raises(DamagedFileError, match="bytes, the manifest says") as caught:
         loader(copied, "stream", verify=False)
     assert name in str(caught.value)
@@ -241,35 +210,6 @@ def test_a_manifest_that_lies_about_rows_is_found_out(copied, mode, difference):
         list(loader(lying, mode).epoch(0))
 
 
-def read_raw(data, reader: str, seed: int | None) -> list[list[np.ndarray]]:
-    path, manifest = data
-    files = [path / shard.path for shard in manifest.ratings.shards["train"]]
-    return list(reader_named(reader)(files, Batch._fields, seed))
-
-
-@pytest.mark.parametrize("reader", READERS)
-def test_a_reader_keeps_the_order_of_files_without_a_seed(data, reader):
-    groups = [np.stack(columns, axis=1) for columns in read_raw(data, reader, None)]
-    assert np.array_equal(np.concatenate(groups), train_rows(data))
-
-
-@pytest.mark.parametrize("reader", READERS)
-def test_a_reader_yields_a_shard_at_a_time_in_the_types_stored(data, reader):
-    groups = read_raw(data, reader, 3)
-    assert sorted(len(group[0]) for group in groups) == sorted(s.rows for s in data[1].ratings.shards["train"])
-    assert {tuple(column.dtype.name for column in group) for group in groups} == {("int32", "int32", "float32")}
-
-
-def test_both_readers_give_the_same_rows_in_the_same_order_for_a_seed(data):
-    def digest(reader: str, seed: int) -> str:
-        content = b"".join(column.tobytes() for group in read_raw(data, reader, seed) for column in group)
-        return hashlib.sha256(content).hexdigest()
-
-    digests = {seed: {digest(reader, seed) for reader in READERS} for seed in range(5)}
-    assert all(len(found) == 1 for found in digests.values())
-    assert len(set.union(*digests.values())) == len(digests)
-
-
 @pytest.mark.parametrize("mode", ["resident", "stream"])
 def test_a_loader_gives_the_same_epochs_with_either_reader(data, mode):
     epochs = [[rows(loader(data, mode, reader=reader).epoch(number)) for number in (0, 1)] for reader in READERS]
@@ -277,47 +217,12 @@ def test_a_loader_gives_the_same_epochs_with_either_reader(data, mode):
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_a_reader_left_early_ends_its_threads(data, reader):
-    groups = reader_named(reader)([data[0] / s.path for s in data[1].ratings.shards["train"]], Batch._fields, 0)
-    next(groups)
-    groups.close()
-    assert [thread.name for thread in threading.enumerate() if "petastorm" in repr(thread)] == []
-
-
-@pytest.mark.parametrize("reader", READERS)
-@pytest.mark.parametrize("how", ["missing", "truncated", "empty", "flipped"])
-def test_a_reader_refuses_a_damaged_shard_by_itself_and_names_it(copied, reader, how):
-    name = damage(*copied, "train", how)
-    with pytest.raises(DamagedFileError) as caught:
-        read_raw(copied, reader, 2)
-    assert name in str(caught.value)
-    assert how != "flipped" or "CRC checksum verification failed" in str(caught.value)
-
-
-@pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("mode", ["resident", "stream"])
 def test_a_flipped_bit_is_refused_with_digests_switched_off(copied, reader, mode):
-    name = damage(*copied, "train", "flipped")
+    name = damage_shard(*copied, "train", "flipped")
     with pytest.raises(DamagedFileError, match="CRC checksum verification failed") as caught:
         list(loader(copied, mode, reader=reader, verify=False).epoch(0))
     assert name in str(caught.value)
-
-
-def test_a_release_of_petastorm_that_does_not_fit_is_refused_with_the_other_reader_named(monkeypatch):
-    monkeypatch.setattr("importlib.metadata.version", lambda name: "0.13.1")
-    for module in ("petastorm_reader", "petastorm_compat"):
-        monkeypatch.delitem(sys.modules, f"widedeep.data.{module}")
-    with pytest.raises(InputError, match=rf"petastorm 0\.13\.1 is installed.*{PETASTORM}.*--loader\.reader pyarrow"):
-        reader_named("petastorm")
-
-
-def test_without_petastorm_the_other_reader_is_named(monkeypatch):
-    for module in ("widedeep.data.petastorm_reader", "widedeep.data.petastorm_compat"):
-        monkeypatch.delitem(sys.modules, module)
-    monkeypatch.setitem(sys.modules, "petastorm", None)
-    with pytest.raises(InputError, match=r"petastorm cannot be imported.*--loader\.reader pyarrow"):
-        reader_named("petastorm")
-    reader_named("pyarrow")
 
 
 def test_what_cannot_be_dealt_equally_is_refused(data):

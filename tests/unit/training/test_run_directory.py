@@ -1,0 +1,64 @@
+"""Who may use a run's directory; tests/faults/test_training_directory.py tries it from the command line."""
+
+import json
+
+import pytest
+
+from tests.builders import write_prepared
+from widedeep.common.errors import InputError
+from widedeep.config.train import EmbeddingConfig, TrainConfig
+from widedeep.parallel.world import ALONE, World
+from widedeep.training.run_directory import IDENTITY_FILE, RunIdentity, claim_run_directory, run_identity
+
+IDENTITY = RunIdentity(config={"epochs": 2, "optim": {"lr": 0.1}}, manifest_digest="a", ranks=2)
+
+
+@pytest.fixture(scope="module")
+def small_manifest(tmp_path_factory):
+    return write_prepared(tmp_path_factory.mktemp("identity"), ratings=300)
+
+
+def claim(run, start_anew=False, **changes) -> None:
+    claim_run_directory(run, IDENTITY.model_copy(update=changes), start_anew, ALONE)
+
+
+def test_the_same_run_claims_its_directory_again(tmp_path):
+    claim(tmp_path / "run")
+    claim(tmp_path / "run")
+    assert json.loads((tmp_path / "run" / IDENTITY_FILE).read_text()) == IDENTITY.model_dump()
+
+
+@pytest.mark.parametrize(
+    ("changes", "difference"),
+    [
+        ({"config": {"epochs": 2, "optim": {"lr": 0.2}}}, r"optim\.lr \(0\.1 there, 0\.2 now\)"),
+        ({"config": {"epochs": 2, "optim": {"lr": 0.1}, "loss": "x"}}, r"loss \(None there, x now\)"),
+        ({"manifest_digest": "b"}, r"manifest_digest \(a there, b now\)"),
+        ({"ranks": 3}, r"the number of ranks, as each holds a part of the tables \(2 there, 3 now\)"),
+    ],
+)
+def test_another_run_is_refused_by_what_differs(tmp_path, changes, difference):
+    claim(tmp_path / "run")
+    with pytest.raises(InputError, match=rf"differs in \['{difference}'\].*--resume never"):
+        claim(tmp_path / "run", **changes)
+    claim(tmp_path / "run", start_anew=True, **changes)
+
+
+def test_starting_anew_keeps_what_no_run_wrote(tmp_path):
+    claim(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "metrics.json").write_text("{}")
+    claim(tmp_path, start_anew=True)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["notes.txt", IDENTITY_FILE]
+
+
+def test_only_sharded_tables_bind_a_run_to_its_number_of_ranks(small_manifest):
+    world = World(0, 2, ALONE.device)
+    sharded = TrainConfig(embedding=EmbeddingConfig(sharding="row"))
+    assert run_identity(TrainConfig(), small_manifest, world).ranks is None
+    assert run_identity(sharded, small_manifest, world).ranks == 2
+
+
+def test_the_identity_leaves_out_what_may_change(small_manifest, tmp_path):
+    moved = TrainConfig.model_validate({"run_dir": tmp_path, "device": "cpu", "loader": {"reader": "pyarrow"}})
+    assert run_identity(moved, small_manifest, ALONE) == run_identity(TrainConfig(), small_manifest, ALONE)
