@@ -1,66 +1,82 @@
-"""Baselines without personal taste: the mean, biases, popularity.
+"""Baselines without personal taste: the global mean, user and item biases, popularity.
 
 Legend: U users, I items, n pairs or users asked for.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import numpy as np
+from pydantic import Field
 
-from widedeep.baselines.tuning import Predictor, Ranker
+from widedeep.baselines.base import Baseline, BaselineContext, NonNegatives, Positives
+from widedeep.baselines.biases import bias_predictor, bias_ranker
+from widedeep.baselines.tuning import Candidate, Predictor, Ranker
 from widedeep.data.rating_matrices import Splits
-from widedeep.evaluation.reference_models import Biases, fit_biases
-from widedeep.parallel.world import ALONE
 
 
-def global_mean(splits: Splits) -> Predictor:
-    """The mean of the training ratings for everything."""
+class GlobalMean(Baseline):
+    """The mean of the training ratings predicts every rating."""
+
+    name = "global_mean"
+
+    def candidates(self, context: BaselineContext) -> Iterator[Candidate]:
+        """Yield one candidate that predicts ratings."""
+        yield Candidate({}, mean_predictor(context.splits))
+
+
+class Bias(Baseline):
+    """The mean plus a bias of the user and one of the item predict ratings and rank items."""
+
+    name = "bias"
+    user_priors: Positives = Field(default=(1.0, 2.0, 5.0), description="ratings at zero bias given to each user")
+    item_priors: Positives = Field(
+        default=(0.5, 1.0, 3.0, 300.0, 30_000.0), description="ratings at zero bias given to each anime"
+    )
+
+    @property
+    def strengths(self) -> tuple[tuple[float, float], ...]:
+        """All combinations (user prior, item prior)."""
+        return tuple((user, item) for user in self.user_priors for item in self.item_priors)
+
+    def candidates(self, context: BaselineContext) -> Iterator[Candidate]:
+        """Yield a candidate for ratings and lists for each strength."""
+        for settings, biases in context.bias_fits:
+            yield Candidate(settings, bias_predictor(biases), bias_ranker(biases))
+
+
+class Popularity(Baseline):
+    """The share of users who rated an item, or rated it well, ranks items."""
+
+    name = "popularity"
+    least_ratings: NonNegatives = Field(default=(1.0, 8.0), description="ratings below do not count")
+
+    def candidates(self, context: BaselineContext) -> Iterator[Candidate]:
+        """Yield a candidate for lists for each threshold."""
+        for least in self.least_ratings:
+            yield Candidate({"least_rating": least}, ranker=popularity_ranker(context.splits, least))
+
+
+def mean_predictor(splits: Splits) -> Predictor:
+    """Predict the mean of the training ratings."""
     return lambda user, item: np.full(len(user), splits.mean)
 
 
-def bias_fits(splits: Splits, strengths: Sequence[tuple[float, float]]) -> list[tuple[dict[str, float], Biases]]:
-    """User and item biases for each strength (user prior, item prior), with their settings."""
-    fits = fit_biases(splits, ALONE, splits.users, splits.items, splits.mean, strengths)
-    return [
-        ({"user_prior": user_prior, "item_prior": item_prior}, fit)
-        for (user_prior, item_prior), fit in zip(strengths, fits, strict=True)
-    ]
-
-
-def bias_predictor(biases: Biases) -> Predictor:
-    """Predicted ratings of pairs by their biases."""
-    user_bias, item_bias = biases.user.numpy(), biases.item.numpy()
-    return lambda user, item: biases.mean + user_bias[user] + item_bias[item]
-
-
-def bias_ranker(biases: Biases) -> Ranker:
-    """Items by their predicted rating, which is the same order for everybody."""
-    user_bias, item_bias = biases.user.numpy(), biases.item.numpy()
-    return lambda users: (biases.mean + user_bias[users, None] + item_bias[None]).astype(np.float32)
-
-
-def residuals(splits: Splits, predictor: Predictor) -> np.ndarray:
-    """[N] float32: what is left of the training ratings after a prediction."""
-    user, item, rating = splits.pairs("train")
-    return (rating - predictor(user, item)).astype(np.float32)
-
-
-def popularity(splits: Splits, least: float) -> Ranker:
-    """The share of the training users who rated an item at least so much."""
+def popularity_ranker(splits: Splits, least: float) -> Ranker:
+    """Rank items by the share of the training users who rated them `least` or more."""
     user, item, rating = splits.pairs("train")
     users = max(1, len(np.unique(user)))
     share = (np.bincount(item[rating >= least], minlength=splits.items) / users).astype(np.float32)
     return lambda users: np.tile(share, (len(users), 1))
 
 
-def popular_for_cold(splits: Splits, ranker: Ranker) -> Ranker:
-    """The ranker, but for users without training ratings what is most rated."""
-    most_rated = popularity(splits, 0)
+def with_popular_for_cold(splits: Splits, ranker: Ranker) -> Ranker:
+    """Rank by `ranker`, but by the number of ratings for users without training ratings."""
+    most_rated = popularity_ranker(splits, 0)
     cold = np.diff(splits.history.indptr) == 0
 
-    def scores(users: np.ndarray) -> np.ndarray:
-        found = ranker(users)
-        found[cold[users]] = most_rated(users[cold[users]])
-        return found
+    def affinities(users: np.ndarray) -> np.ndarray:
+        out = ranker(users)
+        out[cold[users]] = most_rated(users[cold[users]])
+        return out
 
-    return scores
+    return affinities

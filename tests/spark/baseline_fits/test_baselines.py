@@ -8,19 +8,22 @@ import pytest
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import functions as F
 
-from widedeep.baselines.factors import product_predictor
-from widedeep.baselines.simple import bias_fits, bias_predictor, residuals
+from widedeep.baselines.biases import bias_predictor, fit_bias_grid, residuals
+from widedeep.baselines.factors import factor_predictor
 from widedeep.common.console import log
 from widedeep.common.errors import InputError
-from widedeep.config.baselines import BASELINES, BaselinesConfig
+from widedeep.config.baselines import BaselinesConfig
 from widedeep.data.rating_matrices import Splits, load_splits
 from widedeep.data.rating_matrices import preference as preference_of
 from widedeep.recommendations import recommendations_of
 from widedeep.schema.manifest import read_manifest
 from widedeep.schema.recommendations import COLUMNS
-from widedeep.spark.baseline_fits.als import fit_als, implicit_factors, less_biases, preference, train_ratings
-from widedeep.spark.baseline_fits.baselines import OFFERS, run_baselines, show_summary
-from widedeep.spark.baseline_fits.systems import prepared_here
+from widedeep.spark.baseline_fits.als import ImplicitAls, fit_als, preference, subtract_biases, train_ratings
+from widedeep.spark.baseline_fits.baselines import show_summary
+from widedeep.spark.baseline_fits.outputs import local_prepared
+from widedeep.spark.baseline_fits.pipeline import run_baselines
+from widedeep.spark.baseline_fits.registry import BASELINES, config_class
+from widedeep.spark.baseline_fits.results import BaselineResult
 from widedeep.spark.filesystem import Files
 
 # One setting each, or two where the choice is looked at.
@@ -50,11 +53,12 @@ GRIDS = {
     "ease": {"l2": (20.0,)},
 }
 PREDICTING = {"global_mean", "bias", "user_knn", "item_knn", "als", "mf"}
-LISTING = set(BASELINES) - {"global_mean"}
+NAMES = [baseline.name for baseline in BASELINES]
+LISTING = set(NAMES) - {"global_mean"}
 
 
 def config_of(prepared: Path, output: Path, **settings) -> BaselinesConfig:
-    return BaselinesConfig.model_validate({"data": str(prepared), "output": str(output), **GRIDS, **settings})
+    return config_class().model_validate({"data": str(prepared), "output": str(output), **GRIDS, **settings})
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +68,7 @@ def splits(prepared) -> Splits:
 
 @pytest.fixture(scope="module")
 def systems(spark, prepared, tmp_path_factory):
-    """All baselines and their notes."""
+    """All baselines and their results."""
     output = tmp_path_factory.mktemp("systems") / "systems"
     return output, run_baselines(spark, config_of(prepared, output))
 
@@ -79,14 +83,14 @@ def pairs(splits: Splits, *names: str) -> set[tuple[int, int]]:
 
 
 def test_each_baseline_writes_what_it_can(systems):
-    output, notes = systems
-    assert list(notes) == list(BASELINES) == list(OFFERS)
-    for name in BASELINES:
+    output, results = systems
+    assert list(results) == NAMES
+    for name in NAMES:
         assert (output / name / "predictions").exists() == (name in PREDICTING)
         assert (output / name / "recommendations").exists() == (name in LISTING)
-        note = json.loads((output / name / "tuning.json").read_text())
-        assert note == json.loads(json.dumps(notes[name]))
-        assert (note["ratings"] is not None, note["lists"] is not None) == (name in PREDICTING, name in LISTING)
+        result = BaselineResult.model_validate_json((output / name / "tuning.json").read_text())
+        assert result == results[name]
+        assert (result.ratings is not None, result.lists is not None) == (name in PREDICTING, name in LISTING)
 
 
 @pytest.mark.parametrize("name", sorted(PREDICTING))
@@ -136,13 +140,13 @@ def test_the_test_error_of_each_baseline_is_that_of_a_method_that_works(systems)
 
 
 def test_the_settings_kept_are_the_best_on_valid(systems):
-    note = systems[1]["bias"]
-    figures = {trial["settings"]["item_prior"]: trial["figures"] for trial in note["trials"]}
-    assert set(figures) == {1.0, 1000.0}
-    assert note["ratings"]["figures"]["rmse"] == min(f["rmse"] for f in figures.values())
-    assert note["lists"]["figures"]["ndcg_at_10"] == max(f["ndcg_at_10"] for f in figures.values())
+    result = systems[1]["bias"]
+    metrics = {trial.settings["item_prior"]: trial.metrics for trial in result.trials}
+    assert set(metrics) == {1.0, 1000.0}
+    assert result.ratings.metrics["rmse"] == min(m["rmse"] for m in metrics.values())
+    assert result.lists.metrics["ndcg_at_10"] == max(m["ndcg_at_10"] for m in metrics.values())
     # A prior of 1000 ratings leaves nearly no difference between anime.
-    assert figures[1.0]["rmse"] < figures[1000.0]["rmse"]
+    assert metrics[1.0]["rmse"] < metrics[1000.0]["rmse"]
 
 
 def test_a_finished_baseline_is_skipped_and_another_one_refused(spark, prepared, systems, tmp_path, monkeypatch):
@@ -152,8 +156,8 @@ def test_a_finished_baseline_is_skipped_and_another_one_refused(spark, prepared,
     stamps = {file: file.stat().st_mtime_ns for file in output.rglob("*") if file.is_file()}
     said = []
     monkeypatch.setattr(log, "info", lambda text, *values: said.append(text % values))
-    notes = run_baselines(spark, config)
-    assert notes["popularity"]["lists"] is not None
+    results = run_baselines(spark, config)
+    assert results["popularity"].lists is not None
     assert said == ["popularity is finished already; --resume never runs it again"]
     assert {file: file.stat().st_mtime_ns for file in output.rglob("*") if file.is_file()} == stamps
     with pytest.raises(InputError, match="popularity holds a baseline that differs in top_n"):
@@ -176,36 +180,36 @@ def test_too_many_anime_are_refused_before_anything_is_fitted(spark, prepared, t
 def test_the_summary_names_every_system(systems, capsys):
     show_summary(systems[1], "somewhere")
     said = capsys.readouterr().out
-    for name, note in systems[1].items():
+    for name, result in systems[1].items():
         assert name in said
-        for part, figure in (("ratings", "rmse"), ("lists", "ndcg_at_10")):
-            if note[part]:
-                assert f"{note[part]['figures'][figure]:.4f}" in said
+        for trial, metric in ((result.ratings, "rmse"), (result.lists, "ndcg_at_10")):
+            if trial:
+                assert f"{trial.metrics[metric]:.4f}" in said
 
 
 def test_prepared_data_elsewhere_is_fetched(spark, prepared, splits):
     # Hadoop's own view of a directory as a file system of its own.
     spark.sparkContext._jsc.hadoopConfiguration().set("fs.viewfs.mounttable.far.link./data", prepared.as_uri())
-    here = prepared_here(Files(spark), "viewfs://far/data", read_manifest(prepared))
+    here = local_prepared(Files(spark), "viewfs://far/data", read_manifest(prepared))
     assert here != prepared
     found = load_splits(here, read_manifest(prepared))
     for name in ("train", "valid", "test"):
         assert all(map(np.array_equal, found.pairs(name), splits.pairs(name)))
     for name in (str(prepared), prepared.as_uri()):
-        assert prepared_here(Files(spark), name, read_manifest(prepared)) == prepared
+        assert local_prepared(Files(spark), name, read_manifest(prepared)) == prepared
 
 
 # --- Spark's factors -----------------------------------------------------------------------------
 
 
 def test_factors_predict_what_the_model_of_spark_does(spark, prepared, splits):
-    ratings = train_ratings(spark, str(prepared)).cache()
+    ratings = train_ratings(str(prepared)).cache()
     settings = {"rank": 3, "maxIter": 2, "regParam": 0.1, "seed": 1}
     factors = fit_als(ratings, splits, **settings)
     model = ALS(userCol="user", itemCol="item", ratingCol="rating", coldStartStrategy="nan", **settings).fit(ratings)
     test = spark.read.parquet(f"{prepared}/ratings").where("split = 'test'").select("user", "item", "rating")
     expected = model.transform(test).toPandas()
-    predict = product_predictor(factors, lambda user, item: np.zeros(len(user)))
+    predict = factor_predictor(factors, lambda user, item: np.zeros(len(user)))
     found = predict(expected["user"].to_numpy(), expected["item"].to_numpy())
     unknown = expected["prediction"].isna().to_numpy()  # users or anime without training ratings
     assert found[unknown] == pytest.approx(0)
@@ -214,9 +218,9 @@ def test_factors_predict_what_the_model_of_spark_does(spark, prepared, splits):
 
 
 def test_spark_subtracts_the_same_biases_and_weighs_the_same(spark, prepared, splits):
-    ((_, fit),) = bias_fits(splits, [(2.0, 1.0)])
-    ratings = train_ratings(spark, str(prepared))
-    rest = less_biases(ratings, fit).toPandas().sort_values(["user", "item"])
+    ((_, fit),) = fit_bias_grid(splits, [(2.0, 1.0)])
+    ratings = train_ratings(str(prepared))
+    rest = subtract_biases(ratings, fit).toPandas().sort_values(["user", "item"])
     user, item, _ = splits.pairs("train")
     order = np.lexsort((item, user))
     assert rest["user"].tolist() == user[order].tolist()
@@ -226,9 +230,9 @@ def test_spark_subtracts_the_same_biases_and_weighs_the_same(spark, prepared, sp
 
 
 def test_implicit_settings_are_all_tried(spark, prepared, splits):
-    ratings = train_ratings(spark, str(prepared)).where(F.col("user") < 60)
-    grid = config_of(prepared, prepared, implicit_als=GRIDS["implicit_als"] | {"alphas": (1.0, 5.0)}).implicit_als
-    found = list(implicit_factors(ratings, splits, grid, 0))
+    ratings = train_ratings(str(prepared)).where(F.col("user") < 60)
+    als = ImplicitAls(**GRIDS["implicit_als"] | {"alphas": (1.0, 5.0)})
+    found = list(als.fits(ratings, splits, 0))
     tried = [(settings["alpha"], settings["weighted_history"]) for settings, _ in found]
     assert tried == [(1.0, False), (5.0, False), (1.0, True), (5.0, True)]
     values = [factors.item[factors.rated].tobytes() for _, factors in found]

@@ -11,21 +11,16 @@ from sklearn.metrics import mean_squared_error
 from sklearn.metrics.pairwise import cosine_similarity
 
 from widedeep.baselines import user_knn
-from widedeep.baselines.ease import ease_lists, ease_weights
-from widedeep.baselines.factors import Factors, product_predictor, product_ranker
-from widedeep.baselines.item_knn import (
-    item_lists,
-    item_ratings,
-    nearest_items,
-    residual_similarity,
-    set_similarity,
-    weighted_mean,
-)
-from widedeep.baselines.products import at, dense_product, strongest
-from widedeep.baselines.simple import bias_fits, bias_predictor, bias_ranker, popular_for_cold, popularity
-from widedeep.baselines.tuning import Judge, Offer, at_edges, ranked, tune
-from widedeep.baselines.user_knn import user_lists, user_ratings
-from widedeep.config.baselines import EaseGrid, ItemKnnGrid, UserKnnGrid
+from widedeep.baselines.base import BaselineContext
+from widedeep.baselines.biases import bias_predictor, bias_ranker, fit_bias_grid
+from widedeep.baselines.ease import Ease, ease_weights
+from widedeep.baselines.factors import Factors, factor_predictor, factor_ranker
+from widedeep.baselines.item_knn import ItemKnn, nearest_items, weighted_mean
+from widedeep.baselines.matrix_products import dense_product, sparse_from_top_k, top_k_columns
+from widedeep.baselines.similarity import residual_similarity, set_similarity
+from widedeep.baselines.simple import popularity_ranker, with_popular_for_cold
+from widedeep.baselines.tuning import Candidate, Evaluator, grid_edges, recommend, tune
+from widedeep.baselines.user_knn import UserKnn
 from widedeep.data.batches import Batch
 from widedeep.data.rating_matrices import Splits, load_splits, preference
 
@@ -40,6 +35,10 @@ def splits_of(train, valid=(), test=(), users=USERS, items=ITEMS) -> Splits:
         parts[name] = Batch(user.int(), item.int(), rating)
     mean = float(np.mean([row[2] for row in train]))
     return Splits(users, items, mean, parts)
+
+
+def context_of(splits: Splits) -> BaselineContext:
+    return BaselineContext(splits, Evaluator(splits, USERS, 0), ((2.0, 1.0),), data="", seed=0)
 
 
 @pytest.fixture(scope="module")
@@ -68,21 +67,21 @@ def everyone(splits: Splits) -> np.ndarray:
 
 
 def test_dense_product_is_numpys(monkeypatch):
-    monkeypatch.setattr("widedeep.baselines.products.ROWS", 7)
+    monkeypatch.setattr("widedeep.baselines.matrix_products.ROWS_PER_BLOCK", 7)
     random = np.random.default_rng(0)
     left, right = (random.random((n, 30)) * (random.random((n, 30)) < 0.3) for n in (23, 16))
     found = dense_product(sp.csr_matrix(left.astype(np.float32)), sp.csr_matrix(right.astype(np.float32)))
     assert np.allclose(found, left @ right.T, atol=1e-5)
 
 
-def test_strongest_and_at_by_hand():
+def test_top_k_columns_and_their_sparse_matrix_by_hand():
     weights = np.array([[0.0, 3.0, 1.0, 2.0], [5.0, 0.0, 4.0, 1.0]])
-    columns = strongest(weights, 2)
+    columns = top_k_columns(weights, 2)
     assert columns.tolist() == [[1, 3], [0, 2]]
-    assert strongest(weights, 9).tolist()[0][0] == 1
-    sparse = at(columns, np.take_along_axis(weights, columns, axis=1), 4)
+    assert top_k_columns(weights, 9).tolist()[0][0] == 1
+    sparse = sparse_from_top_k(columns, np.take_along_axis(weights, columns, axis=1), 4)
     assert sparse.toarray().tolist() == [[0, 3, 0, 2], [5, 0, 4, 0]]
-    assert at(np.empty((2, 0), np.int64), np.empty((2, 0)), 4).toarray().tolist() == [[0] * 4] * 2
+    assert sparse_from_top_k(np.empty((2, 0), np.int64), np.empty((2, 0)), 4).toarray().tolist() == [[0] * 4] * 2
 
 
 # --- what all share ------------------------------------------------------------------------------
@@ -105,30 +104,30 @@ def test_splits_hold_the_ratings_of_the_prepared_directory(small):
 def test_lists_leave_out_what_was_seen_and_what_cannot_be_scored():
     seen = sp.csr_matrix(np.array([[1, 0, 0, 0], [0, 0, 0, 0], [0, 1, 1, 0]]))
     scores = np.array([[9, 2, 5, -np.inf], [1, 1, 0, -np.inf], [1, 2, 3, -np.inf]], np.float32)
-    ((users, items, best),) = ranked(lambda users: scores[users].copy(), np.arange(3), seen, 2)
+    ((users, items, best),) = recommend(lambda users: scores[users].copy(), np.arange(3), seen, 2)
     assert users.tolist() == [0, 1, 2]
     assert items.tolist() == [[2, 1], [0, 1], [0, -1]]
     assert best[0].tolist() == [5, 2]
 
 
-def test_the_judge_measures_as_worked_out_by_hand():
+def test_the_evaluator_measures_as_worked_out_by_hand():
     train = [(0, 0, 9), (1, 1, 5), (2, 0, 7)]
     valid = [(0, 1, 8), (0, 2, 3), (1, 0, 10), (1, 3, 9), (2, 1, 4)]
-    judge = Judge(splits_of(train, valid, users=3, items=4), 10, 0)
+    evaluator = Evaluator(splits_of(train, valid, users=3, items=4), 10, 0)
     # Errors 0, 11 clipped to 10 - 3, 4, 3, -2.
-    found = judge.errors(lambda user, item: np.array([8.0, 11.0, 6.0, 6.0, 6.0]))
+    found = evaluator.rating_metrics(lambda user, item: np.array([8.0, 11.0, 6.0, 6.0, 6.0]))
     assert found == {"rmse": pytest.approx(math.sqrt((0 + 49 + 16 + 9 + 4) / 5)), "ratings": 5}
     # Users 0 and 1 like something. 0: candidates 1, 2, 3, the liked 1 is first. 1: candidates 0, 2, 3; in the order
     # 3, 2, 0 both liked are in places 1 and 3.
     scores = np.array([[9, 4, 3, 2], [1, 9, 2, 3], [0, 0, 0, 0]], np.float32)
-    quality = judge.quality(lambda users: scores[users].copy())
+    quality = evaluator.ranking_metrics(lambda users: scores[users].copy())
     assert quality["ndcg_at_10"] == pytest.approx((1 + (1 + 0.5) / (1 + 1 / math.log2(3))) / 2)
     assert (quality["recall_at_20"], quality["users"]) == (1.0, 2)
 
 
-def test_the_best_offers_are_kept_ratings_by_error_and_lists_by_gain():
+def test_the_best_candidates_are_kept_ratings_by_error_and_lists_by_gain():
     train, valid = [(0, 0, 9), (1, 1, 5)], [(0, 1, 8), (1, 0, 10)]
-    judge = Judge(splits_of(train, valid, users=2, items=3), 10, 0)
+    evaluator = Evaluator(splits_of(train, valid, users=2, items=3), 10, 0)
 
     def rate(value):
         return lambda user, item: np.full(len(user), value)
@@ -136,36 +135,37 @@ def test_the_best_offers_are_kept_ratings_by_error_and_lists_by_gain():
     def rank(last):
         return lambda users: np.array([[0, 1, last]] * len(users), np.float32)
 
-    offers = [
-        Offer({"n": n}, rate(v), rank(last)) for n, v, last in ((0, 2.0, 0.5), (1, 9.0, 3), (2, 9.0, 3), (3, 4.0, -1))
+    candidates = [
+        Candidate({"n": n}, rate(v), rank(last))
+        for n, v, last in ((0, 2.0, 0.5), (1, 9.0, 3), (2, 9.0, 3), (3, 4.0, -1))
     ]
-    tuned = tune("x", iter(offers), judge)
-    # User 1's candidates are 0 and 2: only the last offer puts the liked 0 first.
+    tuned = tune("x", iter(candidates), evaluator)
+    # User 1's candidates are 0 and 2: only the last candidate puts the liked 0 first.
     assert (tuned.ratings.settings, tuned.lists.settings) == ({"n": 1}, {"n": 3})
     assert [trial.settings["n"] for trial in tuned.trials] == [0, 1, 2, 3]
-    assert tuned.trials[1].figures["rmse"] == pytest.approx(1.0)
+    assert tuned.trials[1].metrics["rmse"] == pytest.approx(1.0)
 
 
-def test_without_valid_ratings_the_first_offer_is_taken():
-    judge = Judge(splits_of([(0, 0, 9)], users=1, items=2), 10, 0)
-    offers = [Offer({"n": n}, lambda user, item: np.full(len(user), 5.0)) for n in (0, 1)]
-    tuned = tune("x", iter(offers), judge)
+def test_without_valid_ratings_the_first_candidate_is_taken():
+    evaluator = Evaluator(splits_of([(0, 0, 9)], users=1, items=2), 10, 0)
+    candidates = [Candidate({"n": n}, lambda user, item: np.full(len(user), 5.0)) for n in (0, 1)]
+    tuned = tune("x", iter(candidates), evaluator)
     assert tuned.ratings.settings == {"n": 0}
-    assert math.isnan(tuned.trials[0].figures["rmse"])
+    assert math.isnan(tuned.trials[0].metrics["rmse"])
     assert tuned.lists is None
 
 
 def test_a_number_is_better_than_none_and_the_edges_of_a_grid_are_told():
-    judge = Judge(splits_of([(0, 0, 9)], [(0, 1, 8)], users=1, items=2), 10, 0)
-    offers = [
-        Offer({"k": k, "kind": "x"}, lambda user, item, value=value: np.full(len(user), value))
+    evaluator = Evaluator(splits_of([(0, 0, 9)], [(0, 1, 8)], users=1, items=2), 10, 0)
+    candidates = [
+        Candidate({"k": k, "kind": "x"}, lambda user, item, value=value: np.full(len(user), value))
         for k, value in ((1, np.nan), (2, 7.0), (3, 7.5), (4, np.nan))
     ]
-    tuned = tune("x", iter(offers), judge)
+    tuned = tune("x", iter(candidates), evaluator)
     assert tuned.ratings.settings == {"k": 3, "kind": "x"}
-    assert at_edges({"k": 3, "kind": "x"}, tuned.trials) == []
-    assert at_edges({"k": 4, "kind": "x"}, tuned.trials) == ["k 4 is the highest"]
-    assert at_edges({"k": 1, "kind": "x"}, tuned.trials) == ["k 1 is the lowest"]
+    assert grid_edges({"k": 3, "kind": "x"}, tuned.trials) == []
+    assert grid_edges({"k": 4, "kind": "x"}, tuned.trials) == ["k 4 is the highest"]
+    assert grid_edges({"k": 1, "kind": "x"}, tuned.trials) == ["k 1 is the lowest"]
 
 
 # --- simple --------------------------------------------------------------------------------------
@@ -173,7 +173,7 @@ def test_a_number_is_better_than_none_and_the_edges_of_a_grid_are_told():
 
 def test_biases_predict_and_rank():
     splits = splits_of([(0, 0, 9), (0, 1, 5), (1, 0, 8)], users=3, items=3)
-    ((settings, fit),) = bias_fits(splits, [(2.0, 1.0)])
+    ((settings, fit),) = fit_bias_grid(splits, [(2.0, 1.0)])
     assert settings == {"user_prior": 2.0, "item_prior": 1.0}
     user, item = np.array([0, 2, 1]), np.array([1, 0, 2])
     expected = fit.mean + fit.user.numpy()[user] + fit.item.numpy()[item]
@@ -184,9 +184,9 @@ def test_biases_predict_and_rank():
 
 def test_popularity_is_a_share_of_the_users_and_serves_those_without_history():
     splits = splits_of([(0, 0, 9), (0, 1, 5), (1, 0, 4), (2, 1, 8), (3, 1, 7)], users=5, items=3)
-    assert popularity(splits, 0)(np.array([0])).tolist() == [[0.5, 0.75, 0.0]]
-    assert popularity(splits, 8)(np.array([4, 0])).tolist() == [[0.25, 0.25, 0.0]] * 2
-    ranker = popular_for_cold(splits, lambda users: np.full((len(users), 3), 9, np.float32))
+    assert popularity_ranker(splits, 0)(np.array([0])).tolist() == [[0.5, 0.75, 0.0]]
+    assert popularity_ranker(splits, 8)(np.array([4, 0])).tolist() == [[0.25, 0.25, 0.0]] * 2
+    ranker = with_popular_for_cold(splits, lambda users: np.full((len(users), 3), 9, np.float32))
     assert ranker(np.array([4, 1])).tolist() == [[0.5, 0.75, 0.0], [9, 9, 9]]
 
 
@@ -213,13 +213,13 @@ def test_no_item_is_its_own_neighbour():
 
 
 def test_item_lists_are_sums_of_similarities(splits):
-    grid = ItemKnnGrid(list_exponents=(0.8,), list_shrinkages=(2.0,), list_neighbours=(ITEMS,))
-    plain, weighted = list(item_lists(splits, grid))
+    knn = ItemKnn(list_exponents=(0.8,), list_shrinkages=(2.0,), list_neighbours=(ITEMS,))
+    plain, weighted = list(knn.list_candidates(splits))
     history, opinions = dense(splits) > 0, dense(splits, preference(splits.pairs("train")[2]))
     sizes = history.sum(0)
-    for offer, past in ((plain, history), (weighted, opinions)):
-        assert offer.settings["weighted_history"] == (past is opinions)
-        found = offer.ranker(everyone(splits))
+    for candidate, past in ((plain, history), (weighted, opinions)):
+        assert candidate.settings["weighted_history"] == (past is opinions)
+        found = candidate.ranker(everyone(splits))
         for i in splits.rated:
             expected = sum(
                 past[:, j] * (history[:, i] & history[:, j]).sum() / (sizes[i] ** 0.2 * sizes[j] ** 0.8 + 2)
@@ -231,9 +231,9 @@ def test_item_lists_are_sums_of_similarities(splits):
 
 
 def test_user_lists_are_sums_of_opinions(splits, monkeypatch):
-    monkeypatch.setattr(user_knn, "AT_ONCE", 7)
-    grid = UserKnnGrid(list_exponents=(0.7,), list_shrinkages=(2.0,), list_neighbours=(USERS,))
-    _, weighted = list(user_lists(splits, grid))
+    monkeypatch.setattr(user_knn, "USERS_AT_ONCE", 7)
+    knn = UserKnn(list_exponents=(0.7,), list_shrinkages=(2.0,), list_neighbours=(USERS,))
+    _, weighted = list(knn.list_candidates(splits))
     history, opinions = dense(splits) > 0, dense(splits, preference(splits.pairs("train")[2]))
     sizes = history.sum(1)
     found = weighted.ranker(everyone(splits))
@@ -249,8 +249,8 @@ def test_user_lists_are_sums_of_opinions(splits, monkeypatch):
 def test_only_the_nearest_users_vote():
     rows = [(0, 0, 7), (0, 1, 7), (1, 0, 7), (1, 1, 7), (1, 2, 7), (2, 1, 7), (2, 3, 7), (2, 4, 7), (3, 4, 7)]
     splits = splits_of(rows, users=4, items=5)
-    grid = UserKnnGrid(list_exponents=(0.5,), list_shrinkages=(0.0,), list_neighbours=(1, 2))
-    one, _, two, _ = [offer.ranker(np.array([0]))[0] for offer in user_lists(splits, grid)]
+    knn = UserKnn(list_exponents=(0.5,), list_shrinkages=(0.0,), list_neighbours=(1, 2))
+    one, _, two, _ = [candidate.ranker(np.array([0]))[0] for candidate in knn.list_candidates(splits)]
     # User 1 has cosine 2 / 6^0.5 with user 0, user 2 has 1 / 6^0.5, user 3 none.
     assert one == pytest.approx(np.array([2, 2, 2, 0, 0]) / 6**0.5)
     assert two == pytest.approx(np.array([2, 3, 2, 1, 1]) / 6**0.5)
@@ -285,10 +285,10 @@ def base(user, item):
 @pytest.mark.parametrize(("kind", "k"), [("cosine", 3), ("pearson", ITEMS)])
 def test_item_predictions_are_those_of_the_definition(splits, kind, k):
     shrinkage, damping = 5.0, 0.3
-    grid = ItemKnnGrid(
+    knn = ItemKnn(
         rating_similarities=(kind,), rating_shrinkages=(shrinkage,), rating_neighbours=(k,), rating_dampings=(damping,)
     )
-    (offer,) = item_ratings(splits, base, grid)
+    (candidate,) = knn.rating_candidates(splits, base)
     history, rest = residuals_of(splits)
     similar = correlations(rest.T, history.T, kind, shrinkage)
     user, item, _ = splits.pairs("valid")
@@ -297,17 +297,17 @@ def test_item_predictions_are_those_of_the_definition(splits, kind, k):
         near = sorted(np.flatnonzero(history[u]), key=lambda j: -abs(similar[i, j]))[:k]
         total = sum(similar[i, j] * rest[u, j] for j in near) if history[:, i].any() else 0
         expected.append(base(u, i) + total / (sum(abs(similar[i, j]) for j in near) + damping))
-    assert offer.predictor(user, item) == pytest.approx(expected, abs=1e-5)
+    assert candidate.predictor(user, item) == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize(("kind", "k"), [("cosine", 6), ("pearson", USERS)])
 def test_user_predictions_are_those_of_the_definition(splits, kind, k, monkeypatch):
-    monkeypatch.setattr(user_knn, "BLOCK", 8)
+    monkeypatch.setattr(user_knn, "USERS_PER_BLOCK", 8)
     shrinkage, damping = 5.0, 0.3
-    grid = UserKnnGrid(
+    knn = UserKnn(
         rating_similarities=(kind,), rating_shrinkages=(shrinkage,), rating_neighbours=(k,), rating_dampings=(damping,)
     )
-    (offer,) = user_ratings(splits, base, grid)
+    (candidate,) = knn.rating_candidates(splits, base)
     history, rest = residuals_of(splits)
     similar = correlations(rest, history, kind, shrinkage)
     user, item, _ = splits.pairs("valid")
@@ -317,7 +317,7 @@ def test_user_predictions_are_those_of_the_definition(splits, kind, k, monkeypat
         near = [v for v in near if similar[u, v] > 0 and history[v, i]]
         total = sum(similar[u, v] * rest[v, i] for v in near)
         expected.append(base(u, i) + total / (sum(similar[u, v] for v in near) + damping))
-    assert offer.predictor(user, item) == pytest.approx(expected, abs=1e-5)
+    assert candidate.predictor(user, item) == pytest.approx(expected, abs=1e-5)
 
 
 def residuals_of(splits: Splits) -> tuple[np.ndarray, np.ndarray]:
@@ -355,30 +355,30 @@ def test_ease_is_ridge_regression_of_each_item_on_the_others(splits):
 
 
 def test_ease_scores_plain_and_weighted_histories(splits):
-    offers = list(ease_lists(splits, EaseGrid(l2=(3.0,))))
-    kinds = [(offer.settings["weighted_fit"], offer.settings["weighted_history"]) for offer in offers]
+    candidates = list(Ease(l2=(3.0,)).candidates(context_of(splits)))
+    kinds = [(candidate.settings["weighted_fit"], candidate.settings["weighted_history"]) for candidate in candidates]
     assert kinds == [(False, False), (False, True), (True, True)]
     matrices = [dense(splits, v)[:, splits.rated] for v in (1, preference(splits.pairs("train")[2]))]
-    for (fitted, scored), offer in zip(kinds, offers, strict=True):
+    for (fitted, scored), candidate in zip(kinds, candidates, strict=True):
         weights = ease_weights((matrices[fitted].T @ matrices[fitted]).astype(np.float32), 3.0)
-        found = offer.ranker(everyone(splits))
+        found = candidate.ranker(everyone(splits))
         assert np.allclose(found[:, splits.rated], matrices[scored] @ weights, atol=1e-5)
         assert (found[:, -2:] == -np.inf).all()
 
 
 def test_factors_predict_and_rank(monkeypatch):
-    monkeypatch.setattr("widedeep.baselines.factors.PAIRS", 2)
+    monkeypatch.setattr("widedeep.baselines.factors.PAIRS_PER_BLOCK", 2)
     factors = Factors(
         np.array([[1, 2], [0, -1]], np.float32), np.array([[3, 1], [0, 0], [1, 1]], np.float32), np.array([0, 2])
     )
-    predict = product_predictor(factors, lambda user, item: user + 10.0)
+    predict = factor_predictor(factors, lambda user, item: user + 10.0)
     assert predict(np.array([0, 1, 1]), np.array([0, 2, 1])).tolist() == [15, 10, 11]
-    assert product_ranker(factors)(np.array([0, 1])).tolist() == [[5, -np.inf, 3], [-1, -np.inf, -1]]
-    assert product_ranker(factors, np.array([0.5, 0, 4]))(np.array([1])).tolist() == [[-0.5, -np.inf, 3]]
+    assert factor_ranker(factors)(np.array([0, 1])).tolist() == [[5, -np.inf, 3], [-1, -np.inf, -1]]
+    assert factor_ranker(factors, np.array([0.5, 0, 4]))(np.array([1])).tolist() == [[-0.5, -np.inf, 3]]
 
 
-def test_the_figures_of_the_judge_are_sklearns(splits):
-    judge = Judge(splits, USERS, 0)
+def test_the_metrics_of_the_evaluator_are_sklearns(splits):
+    evaluator = Evaluator(splits, USERS, 0)
     _, item, rating = splits.pairs("valid")
-    found = judge.errors(lambda user, item: 5.0 + 0.1 * item)
+    found = evaluator.rating_metrics(lambda user, item: 5.0 + 0.1 * item)
     assert found["rmse"] == pytest.approx(math.sqrt(mean_squared_error(rating, 5.0 + 0.1 * item)), rel=1e-6)

@@ -9,12 +9,12 @@ import pytest
 from tests.training import ROOT
 from widedeep.common.command import load_config, read_toml
 from widedeep.common.errors import InputError
-from widedeep.config.baselines import BaselinesConfig
 from widedeep.config.evaluate import EvaluateConfig
 from widedeep.config.models import GenreHybridConfig, NCFConfig, WideDeepConfig, WideDeepCrossConfig
 from widedeep.config.prepare import PrepareConfig
 from widedeep.config.synthesize import SynthesizeConfig
 from widedeep.config.train import TrainConfig
+from widedeep.spark.baseline_fits.registry import config_class
 
 PRESETS = sorted((ROOT / "conf").rglob("*.toml"))
 COMMANDS = [*sorted((ROOT / "jobs").glob("*.py")), ROOT / "widedeep" / "train.py"]
@@ -93,9 +93,9 @@ def test_a_bad_value_of_the_file_that_a_flag_replaces_is_no_mistake(toml):
         (PrepareConfig, "ranks = 2\nshards = 3", "shards (3) must be a multiple of ranks (2)"),
         (PrepareConfig, 'features.leaky_columns = ["Mood"]', "['Mood'] not among"),
         (PrepareConfig, "max_bad_share = 1.5", "less than or equal to 1"),
-        (BaselinesConfig, "ease.l2 = []", "l2 must name at least one value"),
-        (BaselinesConfig, "ease.l2 = [0.0]", "greater than 0"),
-        (BaselinesConfig, 'only = ["eas"]', "'item_knn'"),
+        (config_class(), "ease.l2 = []", "l2 must name at least one value"),
+        (config_class(), "ease.l2 = [0.0]", "greater than 0"),
+        (config_class(), 'only = ["eas"]', "'item_knn'"),
     ],
 )
 def test_impossible_values_are_refused(toml, cls, text, said):

@@ -1,34 +1,124 @@
-"""Spark's alternating least squares, its factors as arrays.
+"""Baselines fitted by Spark's alternating least squares.
 
 Legend: U users, I items, F factors.
 """
 
+from abc import ABC
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
-from widedeep.baselines.factors import Factors
-from widedeep.config.baselines import AlsGrid, ImplicitAlsGrid
+from widedeep.baselines.base import Baseline, BaselineContext, Counts, NonNegatives
+from widedeep.baselines.factors import Factors, factor_predictor, factor_ranker
+from widedeep.baselines.simple import mean_predictor
+from widedeep.baselines.tuning import Candidate
+from widedeep.config.fields import Count
 from widedeep.data.rating_matrices import LEAST, MOST, NEUTRAL, PER_POINT, Splits
 from widedeep.evaluation.reference_models import Biases
 
 
+class FactorFit(NamedTuple):
+    """Factors and the settings they were fitted with."""
+
+    settings: dict[str, Any]
+    factors: Factors
+
+
+class ExplicitAls(Baseline, ABC):
+    """Settings of factorisations of the ratings themselves."""
+
+    ranks: Counts = Field(default=(64, 128), description="factors")
+    regularisations: NonNegatives = Field(
+        default=(0.07, 0.1, 0.14), description="penalty of a vector for each of its ratings"
+    )
+    iterations: Count = Field(default=10, ge=1, description="sweeps over users and anime")
+
+    def fits(self, ratings: DataFrame, splits: Splits, seed: int) -> Iterator[FactorFit]:
+        """Factorise the column `rating` with each rank and regularisation."""
+        for rank in self.ranks:
+            for reg in self.regularisations:
+                factors = fit_als(ratings, splits, rank=rank, regParam=reg, maxIter=self.iterations, seed=seed)
+                yield FactorFit({"rank": rank, "regularisation": reg}, factors)
+
+
+class Als(ExplicitAls):
+    """The mean plus factors of the ratings predict ratings; the factors rank items."""
+
+    name = "als"
+
+    def candidates(self, context: BaselineContext) -> Iterator[Candidate]:
+        """Yield candidates for ratings and lists."""
+        splits, mean = context.splits, mean_predictor(context.splits)
+        ratings = subtract_mean(train_ratings(context.data), splits.mean)
+        for settings, factors in self.fits(ratings, splits, context.seed):
+            yield Candidate(settings, factor_predictor(factors, mean), factor_ranker(factors))
+
+
+class Mf(ExplicitAls):
+    """Biases plus factors of their residuals predict ratings and rank items."""
+
+    name = "mf"
+
+    def candidates(self, context: BaselineContext) -> Iterator[Candidate]:
+        """Yield candidates for ratings and lists."""
+        ratings = subtract_biases(train_ratings(context.data), context.biases)
+        for settings, factors in self.fits(ratings, context.splits, context.seed):
+            ranker = factor_ranker(factors, context.biases.item.numpy())
+            yield Candidate(settings, factor_predictor(factors, context.bias_predictor), ranker)
+
+
+class ImplicitAls(Baseline):
+    """Factors of who rated what rank items."""
+
+    name = "implicit_als"
+    ranks: Counts = Field(default=(64, 128), description="factors")
+    regularisations: NonNegatives = Field(default=(0.1, 0.2), description="penalty of a vector for each of its ratings")
+    alphas: NonNegatives = Field(default=(2.0, 5.0), description="confidence in a rated anime is 1 + alpha")
+    iterations: Count = Field(default=10, ge=1, description="sweeps over users and anime")
+
+    def candidates(self, context: BaselineContext) -> Iterator[Candidate]:
+        """Yield candidates for lists, first of plain and then of weighted histories."""
+        for settings, factors in self.fits(train_ratings(context.data), context.splits, context.seed):
+            yield Candidate(settings, ranker=factor_ranker(factors))
+
+    def fits(self, ratings: DataFrame, splits: Splits, seed: int) -> Iterator[FactorFit]:
+        """Factorise plain and weighted histories with each rank, regularisation and alpha."""
+        for weighted in (False, True):
+            weight = preference() if weighted else F.lit(1.0).cast("float")
+            history = ratings.select("user", "item", weight.alias("rating"))
+            for rank in self.ranks:
+                for reg in self.regularisations:
+                    for alpha in self.alphas:
+                        als = {"rank": rank, "regParam": reg, "alpha": alpha, "maxIter": self.iterations}
+                        factors = fit_als(history, splits, implicitPrefs=True, seed=seed, **als)
+                        settings = {"rank": rank, "regularisation": reg, "alpha": alpha, "weighted_history": weighted}
+                        yield FactorFit(settings, factors)
+
+
 def preference() -> Column:
-    """`widedeep.data.rating_matrices.preference` of the column rating."""
+    """Compute `widedeep.data.rating_matrices.preference` of the column rating."""
     return F.greatest(F.lit(LEAST), F.least(F.lit(MOST), 1 + (F.col("rating") - NEUTRAL) * PER_POINT)).cast("float")
 
 
-def less_mean(ratings: DataFrame, mean: float) -> DataFrame:
-    """Give user, item and the rating's distance from the mean: ALS draws predictions to 0."""
+def train_ratings(data: str) -> DataFrame:
+    """Read user, item and rating of the training split in the active Spark session."""
+    ratings = SparkSession.active().read.parquet(f"{data}/ratings")
+    return ratings.where(F.col("split") == "train").select("user", "item", "rating")
+
+
+def subtract_mean(ratings: DataFrame, mean: float) -> DataFrame:
+    """Replace ratings by their distance from the mean, as ALS shrinks predictions to 0."""
     return ratings.select("user", "item", (F.col("rating") - F.lit(mean)).cast("float").alias("rating"))
 
 
-def less_biases(ratings: DataFrame, biases: Biases) -> DataFrame:
-    """Give user, item and what the biases leave of the rating, as the column rating."""
+def subtract_biases(ratings: DataFrame, biases: Biases) -> DataFrame:
+    """Replace ratings by their residuals: rating - mean - user bias - item bias."""
     spark = ratings.sparkSession
     tables = [
         F.broadcast(spark.createDataFrame(pd.DataFrame({key: np.arange(len(bias), dtype=np.int32), f"_{key}": bias})))
@@ -39,7 +129,7 @@ def less_biases(ratings: DataFrame, biases: Biases) -> DataFrame:
     return joined.select("user", "item", rest.cast("float").alias("rating"))
 
 
-def fit_als(ratings: DataFrame, splits: Splits, **settings) -> Factors:
+def fit_als(ratings: DataFrame, splits: Splits, **settings: Any) -> Factors:
     """Factorise ratings (Zhou et al., 2008; implicit: Hu et al., 2008).
 
     Args:
@@ -50,44 +140,16 @@ def fit_als(ratings: DataFrame, splits: Splits, **settings) -> Factors:
     """
     als = ALS(userCol="user", itemCol="item", ratingCol="rating", checkpointInterval=-1, **settings)
     model = als.fit(ratings.select("user", "item", "rating"))
-    user, _ = collect(model.userFactors, splits.users)
-    item, rated = collect(model.itemFactors, splits.items)
+    user, _ = collect_factors(model.userFactors, splits.users)
+    item, rated = collect_factors(model.itemFactors, splits.items)
     return Factors(user, item, rated)
 
 
-def collect(factors: DataFrame, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Factors by id as an array [rows, F] float32 with 0 where there are none; and the ids there are."""
+def collect_factors(factors: DataFrame, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Collect factors as an array [rows, F] float32, 0 in rows without factors, and the sorted ids that have them."""
     table = factors.toArrow()
     ids = table["id"].to_numpy()
     values = np.asarray(table["features"].combine_chunks().flatten(), np.float32).reshape(len(ids), -1)
     dense = np.zeros((rows, values.shape[1]), np.float32)
     dense[ids] = values
     return dense, np.sort(ids)
-
-
-def explicit_factors(ratings: DataFrame, splits: Splits, grid: AlsGrid, seed: int) -> Iterator[tuple[dict, Factors]]:
-    """Factors for each rank and regularisation."""
-    for rank in grid.ranks:
-        for reg in grid.regularisations:
-            fitted = fit_als(ratings, splits, rank=rank, regParam=reg, maxIter=grid.iterations, seed=seed)
-            yield {"rank": rank, "regularisation": reg}, fitted
-
-
-def implicit_factors(
-    ratings: DataFrame, splits: Splits, grid: ImplicitAlsGrid, seed: int
-) -> Iterator[tuple[dict, Factors]]:
-    """Factors for each rank, regularisation, alpha and weighting of the history."""
-    for weighted in (False, True):
-        weight = preference() if weighted else F.lit(1.0).cast("float")
-        frame = ratings.select("user", "item", weight.alias("rating"))
-        for rank in grid.ranks:
-            for reg in grid.regularisations:
-                for alpha in grid.alphas:
-                    settings = {"rank": rank, "regParam": reg, "alpha": alpha, "maxIter": grid.iterations}
-                    found = {"rank": rank, "regularisation": reg, "alpha": alpha, "weighted_history": weighted}
-                    yield found, fit_als(frame, splits, implicitPrefs=True, seed=seed, **settings)
-
-
-def train_ratings(spark: SparkSession, data: str) -> DataFrame:
-    """Give user, item and rating of the training split."""
-    return spark.read.parquet(f"{data}/ratings").where(F.col("split") == "train").select("user", "item", "rating")
