@@ -88,16 +88,16 @@ for seed in $seeds; do
   say "seed $seed"
   prepared "$input" "$here/prepared" --seed "$seed"
   spark-submit jobs/baselines.py ${baselines[@]+"${baselines[@]}"} --data "$here/prepared" --output "$here/systems"
-  while read -r name preset quoted; do
+  while IFS=$'\t' read -r -a line; do
+    name=${line[0]} preset=${line[1]} flags=("${line[@]:2}")
     wanted "$name" || continue
-    eval "flags=($quoted)"
     trained "$preset" "$here/prepared" "$here/runs/$name" --seed "$seed" ${flags[@]+"${flags[@]}"} </dev/null
     scored "$here/prepared" "$here/runs/$name" "$here/systems/$name" </dev/null
   done <"$work/.presets"
   spark-submit jobs/evaluate.py --data "$here/prepared" --systems "$here/systems"
 done
 
-# What was published: the figures worked out again, and a dump with entries that have no score.
+# What was published: the results computed again, and a dump with entries that have no score.
 if [ ! -e "$work/published.json" ]; then
   python scripts/published.py --input "$input" --unscored "$work/unscored" --json "$work/published.json"
 fi

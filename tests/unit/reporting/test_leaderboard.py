@@ -4,8 +4,10 @@ import json
 
 import pytest
 
-from scripts import leaderboard
 from tests.builders import write_prepared
+from widedeep.reporting.leaderboard.entries import best_baselines, entries_over_seeds, read_evaluations
+from widedeep.reporting.leaderboard.page import FEATURES_SHOWN, leaderboard_page
+from widedeep.reporting.leaderboard.picture import draw_leaderboard
 from widedeep.schema.evaluation import (
     EVALUATION_FILE,
     Comparison,
@@ -22,7 +24,7 @@ from widedeep.schema.manifest import Audit, AuditedFeature
 TABLE = {"baselines": {"bias": "biases", "ease": "EASE"}, "presets": {"wide": {"label": "wide", "note": "a note"}}}
 
 
-def evaluation(name: str, rmse: float | None, ndcg: float | None) -> Evaluation:
+def evaluation(name: str, rmse: float | None, ndcg: float | None, seed: int) -> Evaluation:
     mean = MeanOverUsers(mean=ndcg, standard_error=0.01, users=9)
     rating = ranking = None
     if rmse is not None:
@@ -40,7 +42,7 @@ def evaluation(name: str, rmse: float | None, ndcg: float | None) -> Evaluation:
             **{name: mean for name in ("ndcg_at_10", "recall_at_20", "map_at_10", "mrr_at_10", "hit_rate_at_10")},
             **{name: mean for name in ("novelty_at_10", "diversity_at_10")},
         )
-    return Evaluation(system=name, seed=0, data_digest="d", inputs={}, liked=8.0, rating=rating, ranking=ranking)
+    return Evaluation(system=name, seed=seed, data_digest="d", inputs={}, liked=8.0, rating=rating, ranking=ranking)
 
 
 @pytest.fixture
@@ -56,16 +58,16 @@ def work(tmp_path):
         for name, pairs in figures.items():
             system = tmp_path / f"seed-{seed}" / "systems" / name
             system.mkdir(parents=True)
-            (system / EVALUATION_FILE).write_text(evaluation(name, *pairs[seed]).model_dump_json())
+            (system / EVALUATION_FILE).write_text(evaluation(name, *pairs[seed], seed).model_dump_json())
     return tmp_path
 
 
 def test_best_baselines_by_error_and_by_lists(work):
-    assert leaderboard.best(leaderboard.evaluations(work), TABLE["baselines"]) == ["bias", "ease"]
+    assert best_baselines(read_evaluations(work), TABLE["baselines"]) == ["bias", "ease"]
 
 
 def test_entries_are_means_over_seeds(work):
-    entries = {entry["system"]: entry for entry in leaderboard.rows_of_seeds(work, TABLE)}
+    entries = {entry["system"]: entry for entry in entries_over_seeds(work, TABLE)}
     wide = entries["wide"]
     assert (wide["kind"], wide["label"], wide["note"], wide["seeds"]) == ("model", "wide", "a note", [0, 1])
     assert wide["split"] == "random 80/10/10 of 400 ratings"
@@ -78,10 +80,10 @@ def test_entries_are_means_over_seeds(work):
 def test_an_impossible_error_is_flagged(work):
     for seed in (0, 1):
         file = work / f"seed-{seed}" / "systems" / "wide" / EVALUATION_FILE
-        file.write_text(evaluation("wide", 0.3, 0.02).model_dump_json())
-    entries = leaderboard.rows_of_seeds(work, TABLE)
+        file.write_text(evaluation("wide", 0.3, 0.02, seed).model_dump_json())
+    entries = entries_over_seeds(work, TABLE)
     assert [bool(e["suspicion"]) for e in entries if e["system"] == "wide"] == [True]
-    assert "wide: its R2" in leaderboard.markdown(entries, [])
+    assert "wide: its R2" in leaderboard_page(entries, [], 8.0)
 
 
 def test_differences_name_what_they_are_from(work):
@@ -90,20 +92,20 @@ def test_differences_name_what_they_are_from(work):
         against="bias", data_digest="d", systems={"wide": SystemDifferences(ndcg_at_10=None, rmse=difference)}
     )
     (work / "seed-0" / "systems" / "against_bias.json").write_text(comparison.model_dump_json())
-    page = leaderboard.markdown(leaderboard.rows_of_seeds(work, TABLE), [])
+    page = leaderboard_page(entries_over_seeds(work, TABLE), [], 8.0)
     assert "RMSE - bias" in page
     assert "| wide | -0.0200 [-0.0300, -0.0100], p < 1e-09 |  |" in page
 
 
 def test_page_and_picture(work, tmp_path):
-    entries = leaderboard.rows_of_seeds(work, TABLE)
-    page = leaderboard.markdown(entries, [])
+    entries = entries_over_seeds(work, TABLE)
+    page = leaderboard_page(entries, [], 8.0)
     assert "| wide | 1.1900 ± 0.0141 | 0.5950 ± 0.0071 |" in page
     assert "| wide |  | 1.190 |  |  |  |  |  |  |  |  | 0.250 |" in page
     assert "Lowest RMSE: biases among the baselines (1.2100), wide among the models (1.1900)." in page
     json.dumps(entries)
-    leaderboard.picture(entries, tmp_path / "a.svg")
-    leaderboard.picture(entries, tmp_path / "b.svg")
+    draw_leaderboard(entries, tmp_path / "a.svg")
+    draw_leaderboard(entries, tmp_path / "b.svg")
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
@@ -115,9 +117,9 @@ def test_features_of_all_ratings_are_shown_and_of_the_others_the_most_telling(wo
             | {"ratings_in_it": ratings_in_it, "slope": slope, "slope_error": 0.1, "sign_of_leak": sign}
         )
 
-    honest = [feature(f"honest {place}", 0.2 - 0.01 * place, "none") for place in range(leaderboard.MOST_TELLING + 1)]
+    honest = [feature(f"honest {place}", 0.2 - 0.01 * place, "none") for place in range(FEATURES_SHOWN + 1)]
     audit = Audit(held="test", items=(*honest, feature("score", 0.001, "all", slope=5.0, sign=True)), users=())
-    page = leaderboard.markdown(leaderboard.rows_of_seeds(work, TABLE), [], audit)
+    page = leaderboard_page(entries_over_seeds(work, TABLE), [], 8.0, audit)
     assert "| anime: score | all | no | 0.001 | 0.001 | +5.00 ± 0.10 | computed from held-out ratings |" in page
     assert "honest 0" in page
-    assert f"honest {leaderboard.MOST_TELLING}" not in page
+    assert f"honest {FEATURES_SHOWN}" not in page

@@ -1,30 +1,31 @@
-"""The arithmetic of the published figures, by hand and on data whose answer is known."""
+"""The arithmetic of the published results, by hand and on data whose answer is known."""
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from scripts import published
+from widedeep.evaluation.published import dump_files, mean_rating, score_as_label, unscored_entries
+from widedeep.evaluation.published.common import OFFICIAL_HISTOGRAM, histogram_mean_sd
 
 
 def test_the_official_histogram():
-    ratings = np.repeat(np.arange(1, 11), np.array(published.OFFICIAL) // 1000)
-    assert published.histogram_mean_sd(published.OFFICIAL) == pytest.approx((ratings.mean(), ratings.std()), abs=1e-3)
+    ratings = np.repeat(np.arange(1, 11), np.array(OFFICIAL_HISTOGRAM) // 1000)
+    assert histogram_mean_sd(OFFICIAL_HISTOGRAM) == pytest.approx((ratings.mean(), ratings.std()), abs=1e-3)
 
 
 def test_zeros_among_ratings_by_hand():
     rating = np.array([8.0, 6.0, 0.0, 0.0, 0.0])
-    assert published.mixed_sd(0.6, mean=7.0, sd=1.0) == pytest.approx(rating.std())
+    assert unscored_entries.mixed_sd(0.6, mean=7.0, sd=1.0) == pytest.approx(rating.std())
     # (1 - u) + 49 u (1 - u) is 12.16 at u = 0.6, and at 0.3795918: the roots sum to 48 / 49.
-    assert published.shares_with_sd(float(rating.std()), 7.0, 1.0) == pytest.approx((48 / 49 - 0.6, 0.6))
-    assert published.shares_with_sd(5.0, 7.0, 1.0) == ()
+    assert unscored_entries.shares_with_sd(float(rating.std()), 7.0, 1.0) == pytest.approx((48 / 49 - 0.6, 0.6))
+    assert unscored_entries.shares_with_sd(5.0, 7.0, 1.0) == ()
 
 
 def test_what_the_published_figures_imply():
-    shares = published.shares_with_sd(2.79 / 0.51**0.5, *published.histogram_mean_sd(published.OFFICIAL))
+    shares = unscored_entries.shares_with_sd(2.79 / 0.51**0.5, *histogram_mean_sd(OFFICIAL_HISTOGRAM))
     assert shares == pytest.approx((0.368, 0.584), abs=1e-3)
     for share in shares:
-        sd = published.mixed_sd(share, *published.histogram_mean_sd(published.OFFICIAL))
+        sd = unscored_entries.mixed_sd(share, *histogram_mean_sd(OFFICIAL_HISTOGRAM))
         assert 1 - (2.79 / sd) ** 2 == pytest.approx(0.49)
 
 
@@ -33,7 +34,7 @@ def test_added_entries_are_new_and_as_many_as_wanted():
     pairs = np.unique(rng.integers(0, 50 * 400, 3000))
     user, item = pairs // 400, pairs % 400
     wanted = rng.integers(0, 40, 50)
-    extra_user, extra_item = published.add_unscored(user, item, wanted)
+    extra_user, extra_item = unscored_entries.add_unscored(user, item, wanted)
     extra = extra_user * 400 + extra_item
     assert len(np.unique(extra)) == len(extra)
     assert not np.isin(extra, pairs).any()
@@ -55,7 +56,7 @@ def dump():
 
 
 def test_a_label_that_is_a_feature_has_no_error_and_says_nothing_of_ratings(dump):
-    found = published.score_as_label(*dump)
+    found = score_as_label.score_as_label(*dump)
     errors = found["label_rmse"]
     assert errors["genres_popularity_rank_score"] < 1e-4 < errors["genres_popularity"] < errors["constant"]
     assert found["label_rmse_by_anime_id_alone"] < 1e-4
@@ -64,7 +65,7 @@ def test_a_label_that_is_a_feature_has_no_error_and_says_nothing_of_ratings(dump
 
 
 def test_biases_reach_the_noise(dump):
-    found = published.worse_than_the_mean(dump[0])["this_dump"]
+    found = mean_rating.worse_than_the_mean(dump[0])["this_dump"]
     assert found["rmse_of_biases"] == pytest.approx(0.577, abs=0.04)
     assert found["rmse_of_mean"] == pytest.approx(dump[0]["rating"].std(), rel=0.05)  # 2,400 of them
 
@@ -72,13 +73,13 @@ def test_biases_reach_the_noise(dump):
 def test_entries_counted_as_zero_hide_the_error_of_ratings(dump):
     ratings, _ = dump
     users = pd.DataFrame({"Mal ID": np.arange(200), "Total Entries": np.where(np.arange(200) % 2, 60, 90)})
-    found = published.unscored_as_zero(ratings, users)
+    found = unscored_entries.unscored_as_zero(ratings, users)
     of_lists = found["list_lengths"]
     assert of_lists["sd"] == pytest.approx(of_lists["sd_by_formula"])
     assert of_lists["rmse_on_the_scored"] > 2 * of_lists["rmse_fitted_on_the_scored"]
     zeroed = ratings.assign(rating=np.where(ratings["user_id"] < 60, -1, ratings["rating"]))
-    assert published.has_unscored(zeroed)
-    own = published.unscored_as_zero(zeroed, users)["own_list"]
+    assert unscored_entries.has_unscored(zeroed)
+    own = unscored_entries.unscored_as_zero(zeroed, users)["own_list"]
     assert own["unscored_share"] == pytest.approx((ratings["user_id"] < 60).mean())
     assert own["r2"] > 0.9  # who has no scores at all is told by the user alone
 
@@ -87,12 +88,12 @@ def test_a_dump_gets_its_entries_without_a_score(tmp_path):
     source, target = tmp_path / "dump", tmp_path / "with_zeros"
     source.mkdir()
     ratings = "user_id,Username,anime_id,Anime Title,rating\n7,null,20,Naruto,8"  # without an end of line
-    (source / published.RATINGS).write_text(ratings)
-    (source / published.USERS).write_text("Mal ID,Username\n7,null\n")
-    (source / published.ANIME).write_text('anime_id,Name\n20,Naruto\n30,"Tokyo, Babel"\n')
+    (source / dump_files.RATINGS_FILE).write_text(ratings)
+    (source / dump_files.USERS_FILE).write_text("Mal ID,Username\n7,null\n")
+    (source / dump_files.ANIME_FILE).write_text('anime_id,Name\n20,Naruto\n30,"Tokyo, Babel"\n')
     entries = pd.DataFrame({"user_id": [7], "anime_id": [30], "rating": [0]})
-    published.write_unscored(source, target, entries)
-    assert (target / published.RATINGS).read_text() == f'{ratings}\n7,null,30,"Tokyo, Babel",0\n'
-    for name in (published.USERS, published.ANIME):
+    dump_files.write_unscored(source, target, entries)
+    assert (target / dump_files.RATINGS_FILE).read_text() == f'{ratings}\n7,null,30,"Tokyo, Babel",0\n'
+    for name in (dump_files.USERS_FILE, dump_files.ANIME_FILE):
         assert (target / name).read_bytes() == (source / name).read_bytes()
     assert sorted(file.name for file in target.iterdir()) == sorted(file.name for file in source.iterdir())
