@@ -20,6 +20,7 @@ LAYERS = (
     "evaluation",
     "training",
     "baselines",
+    "synthesis",
     "reporting",
     "spark",
 )

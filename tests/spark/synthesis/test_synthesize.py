@@ -8,9 +8,12 @@ import pytest
 
 from widedeep.common.errors import InputError
 from widedeep.config.synthesize import SynthesizeConfig
-from widedeep.spark.synthesis.dump_text import FAULTS
-from widedeep.spark.synthesis.planted_model import draw_latent, draw_users, plan_sizes, plant
 from widedeep.spark.synthesis.synthesize import part_count, synthesize
+from widedeep.synthesis.calibration import plant
+from widedeep.synthesis.dump_text import FAULTS
+from widedeep.synthesis.ratings import draw_latent
+from widedeep.synthesis.sizes import plan_sizes
+from widedeep.synthesis.users import draw_users
 
 SIZES = {"ratings": 150_000, "seed": 21}
 BAD = 0.002

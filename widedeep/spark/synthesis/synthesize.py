@@ -2,9 +2,8 @@
 
     spark-submit jobs/synthesize.py --ratings 1e6 --seed 7 --output data/raw
 
-The driver draws the catalogue (25 K anime at most) and broadcasts it; each task then draws whole blocks
-of users by itself, so nothing on the driver grows with the ratings, and the text is the same however
-many tasks there are.
+The driver draws the anime (at most 25 K) and broadcasts them. Each task then draws whole blocks of users by itself, so
+nothing on the driver grows with the ratings, and the text does not depend on the number of tasks.
 """
 
 import json
@@ -17,33 +16,28 @@ import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
-from rich.table import Table
 
 from widedeep.common.command import load_config
-from widedeep.common.console import log, stdout
+from widedeep.common.console import log, print_table, stdout
 from widedeep.common.errors import InputError
 from widedeep.config.synthesize import SynthesizeConfig
 from widedeep.spark.filesystem import Files, staged_directory
 from widedeep.spark.session import build_session
-from widedeep.spark.synthesis.anime_text import anime_header, anime_lines
-from widedeep.spark.synthesis.dump_text import FAULTS, RATING_HEADER, USER_HEADER, anime_labels, rating_text, user_text
-from widedeep.spark.synthesis.planted_model import (
-    Planted,
-    Sizes,
-    draw_ratings,
-    draw_scored,
-    draw_users,
-    plan_sizes,
-    plant,
-)
+from widedeep.synthesis.anime_text import anime_header, anime_lines
+from widedeep.synthesis.calibration import plant
+from widedeep.synthesis.dump_text import FAULTS, RATING_HEADER, USER_HEADER, anime_labels, rating_text, user_text
+from widedeep.synthesis.planted_model import Planted
+from widedeep.synthesis.ratings import draw_ratings, draw_scored
+from widedeep.synthesis.sizes import Sizes, plan_sizes
+from widedeep.synthesis.users import draw_users
 
 RATINGS, USERS, ANIME = "users-score-2023.csv", "users-details-2023.csv", "anime-dataset-2023.csv"
-ONE_FILE = 100_000_000  # up to so many ratings each CSV is one plain file, else a directory of parts
-BLOCKS_PER_PART = 16  # some 1.1 M ratings, 50 MB
+ONE_FILE = 100_000_000  # most ratings for which each CSV is one plain file; above, it is a directory of parts
+BLOCKS_PER_PART = 16  # about 1.1 M ratings, 50 MB
 MIN_PARTS = 8  # so that small dumps use several cores too
 LEVELS = range(1, 11)
 FAULT_NAMES = sorted(set(FAULTS))
-# Squared errors are summed as whole numbers of this unit: such a sum does not depend on its order.
+# Squared errors are summed as integers in this unit, so that the sum does not depend on its order.
 ERROR_UNIT = 1e-6
 COUNTS = [*(f"rated_{level}" for level in LEVELS), "unscored", "squared_error", *FAULT_NAMES]
 
@@ -57,19 +51,16 @@ def main(argv: Sequence[str]) -> None:
         manifest = synthesize(spark, config)
     finally:
         spark.stop()
-    stdout.print(summary_table(config.output, manifest))
+    print_summary(config.output, manifest)
 
 
 def synthesize(spark: SparkSession, config: SynthesizeConfig, parts: int | None = None) -> dict[str, Any]:
-    """Write the dump.
+    """Write the dump and return the content of its manifest.json.
 
     Args:
         spark: the session.
-        config: what to write, and where.
-        parts: tasks to split the users over; None: by the sizes alone.
-
-    Returns:
-        What `manifest.json` holds.
+        config: the settings.
+        parts: number of tasks that the users are split over; None: `part_count` of the sizes.
 
     """
     began, files = time.monotonic(), Files(spark)
@@ -89,14 +80,14 @@ def synthesize(spark: SparkSession, config: SynthesizeConfig, parts: int | None 
 
 
 def part_count(sizes: Sizes) -> int:
-    """Number of tasks, and of parts: a function of the sizes alone."""
+    """Return the number of tasks, and of part files, from the sizes alone."""
     return min(sizes.blocks, max(MIN_PARTS, -(-sizes.blocks // BLOCKS_PER_PART)))
 
 
 def write_dump(
     spark: SparkSession, files: Files, staging: str, model: Planted, bad_rows: int, unscored: float, parts: int
 ) -> dict[str, int]:
-    """Write the three CSVs; return the sums of COUNTS over the ratings file."""
+    """Write the three CSV files and return the sums of COUNTS over the ratings file."""
     labels = anime_labels(model)
     shared = spark.sparkContext.broadcast((model, labels, bad_rows, unscored))
     one_file = model.sizes.ratings <= ONE_FILE
@@ -131,7 +122,7 @@ def write_dump(
 
 
 def _blocks(batches: Iterable[pa.RecordBatch], one_file: bool) -> Iterator[tuple[int, bool]]:
-    """The blocks of a task, and whether a header goes before each: in every part, or in the first alone."""
+    """Yield the blocks of a task, and whether a header comes before each: once in a part, or once in a file."""
     first = True
     for batch in batches:
         for block in batch.column(0).to_pylist():
@@ -142,7 +133,7 @@ def _blocks(batches: Iterable[pa.RecordBatch], one_file: bool) -> Iterator[tuple
 def rating_batch(
     model: Planted, labels: pa.Array, block: int, bad_rows: int, unscored: float, header: str | None
 ) -> pa.RecordBatch:
-    """One row: the text of a block of the ratings file, and its COUNTS."""
+    """Return one row: the text of a block of the ratings file, and its COUNTS."""
     users = draw_users(model, block)
     ratings = draw_ratings(model, block, users)
     scored = draw_scored(model, block, users, ratings, unscored)
@@ -159,7 +150,7 @@ def rating_batch(
 
 
 def user_batch(model: Planted, block: int, unscored: float, header: str | None) -> pa.RecordBatch:
-    """One row: the text of a block of the users file. Its ratings are drawn again, for their mean."""
+    """Return one row: the text of a block of the users file; its ratings are drawn again for the users' means."""
     users = draw_users(model, block)
     ratings = draw_ratings(model, block, users)
     scored = draw_scored(model, block, users, ratings, unscored)
@@ -167,14 +158,14 @@ def user_batch(model: Planted, block: int, unscored: float, header: str | None) 
 
 
 def _text_batch(text: str, header: str | None = None, counts: dict[str, int] | None = None) -> pa.RecordBatch:
-    """A row that Spark's text writer turns into many lines; it adds the last newline itself. No lines, no row."""
+    """Return one row of many lines for Spark's text writer, which adds the last newline; no row if there are no lines."""
     lines = [part for part in (header, text.removesuffix("\n")) if part]
     columns = {"text": pa.array(["\n".join(lines)]), **{k: pa.array([int(v)]) for k, v in (counts or {}).items()}}
     return pa.RecordBatch.from_pydict(columns).slice(0, 1 if lines else 0)
 
 
 def _write(files: Files, frame: DataFrame, target: str, one_file: bool) -> None:
-    """Write the text as one file, or as a directory of parts, in order."""
+    """Write the text in order, as one file or as a directory of part files."""
     directory = f"{target}.parts" if one_file else target
     frame.write.text(directory)
     if one_file:
@@ -184,16 +175,16 @@ def _write(files: Files, frame: DataFrame, target: str, one_file: bool) -> None:
 
 
 def planted_facts(model: Planted, counts: dict[str, int]) -> dict[str, Any]:
-    """What a recommender can be measured against."""
+    """Return the content of planted.json: what a recommender can be measured against."""
     histogram = np.array([counts[f"rated_{level}"] for level in LEVELS])
     rows = int(histogram.sum())
     if not rows:
         raise InputError("not one entry got a score: lower --unscored or raise --ratings")
     mean = float((histogram * LEVELS).sum() / rows)
     return {
-        # No predictor can do better than this: it knows all but the noise.
+        # The noise floor: the error of a predictor that knows all but the noise.
         "rmse_floor": round(math.sqrt(counts["squared_error"] * ERROR_UNIT / rows), 6),
-        # What to beat: damped means by user and anime, on held-out ratings of a sample of the users.
+        # Of the reference model, user + item biases, on held-out ratings of a sample of the users.
         "rmse_bias": None if math.isnan(model.bias_rmse) else round(model.bias_rmse, 4),
         "noise_sd": model.noise,
         "ratings": rows,
@@ -213,7 +204,7 @@ def manifest_facts(
     counts: dict[str, int],
     planted: dict[str, Any],
 ) -> dict[str, Any]:
-    """What `manifest.json` holds: all of it follows from the config."""
+    """Return the content of manifest.json, which follows from the settings alone."""
     bad = {name: counts[name] for name in FAULT_NAMES}
     rows = {
         RATINGS: planted["ratings"] + planted["unscored"] + sum(bad.values()),
@@ -238,11 +229,9 @@ def _grouped(sizes: Sizes) -> tuple[str, ...]:
     return tuple(f"{n:,}" for n in (sizes.ratings, sizes.raters, sizes.users, sizes.anime))
 
 
-def summary_table(output: str, manifest: dict[str, Any]) -> Table:
-    """What was written, for people."""
-    table = Table("file", "rows", "MB", title=output, caption=f"planted RMSE floor {manifest['rmse_floor']:.4f}")
-    for column in table.columns[1:]:
-        column.justify = "right"
-    for name, facts in manifest["files"].items():
-        table.add_row(name, f"{facts['rows']:,}", f"{facts['bytes'] / 1e6:,.1f}")
-    return table
+def print_summary(output: str, manifest: dict[str, Any]) -> None:
+    """Print what was written."""
+    files = manifest["files"].items()
+    rows = [(name, f"{facts['rows']:,}", f"{facts['bytes'] / 1e6:,.1f}") for name, facts in files]
+    print_table(output, ("file", "rows", "MB"), rows)
+    stdout.print(f"noise floor: RMSE {manifest['rmse_floor']:.4f}")

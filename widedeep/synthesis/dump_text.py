@@ -12,19 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from widedeep.spark.synthesis.anime_text import draw_titles
-from widedeep.spark.synthesis.csv_text import csv_field, decimals, joined, whole_text
-from widedeep.spark.synthesis.lexicon import CITIES, PLACES, STREETS
-from widedeep.spark.synthesis.planted_model import (
-    BAD_STREAM,
-    DETAIL_STREAM,
-    ID_SPAN,
-    NAME_STREAM,
-    OFFICIAL,
-    Planted,
-    Ratings,
-    Users,
-)
+from widedeep.synthesis.anime_text import draw_titles
+from widedeep.synthesis.csv_text import csv_field, decimals, joined, whole_text
+from widedeep.synthesis.lexicon import CITIES, PLACES, STREETS
+from widedeep.synthesis.planted_model import BAD_STREAM, DETAIL_STREAM, ID_SPAN, NAME_STREAM, Planted
+from widedeep.synthesis.ratings import Ratings
+from widedeep.synthesis.sizes import OFFICIAL
+from widedeep.synthesis.users import Users
 
 RATING_HEADER = "user_id,Username,anime_id,Anime Title,rating"
 USER_HEADER = (

@@ -6,21 +6,13 @@ import numpy as np
 import pytest
 
 from widedeep.common.errors import InputError
-from widedeep.spark.synthesis.catalogue import QUALITY_SD, build_catalogue
-from widedeep.spark.synthesis.csv_text import csv_field, decimals, joined, whole_text
-from widedeep.spark.synthesis.planted_model import (
-    BLOCK,
-    HISTOGRAM,
-    Sizes,
-    draw_latent,
-    draw_ratings,
-    draw_users,
-    expectation_table,
-    most_ratings,
-    plan_sizes,
-    plant,
-    share_out,
-)
+from widedeep.synthesis.calibration import plant
+from widedeep.synthesis.catalogue import QUALITY_SD, build_catalogue
+from widedeep.synthesis.csv_text import csv_field, decimals, joined, whole_text
+from widedeep.synthesis.planted_model import HISTOGRAM, expectation_table
+from widedeep.synthesis.ratings import draw_latent, draw_ratings
+from widedeep.synthesis.sizes import BLOCK, Sizes, most_ratings, plan_sizes
+from widedeep.synthesis.users import draw_users, share_out
 
 
 @pytest.fixture(scope="module")

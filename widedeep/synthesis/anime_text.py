@@ -1,4 +1,4 @@
-"""The anime file: the catalogue of catalogue.py in words.
+"""The anime file: the generated anime of catalogue.py as text.
 
 Legend:
     A  anime, in order of their id        F  franchises
@@ -8,9 +8,9 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from widedeep.spark.synthesis.catalogue import GENRES, TYPES, Catalogue
-from widedeep.spark.synthesis.csv_text import csv_field
-from widedeep.spark.synthesis.lexicon import (
+from widedeep.synthesis.catalogue import GENRES, TYPES, Catalogue
+from widedeep.synthesis.csv_text import csv_field
+from widedeep.synthesis.lexicon import (
     ADJECTIVES,
     FORMS,
     HEROES,
@@ -23,7 +23,7 @@ from widedeep.spark.synthesis.lexicon import (
     STUDIO_FORMS,
     TURNS,
 )
-from widedeep.spark.synthesis.planted_model import ANIME_TEXT_STREAM, TITLE_STREAM, Planted
+from widedeep.synthesis.planted_model import ANIME_TEXT_STREAM, TITLE_STREAM, Planted
 
 ANIME_COLUMNS = (
     "anime_id", "Name", "English name", "Other name", "Score", "Genres", "Synopsis", "Type", "Episodes", "Aired",
