@@ -158,7 +158,7 @@ def user_batch(model: Planted, block: int, unscored: float, header: str | None) 
 
 
 def _text_batch(text: str, header: str | None = None, counts: dict[str, int] | None = None) -> pa.RecordBatch:
-    """Return one row of many lines for Spark's text writer, which adds the last newline; no row if there are no lines."""
+    """Return one row of many lines for Spark's text writer, which adds the last newline; none if there are no lines."""
     lines = [part for part in (header, text.removesuffix("\n")) if part]
     columns = {"text": pa.array(["\n".join(lines)]), **{k: pa.array([int(v)]) for k, v in (counts or {}).items()}}
     return pa.RecordBatch.from_pydict(columns).slice(0, 1 if lines else 0)
