@@ -63,24 +63,27 @@ def bench(space: Workspace, repeats: int) -> dict[str, Any]:
         )
     finally:
         spark.stop()
+    pairs = (counts[0] * items, counts[1] * items, counts[0] * als_items)
+    rates = [count / seconds for count, seconds in zip(pairs, times, strict=True)]
+    sizes = {"users": counts[0], "items": items, "als_items": als_items}
+    return {**summarise(*rates, recall=fitted[1].value), **sizes}
+
+
+def summarise(exact: float, two_stage: float, als: float, recall: float) -> dict[str, float]:
+    """Return the rates in pairs a second, and their ratios."""
     model = WideDeepConfig()
     widths = (*model.hidden, 1)
     flops = 2 * sum(inner * outer for inner, outer in pairwise(widths))  # of a pair: the first layer is split up
     limit = gemm_rate_of_cores(TILE_PAIRS, model.hidden[0], model.hidden[1]) / flops
-    pairs = (counts[0] * items, counts[1] * items, counts[0] * als_items)
-    rates = [count / seconds for count, seconds in zip(pairs, times, strict=True)]
     return {
-        "pairs_per_second": rates[0],
-        "vs_gemm": rates[0] / limit,
-        "vs_als": rates[0] / rates[2],
-        "two_stage_speedup": rates[1] / rates[0],
-        "two_stage_recall": fitted[1].value,
-        "two_stage_pairs_per_second": rates[1],
-        "als_pairs_per_second": rates[2],
+        "pairs_per_second": exact,
+        "vs_gemm": exact / limit,
+        "vs_als": exact / als,
+        "two_stage_speedup": two_stage / exact,
+        "two_stage_recall": recall,
+        "two_stage_pairs_per_second": two_stage,
+        "als_pairs_per_second": als,
         "gemm_pairs_per_second": limit,
-        "users": counts[0],
-        "items": items,
-        "als_items": als_items,
     }
 
 

@@ -17,7 +17,7 @@ from widedeep.config.models import WideDeepConfig
 from widedeep.data.batches import unpack_columns
 from widedeep.data.pyarrow_reader import read_shards
 from widedeep.data.shards import read_row_groups
-from widedeep.schema.manifest import read_manifest
+from widedeep.schema.manifest import Manifest, read_manifest
 
 PLAIN_SECONDS = 8.0
 PLAIN_ROWS = 4_000_000
@@ -87,15 +87,9 @@ def trained(space: Workspace, *options: str, ranks: int = 1) -> dict[str, Any]:
 
 
 def bench(space: Workspace, repeats: int) -> dict[str, Any]:
-    """An epoch in each mode, in turn with the yardsticks; rates of all are medians."""
+    """Train an epoch in each mode, in turn with the yardsticks, and return the medians over the rounds."""
     manifest = read_manifest(space.prepared)
-    found, rows = [], 0
-    for group in read_row_groups(read_shards, space.prepared, manifest.ratings.shards["train"], seed=0):
-        found.append(torch.from_numpy(group))
-        rows += len(group)
-        if rows >= PLAIN_ROWS:
-            break
-    sample = torch.cat(found)
+    sample = sample_ratings(space, manifest)
     users, items = int(sample[:, 0].max()) + 1, manifest.items.rows
     rounds = [
         {
@@ -110,6 +104,22 @@ def bench(space: Workspace, repeats: int) -> dict[str, Any]:
         }
         for _ in range(repeats)
     ]
+    return summarise(rounds)
+
+
+def sample_ratings(space: Workspace, manifest: Manifest) -> Tensor:
+    """Return the first row groups of the training split, with PLAIN_ROWS rows or slightly more."""
+    groups, rows = [], 0
+    for group in read_row_groups(read_shards, space.prepared, manifest.ratings.shards["train"], seed=0):
+        groups.append(torch.from_numpy(group))
+        rows += len(group)
+        if rows >= PLAIN_ROWS:
+            break
+    return torch.cat(groups)
+
+
+def summarise(rounds: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return the median rates of the rounds, and their ratios."""
 
     def middle(name: str, key: str = "samples_per_second") -> float:
         return median(one[name][key] if isinstance(one[name], dict) else one[name] for one in rounds)
