@@ -1,4 +1,4 @@
-"""The `widedeep` command: every command of this package by its name.
+"""The `widedeep` command, which runs every command of this package by name.
 
 widedeep train --config ncf --data data/prepared --run-dir runs/ncf
 """
@@ -16,7 +16,7 @@ from widedeep.common.launch import launch_training
 
 
 class Command(NamedTuple):
-    """A command: the module whose `main` it runs, what that module is started by, and a line of help."""
+    """A command: the module whose `main` it runs, what starts that module, and a line of help."""
 
     module: str
     engine: str | None  # spark, torch or none
@@ -31,7 +31,7 @@ COMMANDS = {
     "train": Command("widedeep.train", "torch", "train a model on prepared ratings"),
     "score-all": Command(f"{SPARK}.scoring.score_all", "spark", "write the best anime of every user"),
     "recommendations": Command("widedeep.recommendations", None, "show the recommendations of a user"),
-    "similar": Command("widedeep.similar", None, "show the anime or users most like one"),
+    "similar": Command("widedeep.similar", None, "show the anime or users most similar to one"),
     "export": Command("widedeep.export", None, "write encoders, scalers and vectors as Parquet"),
     "baselines": Command(f"{SPARK}.baseline_fits.baselines", "spark", "tune and fit what models are compared with"),
     "evaluate": Command(f"{SPARK}.evaluation.evaluate", "spark", "measure systems on the test split"),
@@ -46,7 +46,7 @@ spark-submit (such as --master, --driver-memory) or of torchrun (such as --nproc
 
 
 def make_parser() -> argparse.ArgumentParser:
-    """A parser of the command's name alone; what follows is the command's to read."""
+    """Return a parser for the name of the command; the command parses the other arguments itself."""
     parser = argparse.ArgumentParser(
         prog="widedeep",
         usage="widedeep COMMAND [OPTION ... --] [SETTING ...]",
@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def split_at(arguments: list[str], mark: str) -> tuple[list[str], list[str]]:
-    """What stands before a mark and what behind it; all stands behind it where there is none."""
+    """Return the arguments before a mark and those after it; without a mark, all are after it."""
     place = arguments.index(mark) if mark in arguments else -1
     return arguments[: max(place, 0)], arguments[place + 1 :]
 

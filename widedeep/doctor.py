@@ -1,4 +1,4 @@
-"""Say what this machine has and what is wrong with it: the first thing to look at when a command fails.
+"""Show what this machine has and what is wrong with it: the first command to run when another one fails.
 
 widedeep doctor
 """
@@ -16,10 +16,9 @@ from typing import NamedTuple
 import psutil
 from packaging.requirements import Requirement
 from rich.markup import escape
-from rich.table import Table as View
 
 from widedeep.common.command import EXIT_FAILED, load_config
-from widedeep.common.console import stdout
+from widedeep.common.console import print_table, stdout
 from widedeep.common.machine import find_java, java_mistake, name_resolves
 from widedeep.config.doctor import DoctorConfig
 
@@ -31,7 +30,7 @@ NEEDED_DISK = 10 * GB
 
 
 class Finding(NamedTuple):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     name: str
     found: str
@@ -40,7 +39,7 @@ class Finding(NamedTuple):
 
 
 def packages() -> Iterator[Finding]:
-    """The versions of what this package depends on, beside what it asks for."""
+    """Yield the installed version of each dependency, and whether it fits."""
     for line in requires("widedeep") or []:
         wanted = Requirement(line)
         if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
@@ -55,13 +54,13 @@ def packages() -> Iterator[Finding]:
 
 
 def java() -> Finding:
-    """The Java that Spark would start."""
+    """Return the version and path of the Java that Spark would start."""
     found = find_java()
     return Finding("Java", f"{found.version} ({found.path})" if found else "missing", java_mistake(found))
 
 
 def accelerators() -> Finding:
-    """What PyTorch computes on."""
+    """Return the GPUs that PyTorch can use."""
     try:
         import torch
     except (ImportError, OSError) as error:
@@ -72,7 +71,7 @@ def accelerators() -> Finding:
 
 
 def space(directory: Path) -> Finding:
-    """Free disk space where data goes."""
+    """Return the free disk space of the file system that holds a directory."""
     place = directory.resolve()
     while not place.exists():
         place = place.parent
@@ -82,7 +81,7 @@ def space(directory: Path) -> Finding:
 
 
 def memory() -> Finding:
-    """Available memory."""
+    """Return the available memory."""
     free, total = psutil.virtual_memory().available, psutil.virtual_memory().total
     remark = f"Spark and the trainer take {NEEDED_MEMORY / GB:.0f} GB at 24 M ratings"
     found = f"{free / GB:.1f} of {total / GB:.1f} GB available"
@@ -90,7 +89,7 @@ def memory() -> Finding:
 
 
 def host_name() -> Finding:
-    """This machine's name; Spark and torchrun look it up when they start."""
+    """Return this machine's name, and whether it resolves: Spark and torchrun look it up when they start."""
     name = socket.gethostname()
     remedy = (
         "it does not resolve: spark-submit fails and torchrun waits for minutes; "
@@ -101,7 +100,7 @@ def host_name() -> Finding:
 
 
 def examine(data: Path) -> list[Finding]:
-    """Look at everything."""
+    """Run all checks and return their results."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return [
         Finding("widedeep", version("widedeep")),
@@ -118,16 +117,10 @@ def examine(data: Path) -> list[Finding]:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Examine, print, and leave with 1 if something is wrong."""
+    """Run all checks, print them, and exit with 1 if something is wrong."""
     config = load_config(DoctorConfig, argv, "doctor")
     findings = examine(config.data)
-    view = View(title="this machine", title_justify="left")
-    for name in ("", "found"):
-        view.add_column(name, overflow="fold")
-    for finding in findings:
-        style = "bold red" if finding.mistake else "yellow" if finding.remark else None
-        view.add_row(finding.name, escape(finding.found), style=style)
-    stdout.print(view)
+    print_table("this machine", ("", "found"), [(name, escape(found)) for name, found, *_ in findings], text_columns=2)
     for finding in findings:
         if text := finding.mistake or finding.remark:
             stdout.print(f"{finding.name}: {text}", markup=False, highlight=False)

@@ -1,4 +1,4 @@
-"""How training is started: the environment that a rank needs, and torch's launcher.
+"""Start training: the environment that a rank needs, and torch's launcher.
 
 Two settings of a process decide a fifth of the speed on CPU, and both are read before the first line of Python:
 

@@ -1,4 +1,4 @@
-"""What this machine has that the commands need."""
+"""Look up what this machine has and the commands need: Java and a host name."""
 
 import os
 import re
@@ -12,14 +12,14 @@ LOOPBACK = "127.0.0.1"
 
 
 class Java(NamedTuple):
-    """A Java that Spark would start."""
+    """A Java installation."""
 
     path: str
     version: int  # 17 of 17.0.15
 
 
 def find_java() -> Java | None:
-    """The Java that Spark starts: of JAVA_HOME, or else of the PATH; None if there is none that runs."""
+    """Return the Java that Spark starts, from JAVA_HOME or else the PATH; None if there is none that runs."""
     home = os.environ.get("JAVA_HOME")
     path = shutil.which(os.path.join(home, "bin", "java") if home else "java")
     if path is None:
@@ -33,7 +33,7 @@ def find_java() -> Java | None:
 
 
 def java_mistake(java: Java | None) -> str | None:
-    """What is wrong with a Java, and the remedy; None if nothing is."""
+    """Return what is wrong with a Java, and the remedy; None if nothing is."""
     wanted = " or ".join(map(str, JAVA_VERSIONS))
     if java is None:
         home = os.environ.get("JAVA_HOME")
@@ -45,7 +45,7 @@ def java_mistake(java: Java | None) -> str | None:
 
 
 def name_resolves() -> bool:
-    """Whether this machine's own name resolves to an address."""
+    """Return whether this machine's own name resolves to an address."""
     try:
         socket.getaddrinfo(socket.gethostname(), None)
     except OSError:
