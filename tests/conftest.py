@@ -54,10 +54,10 @@ def dump(spark, tmp_path_factory) -> Path:
 def prepared(spark, dump, tmp_path_factory) -> Path:
     """`dump`, prepared with the defaults."""
     from widedeep.config.prepare import PrepareConfig
-    from widedeep.spark.preparation.prepare import Prepare
+    from widedeep.spark.preparation.prepare import prepare
 
     path = tmp_path_factory.mktemp("prepared") / "prepared"
-    Prepare(spark, PrepareConfig(input=str(dump), output=str(path))).run()
+    prepare(spark, PrepareConfig(input=str(dump), output=str(path)))
     return path
 
 

@@ -4,21 +4,21 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
-from widedeep.spark.partitioning import bucket_counts, hash_key, order_statistics, with_position
+from widedeep.spark.partitioning import bucket_counts, hash_key, order_statistics, with_dense_index
 from widedeep.spark.shards import with_shard
 
 
-def test_positions_follow_the_order_of_keys_however_the_rows_are_cut(spark):
+def test_indices_follow_the_order_of_keys_however_the_rows_are_cut(spark):
     keys = np.random.default_rng(0).choice(10**9, 5000, replace=False)
     expected = {int(key): place for place, key in enumerate(sorted(keys))}
     for parts in (1, 7):
         frame = spark.createDataFrame([(int(k),) for k in keys], "key bigint").repartition(parts)
-        rows = with_position(frame, "key", "place").collect()
+        rows = with_dense_index(frame, "key", "place").collect()
         assert {r["key"]: r["place"] for r in rows} == expected
 
 
-def test_positions_of_no_rows(spark):
-    assert with_position(spark.createDataFrame([], "key bigint"), "key", "place").collect() == []
+def test_indices_of_no_rows(spark):
+    assert with_dense_index(spark.createDataFrame([], "key bigint"), "key", "place").collect() == []
 
 
 @pytest.fixture(scope="module")

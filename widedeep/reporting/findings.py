@@ -31,7 +31,7 @@ class Prepared:
     quarantined: dict[str, dict[str, int]]  # file -> reason -> rows
     examples: pd.DataFrame  # file, reason, rows, example
     leaks: dict[str, dict[str, Any]]  # column of the dump -> file, why, used
-    audit: dict[str, Any] | None = None  # prepare's audit of features: `held`, and records of `items` and of `users`
+    audit: dict[str, Any] | None = None  # prepare's audit of features: `split`, and records of `items` and of `users`
 
 
 @dataclass(frozen=True)

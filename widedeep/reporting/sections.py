@@ -442,7 +442,7 @@ def audit_tables(audit: Mapping[str, Any]) -> list[tuple[str, pd.DataFrame]]:
     """Titles and tables of the audited features, as prepare lists them; none if nothing was audited."""
     return [
         (
-            f"Audit of the {part}: each feature alone, on the {audit.get('held', 'held-out')} ratings",
+            f"Audit of the {part}: each feature alone, on the {audit.get('split', 'held-out')} ratings",
             pd.DataFrame(
                 [{name.replace("_", " "): _cell(value) for name, value in row.items()} for row in audit[part]]
             ),

@@ -28,6 +28,12 @@ LEAKS = {"anime": ("Score", "Rank", "Scored By"), "users": ("Mean Score",)}
 LEAKY_COLUMNS = tuple(column for columns in LEAKS.values() for column in columns)
 
 
+# What a column of a feature table is; see Column.
+ColumnKind = Literal["key", "statistic", "numeric", "indicator", "category", "multi_hot"]
+# Which ratings a column was computed from: none, those of the training split, or all, held-out ones included.
+RatingsInIt = Literal["none", "train", "all"]
+
+
 class DataFile(Record):
     """A Parquet file of the prepared directory."""
 
@@ -47,8 +53,9 @@ class Column(Record):
     """
 
     name: str
-    kind: Literal["key", "statistic", "numeric", "indicator", "category", "multi_hot"]
+    kind: ColumnKind
     source: str | None = None  # column of the dump it comes from; None: computed by us
+    ratings_in_it: RatingsInIt = "none"
 
 
 class Numeric(Record):
@@ -100,11 +107,11 @@ class AuditedFeature(Record):
     kind: str  # as that of a Column
     source: str | None  # column of the dump it comes from; None: computed by us
     used: bool  # whether it is in the feature table
-    ratings_in_it: Literal["none", "train", "all"]  # by provenance: which ratings it was computed from
+    ratings_in_it: RatingsInIt
     train_rmse: float | None  # None where there is nothing to measure
     train_r2: float | None
-    held_rmse: float | None  # on held-out ratings
-    held_r2: float | None
+    held_out_rmse: float | None
+    held_out_r2: float | None
     slope: float | None  # of held-out deviations: at most 1 for an honest feature
     slope_error: float | None  # its standard error
     sign_of_leak: bool  # slope above what is honest by more than chance allows
@@ -113,7 +120,7 @@ class AuditedFeature(Record):
 class Audit(Record):
     """What each feature alone says of held-out ratings, and whether it was computed from them."""
 
-    held: Literal["valid", "test"]  # the split that the features are measured on
+    split: Literal["valid", "test"]  # whose ratings are held out: the features are measured on them
     items: tuple[AuditedFeature, ...]  # the best first
     users: tuple[AuditedFeature, ...]
 

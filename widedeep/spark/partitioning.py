@@ -28,8 +28,8 @@ class Salt(IntEnum):
     USER_SAMPLE = 6
 
 
-def with_position(frame: DataFrame, key: str, name: str) -> DataFrame:
-    """Add `name`: int, 0 for the smallest `key`, 1 for the next, … (keys must be distinct)."""
+def with_dense_index(frame: DataFrame, key: str, name: str) -> DataFrame:
+    """Add the int column `name`: 0 for the smallest `key`, 1 for the next and so on. Keys must be distinct."""
     return frame.orderBy(key).zipWithIndex(name).withColumn(name, F.col(name).cast("int"))
 
 

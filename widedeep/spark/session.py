@@ -1,4 +1,4 @@
-"""The one place a SparkSession is built, and how a job is run under spark-submit."""
+"""How a SparkSession is built, and how a job runs under spark-submit."""
 
 import hashlib
 import io
@@ -20,28 +20,28 @@ from widedeep.spark.filesystem import scratch_directory
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
-# Only defaults: what spark-submit was told (--master, --conf, spark-defaults.conf) always wins.
+# Only defaults: the settings of spark-submit (--master, --conf, spark-defaults.conf) win over them.
 DEFAULTS = {
     "spark.log.level": "WARN",
-    # A bar belongs on a terminal; in a log file it would run into our own lines.
+    # In a log file, a progress bar would run into our own lines.
     "spark.ui.showConsoleProgress": str(sys.stderr.isatty()).lower(),
     "spark.sql.session.timeZone": "UTC",
     "spark.sql.parquet.compression.codec": "zstd",
-    # Spark writes a checksum of every page, but reads without a look at it unless told.
+    # Spark writes a checksum of every page, but does not verify it by default.
     "spark.hadoop.parquet.page.verify-checksum.enabled": "true",
     "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
 }
 
 
 def build_session(name: str, extra: Mapping[str, str] | None = None) -> SparkSession:
-    """Start (or take up) the SparkSession of a job and make its executors able to import us.
+    """Start the SparkSession of a job, or get the one that runs, and send our package to its executors.
 
     Args:
         name: shown in the Spark UI.
-        extra: further defaults of this job; like all defaults, they yield to spark-submit's.
+        extra: further defaults of this job; like all defaults, they yield to the settings of spark-submit.
 
     """
-    # Workers otherwise start whatever `python3` the PATH holds, which need not be this one.
+    # Workers otherwise start the first `python3` on the PATH, which may be another one.
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     if "PYSPARK_GATEWAY_PORT" not in os.environ:
         _check_machine()
@@ -59,7 +59,7 @@ def build_session(name: str, extra: Mapping[str, str] | None = None) -> SparkSes
 
 
 def _check_machine() -> None:
-    """Look at what starting Spark needs, where spark-submit has not started it.
+    """Check what Spark needs to start, where spark-submit has not started it.
 
     Raises:
         InputError: there is no Java that Spark runs on.
@@ -67,14 +67,14 @@ def _check_machine() -> None:
     """
     if mistake := java_mistake(find_java()):
         raise InputError(mistake)
-    if not name_resolves():  # Spark looks up its own machine, and fails if it finds nothing
+    if not name_resolves():  # Spark looks up the name of its own machine, and fails without an address
         os.environ.setdefault("SPARK_LOCAL_IP", LOOPBACK)
 
 
-def together(*steps: Callable[[], Any]) -> list[Any]:
-    """The results of steps that run side by side: one's jobs fill the cores while another's are planned.
+def run_concurrently(*steps: Callable[[], Any]) -> list[Any]:
+    """Run steps at the same time, so that Spark plans one while it executes another; return their results.
 
-    All end before this does; the first error is raised.
+    Every step has ended when this returns or raises; the first error is raised.
     """
     with ThreadPoolExecutor(len(steps)) as pool:
         return [future.result() for future in [pool.submit(step) for step in steps]]
@@ -92,10 +92,10 @@ def zip_package() -> str:
 
 
 class SubmitterStderr(io.TextIOBase):
-    """The standard error of the spark-submit that started us.
+    """The standard error of the spark-submit that started this process.
 
-    spark-submit joins a Python program's stderr to its stdout and prints both to its own stdout. The JVM
-    at our side still has the true one.
+    spark-submit joins a Python program's stderr to its stdout and prints both to its own stdout. Only the
+    JVM beside us still has its stderr.
     """
 
     def __init__(self):
@@ -109,7 +109,7 @@ class SubmitterStderr(io.TextIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Let what was printed be seen."""
+        """Flush the printed text."""
         self._system.err.flush()
 
     def isatty(self) -> bool:

@@ -10,17 +10,17 @@ from widedeep.common.errors import InputError
 from widedeep.config.explore import ExploreConfig
 from widedeep.reporting.page import MARK, render
 from widedeep.schema.manifest import read_manifest
-from widedeep.spark.exploration.explore import Explore, check_page
+from widedeep.spark.exploration.explore import check_page, explore
 from widedeep.spark.filesystem import Files
 
 
-def explore(spark, **settings):
-    return Explore(spark, ExploreConfig.model_validate({k: str(v) for k, v in settings.items()})).run()
+def run_explore(spark, **settings):
+    return explore(spark, ExploreConfig.model_validate({k: str(v) for k, v in settings.items()}))
 
 
 @pytest.fixture(scope="module")
 def found(spark, dump, prepared):
-    return explore(spark, input=dump, prepared=prepared, studios=7)
+    return run_explore(spark, input=dump, prepared=prepared, studios=7)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_missing_values(found, anime, users, dump):
     assert shares["anime_id"] == shares["Name"] == 0
 
 
-def test_what_is_refused_is_what_prepare_put_aside(found, prepared):
+def test_the_refused_rows_are_those_that_prepare_quarantined(found, prepared):
     manifest = read_manifest(prepared)
     assert found.refused == {"ratings": manifest.ratings.quarantined, **manifest.quarantined}
     assert found.rows["ratings"] == manifest.ratings.read == found.ratings + sum(found.refused["ratings"].values())
@@ -160,7 +160,7 @@ def test_stated_means_are_compared_with_those_of_the_ratings(found, anime, users
 
 
 def test_duplicates_of_a_pair_count_once(spark, tmp_path):
-    found = explore(spark, input=write_dump(tmp_path / "raw"))
+    found = run_explore(spark, input=write_dump(tmp_path / "raw"))
     assert found.ratings == len(GOOD)
     assert found.refused["ratings"]["duplicate_pair"] == 1
     assert found.refused["anime"] == {"duplicate_id": 1, "id_not_a_number": 1}
@@ -174,7 +174,7 @@ def test_a_dump_that_states_nothing_but_ratings(spark, tmp_path):
     blank = ",".join(["UNKNOWN"] * (ANIME_HEADER.count(",")))
     raw = write_dump(tmp_path / "raw", ratings=GOOD, anime=[f"{i},{blank}" for i in (1, 5, 6)])
     (raw / "users-details-2023.csv").write_text(USERS_HEADER + "\n")
-    found = explore(spark, input=raw)
+    found = run_explore(spark, input=raw)
     assert (found.users, found.raters, found.ratings) == (3, 3, len(GOOD))
     assert found.genders["gender"].tolist() == [None]
     assert {share for column, share in found.missing["anime"].items() if column != "anime_id"} == {1.0}
@@ -186,12 +186,12 @@ def test_a_dump_that_states_nothing_but_ratings(spark, tmp_path):
 
 def test_a_missing_file_column_or_preparation_is_named(spark, dump, tmp_path):
     with pytest.raises(InputError, match=r"anime-dataset-2023\.csv does not exist"):
-        explore(spark, input=tmp_path)
+        run_explore(spark, input=tmp_path)
     with pytest.raises(InputError, match="was not prepared"):
-        explore(spark, input=dump, prepared=tmp_path)
+        run_explore(spark, input=dump, prepared=tmp_path)
     raw = write_dump(tmp_path / "raw", ratings=["1,Xinil,777,Nowhere,5"])
     with pytest.raises(InputError, match=r"has no good row \(1 read\): \{'unknown_anime': 1\}"):
-        explore(spark, input=raw)
+        run_explore(spark, input=raw)
 
 
 def test_only_a_page_of_ours_is_replaced(spark, tmp_path):

@@ -9,7 +9,7 @@ from tests.spark.dumps import ANIME, GOOD, write_dump
 from tests.spark.preparation.test_prepare import ratings_of
 from widedeep.config.prepare import PrepareConfig
 from widedeep.schema.manifest import read_manifest
-from widedeep.spark.preparation.prepare import Prepare
+from widedeep.spark.preparation.prepare import prepare
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def by_name(features):
 
 def test_every_feature_and_every_leaky_column_is_audited(prepared, audit):
     manifest = read_manifest(prepared)
-    assert audit.held == "valid"
+    assert audit.split == "valid"
     for name in ("items", "users"):
         kinds = ("statistic", "numeric", "category", "multi_hot")
         wanted = {column for kind in kinds for column in getattr(manifest, name).of_kind(kind)}
@@ -45,16 +45,16 @@ def test_a_mean_over_all_ratings_is_found_and_nothing_else_is(audit):
     found = by_name(audit.users)
     assert found["dump_mean_score"].sign_of_leak
     assert found["dump_mean_score"].slope > 1.5
-    assert found["dump_mean_score"].held_r2 > found["mean_score"].held_r2
+    assert found["dump_mean_score"].held_out_r2 > found["mean_score"].held_out_r2
     suspects = {f.name for f in (*audit.items, *audit.users) if f.sign_of_leak}
     assert suspects <= {"dump_mean_score", "dump_score", "dump_rank"}
 
 
 def test_what_was_fitted_on_train_is_better_on_train(audit):
     for feature in (by_name(audit.items)["train_mean"], by_name(audit.users)["train_mean"]):
-        assert feature.train_r2 > feature.held_r2 + 0.02
+        assert feature.train_r2 > feature.held_out_r2 + 0.02
     leak = by_name(audit.users)["dump_mean_score"]
-    assert leak.held_r2 == pytest.approx(leak.train_r2, abs=0.03)
+    assert leak.held_out_r2 == pytest.approx(leak.train_r2, abs=0.03)
 
 
 def test_a_category_alone_by_pandas(prepared, audit):
@@ -65,21 +65,21 @@ def test_a_category_alone_by_pandas(prepared, audit):
     of_type = train.groupby("type")["rating"].agg(["sum", "count"])
     shrunk = (of_type["sum"] + 10 * mean) / (of_type["count"] + 10)
     predicted = valid["type"].map(shrunk).fillna(mean)
-    assert by_name(audit.items)["type"].held_r2 == pytest.approx(r2_score(valid["rating"], predicted), abs=1e-5)
+    assert by_name(audit.items)["type"].held_out_r2 == pytest.approx(r2_score(valid["rating"], predicted), abs=1e-5)
 
 
 def test_no_audit_where_nothing_is_held_out_or_none_is_asked_for(spark, tmp_path):
     raw = write_dump(tmp_path / "raw", ratings=GOOD, anime=ANIME[:3])
     for settings in ({"split": {"train": 1.0, "valid": 0.0, "test": 0.0}}, {"audit": False}):
         config = {"input": str(raw), "output": str(tmp_path / "out"), **settings}
-        assert Prepare(spark, PrepareConfig.model_validate(config)).run().audit is None
+        assert prepare(spark, PrepareConfig.model_validate(config)).audit is None
 
 
 def test_few_ratings_are_audited_without_a_slope(spark, tmp_path):
     raw = write_dump(tmp_path / "raw", ratings=GOOD, anime=ANIME[:3])
     split = {"train": 0.6, "valid": 0.2, "test": 0.2}
     config = {"input": str(raw), "output": str(tmp_path / "out"), "seed": 3, "split": split}
-    audit = Prepare(spark, PrepareConfig.model_validate(config)).run().audit
+    audit = prepare(spark, PrepareConfig.model_validate(config)).audit
     assert audit is not None
     assert not any(f.sign_of_leak or f.slope for f in (*audit.items, *audit.users))
     assert all(f.train_r2 is None or np.isfinite(f.train_r2) for f in audit.items)

@@ -5,7 +5,15 @@ from sklearn.linear_model import LinearRegression
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 from widedeep.config.prepare import FeatureConfig
-from widedeep.spark.preparation import features
+from widedeep.spark.preparation.numeric_columns import fit_numeric, raw_name, scaled
+from widedeep.spark.preparation.rating_statistics import (
+    fit_rank_regression,
+    rating_statistics,
+    with_ranks,
+    with_statistics,
+)
+from widedeep.spark.preparation.text_parsers import calendar_year, minutes, number, timestamp_year, value_list
+from widedeep.spark.preparation.vocabularies import category_id_list, category_ids, fit_vocabularies
 
 
 def parsed(spark, parse, texts):
@@ -14,24 +22,24 @@ def parsed(spark, parse, texts):
 
 
 def test_durations_in_minutes(spark):
-    found = parsed(spark, features.minutes, ["24 min per ep", "1 hr 55 min", "2 hr", "30 sec per ep", "Unknown", None])
+    found = parsed(spark, minutes, ["24 min per ep", "1 hr 55 min", "2 hr", "30 sec per ep", "Unknown", None])
     assert found == [24.0, 115.0, 120.0, 0.5, None, None]
 
 
 def test_dates_in_years(spark):
-    found = parsed(spark, features.year_of, ["Oct 20, 1999", "Oct 1999", "1999", "?", "Not available", None])
-    wrong = parsed(spark, features.year_of, ["Feb 30, 2000", "Okt 3, 1999", "Oct 20 1999", "20 Oct, 1999", "anF 1999"])
+    found = parsed(spark, calendar_year, ["Oct 20, 1999", "Oct 1999", "1999", "?", "Not available", None])
+    wrong = parsed(spark, calendar_year, ["Feb 30, 2000", "Okt 3, 1999", "Oct 20 1999", "20 Oct, 1999", "anF 1999"])
     assert found == pytest.approx([1999 + 292 / 366, 1999 + 273 / 366, 1999.0, None, None, None])
     assert wrong == [None] * 5
 
 
 def test_iso_dates_with_an_offset_in_years(spark):
-    found = parsed(spark, features.timestamp_year, ["2004-11-05T00:00:00+00:00", "", "yesterday"])
+    found = parsed(spark, timestamp_year, ["2004-11-05T00:00:00+00:00", "", "yesterday"])
     assert found == [pytest.approx(2004 + 309 / 366), None, None]
 
 
 def test_multi_values_are_sorted_and_distinct(spark):
-    found = parsed(spark, features.values, ["Sci-Fi, Action, Sci-Fi", "UNKNOWN", "", "Drama"])
+    found = parsed(spark, value_list, ["Sci-Fi, Action, Sci-Fi", "UNKNOWN", "", "Drama"])
     assert found == [["Action", "Sci-Fi"], [], [], ["Drama"]]
 
 
@@ -41,7 +49,7 @@ def table(spark):
     rows = [(0, 3, "3", "a"), (1, 1, "UNKNOWN", "b"), (2, 5, "9", "b"), (3, 2, "many", None)]
     rows += [(4, 0, "1000", "c"), (5, 0, None, "a")]
     frame = spark.createDataFrame(rows, "key int, train_ratings int, raw string, kind string")
-    return frame.withColumn(features.raw_name("X"), F.col("raw")).withColumn("x", features.number(F.col("raw")))
+    return frame.withColumn(raw_name("X"), F.col("raw")).withColumn("x", number(F.col("raw")))
 
 
 @pytest.mark.parametrize(
@@ -49,47 +57,47 @@ def table(spark):
 )
 @pytest.mark.parametrize(("impute", "fill"), [("mean", 6.0), ("median", 6.0)])
 def test_imputation_and_scaling_as_sklearn_does_on_the_trained_entities(table, scale, scaler, impute, fill):
-    fitted = features.fit_numeric(table, ["x"], FeatureConfig(impute=impute, scale=scale), {"x": "X"})["x"]
+    fitted = fit_numeric(table, ["x"], FeatureConfig(impute=impute, scale=scale), {"x": "X"})["x"]
     assert (fitted.fill, fitted.missing, fitted.unparsed) == (fill, 3, 1)
     scaler.fit(np.array([[3.0], [fill], [9.0], [fill]]))
     expected = scaler.transform(np.array([[3.0], [fill], [9.0], [fill], [1000.0], [fill]]))[:, 0]
-    rows = table.select("key", features.scaled("x", fitted)).orderBy("key").collect()
+    rows = table.select("key", scaled("x", fitted)).orderBy("key").collect()
     assert [r["x"] for r in rows] == pytest.approx(expected.tolist(), rel=1e-6)
 
 
 def test_a_constant_column_becomes_zeros(spark, table):
     frame = table.withColumn("x", F.lit(4.0))
     for scale in ("minmax", "standard"):
-        fitted = features.fit_numeric(frame, ["x"], FeatureConfig(scale=scale), {})["x"]
-        assert {r["x"] for r in frame.select(features.scaled("x", fitted)).collect()} == {0.0}
+        fitted = fit_numeric(frame, ["x"], FeatureConfig(scale=scale), {})["x"]
+        assert {r["x"] for r in frame.select(scaled("x", fitted)).collect()} == {0.0}
 
 
 def test_categories_know_missing_and_untrained_values(table):
-    vocabulary = features.fit_vocabularies(table, ["kind"], [], {}, 1)["kind"]
+    vocabulary = fit_vocabularies(table, ["kind"], [], {}, 1)["kind"]
     assert vocabulary == ("", "<other>", "b", "a")  # c is of an untrained entity
-    codes = [r["kind"] for r in table.orderBy("key").select(features.coded("kind", vocabulary)).collect()]
-    assert codes == [3, 2, 2, 0, 1, 3]
-    assert features.fit_vocabularies(table, ["kind"], [], {"kind": 1}, 1) == {"kind": ("", "<other>", "b")}
+    ids = [r["kind"] for r in table.orderBy("key").select(category_ids("kind", vocabulary)).collect()]
+    assert ids == [3, 2, 2, 0, 1, 3]
+    assert fit_vocabularies(table, ["kind"], [], {"kind": 1}, 1) == {"kind": ("", "<other>", "b")}
 
 
-def test_multi_hot_codes_leave_unknown_values_out(spark):
+def test_multi_hot_ids_leave_unknown_values_out(spark):
     rows = [(1, ["a", "b"]), (2, ["b"]), (0, ["b", "z"]), (3, [])]
     frame = spark.createDataFrame(rows, "train_ratings int, g array<string>")
     frame = frame.withColumn("kind", F.lit("once"))
-    assert features.fit_vocabularies(frame, ["kind"], ["g"], {}, 1) == {
+    assert fit_vocabularies(frame, ["kind"], ["g"], {}, 1) == {
         "kind": ("", "<other>", "once"),
         "g": ("b", "a"),
     }
-    assert features.fit_vocabularies(frame, ["kind"], ["g"], {}, 2)["g"] == ("b",)
-    codes = frame.orderBy("train_ratings").select(features.multi_coded("g", ("b", "a"))).collect()
-    assert [r["g"] for r in codes] == [[0], [0, 1], [0], []]
+    assert fit_vocabularies(frame, ["kind"], ["g"], {}, 2)["g"] == ("b",)
+    ids = frame.orderBy("train_ratings").select(category_id_list("g", ("b", "a"))).collect()
+    assert [r["g"] for r in ids] == [[0], [0, 1], [0], []]
 
 
 def test_statistics_damped_means_and_ranks_by_hand(spark):
     train = spark.createDataFrame([(0, 10.0), (0, 8.0), (1, 4.0), (2, 6.0), (2, 6.0)], "item int, rating float")
     items = spark.createDataFrame([(0,), (1,), (2,), (3,)], "item int")
-    statistics = features.rating_statistics(train, "item", mean=6.8, prior=2.0)
-    rows = features.with_ranks(features.with_statistics(items, statistics, "item", 6.8), 2).orderBy("item").collect()
+    statistics = rating_statistics(train, "item", mean=6.8, prior=2.0)
+    rows = with_ranks(with_statistics(items, statistics, "item", 6.8), 2).orderBy("item").collect()
     assert [r["train_ratings"] for r in rows] == [2, 1, 2, 0]
     assert [r["train_mean"] for r in rows] == pytest.approx([9.0, 4.0, 6.0, 6.8])
     assert [r["damped_mean"] for r in rows] == pytest.approx([31.6 / 4, 17.6 / 3, 25.6 / 4, 6.8])
@@ -103,8 +111,6 @@ def test_rank_regression_is_least_squares(spark):
     rank = 0.7 * popularity + 12 + rng.normal(0, 5, 200)
     rows = [(float(p), float(r), 3) for p, r in zip(popularity, rank, strict=True)]
     rows += [(201.0, None, 3), (1.0, 1e6, 0)]  # not ranked; not trained
-    fitted = features.fit_rank_regression(
-        spark.createDataFrame(rows, "popularity double, rank double, train_ratings int")
-    )
+    fitted = fit_rank_regression(spark.createDataFrame(rows, "popularity double, rank double, train_ratings int"))
     reference = LinearRegression().fit(popularity[:, None], rank)
     assert fitted == pytest.approx({"slope": reference.coef_[0], "intercept": reference.intercept_}, rel=1e-6)

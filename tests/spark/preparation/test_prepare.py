@@ -13,11 +13,11 @@ from tests.training import ROOT
 from widedeep.common.errors import InputError
 from widedeep.config.prepare import PrepareConfig
 from widedeep.schema.manifest import SPLITS, read_manifest
-from widedeep.spark.preparation.prepare import Prepare
+from widedeep.spark.preparation.prepare import prepare
 
 
-def prepare(spark, **settings):
-    return Prepare(spark, PrepareConfig.model_validate(settings)).run()
+def run_prepare(spark, **settings):
+    return prepare(spark, PrepareConfig.model_validate(settings))
 
 
 def ratings_of(path: Path, split: str) -> pd.DataFrame:
@@ -115,7 +115,7 @@ def tiny(spark, tmp_path_factory):
     settings = {"input": str(write_dump(folder / "raw")), "output": str(folder / "out"), "max_bad_share": 1.0}
     settings["features"] = {"leaky_columns": ["Score"]}
     settings["split"] = {"train": 1.0, "valid": 0.0, "test": 0.0}
-    prepare(spark, **settings, shards=2)
+    run_prepare(spark, **settings, shards=2)
     return folder / "out"
 
 
@@ -163,7 +163,7 @@ def test_a_leaky_column_asked_for_by_name_is_used_and_marked(tiny):
 def test_too_many_bad_rows_stop_the_job_and_leave_nothing(spark, tmp_path):
     raw = write_dump(tmp_path / "raw", anime=ANIME[:3])
     with pytest.raises(InputError, match=r"users-score-2023\.csv: 12 of 18 rows are bad.*max_bad_share allows 10"):
-        prepare(spark, input=str(raw), output=str(tmp_path / "out"), max_bad_share=0.1)
+        run_prepare(spark, input=str(raw), output=str(tmp_path / "out"), max_bad_share=0.1)
     assert not (tmp_path / "out").exists()
 
 
@@ -171,11 +171,11 @@ def test_entries_without_a_score_are_ratings_of_zero_where_that_is_asked_for(spa
     rows = [*GOOD, "1,Xinil,6,Odd,0", "2,null,5,Movie,-1", "3,unlisted,6,Odd,-2"]
     raw = write_dump(tmp_path / "raw", ratings=rows, anime=ANIME[:3])
     settings = {"input": str(raw), "max_bad_share": 0.2, "split": {"train": 1.0, "valid": 0.0, "test": 0.0}}
-    zero = prepare(spark, **settings, output=str(tmp_path / "zero"), ratings={"unscored": "zero"}, shards=1)
+    zero = run_prepare(spark, **settings, output=str(tmp_path / "zero"), ratings={"unscored": "zero"}, shards=1)
     assert (zero.ratings.lowest, zero.ratings.quarantined) == (0, {"rating_out_of_range": 1})
     assert sorted(ratings_of(tmp_path / "zero", "train")["rating"]) == [0, 0, 3, 7, 8, 8, 9, 10]
     # Without them the mean is 7.5; two of nine rows are put aside and not counted among the bad ones.
-    drop = prepare(spark, **settings, output=str(tmp_path / "drop"), shards=1)
+    drop = run_prepare(spark, **settings, output=str(tmp_path / "drop"), shards=1)
     assert (drop.ratings.lowest, drop.ratings.train_mean) == (1, 7.5)
     assert drop.ratings.quarantined == {"rating_out_of_range": 1, "unscored": 2}
 
@@ -183,34 +183,34 @@ def test_entries_without_a_score_are_ratings_of_zero_where_that_is_asked_for(spa
 def test_a_file_without_a_good_row_is_refused(spark, tmp_path):
     path = write_dump(tmp_path / "raw", ratings=["a,b,c,d,e"])
     with pytest.raises(InputError, match=r"no good row.*a,b,c,d,e"):
-        prepare(spark, input=str(path), output=str(tmp_path / "out"), max_bad_share=1.0)
+        run_prepare(spark, input=str(path), output=str(tmp_path / "out"), max_bad_share=1.0)
 
 
 def test_a_missing_file_is_named(spark, tmp_path):
     path = write_dump(tmp_path / "raw")
     (path / "anime-dataset-2023.csv").unlink()
     with pytest.raises(InputError, match=r"anime-dataset-2023\.csv does not exist"):
-        prepare(spark, input=str(path), output=str(tmp_path / "out"))
+        run_prepare(spark, input=str(path), output=str(tmp_path / "out"))
 
 
 def test_a_directory_that_is_not_ours_is_not_replaced(spark, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("precious")
     with pytest.raises(InputError, match="no command of ours has written it"):
-        prepare(spark, input=str(write_dump(tmp_path / "raw")), output=str(tmp_path / "out"))
+        run_prepare(spark, input=str(write_dump(tmp_path / "raw")), output=str(tmp_path / "out"))
     assert (tmp_path / "out" / "thesis.txt").read_text() == "precious"
 
 
 def test_our_own_output_is_replaced_and_a_failure_leaves_the_old_one(spark, tmp_path):
     raw, out = write_dump(tmp_path / "raw", ratings=GOOD, anime=ANIME[:3]), tmp_path / "out"
     settings = {"input": str(raw), "output": str(out), "split": {"train": 1.0, "valid": 0.0, "test": 0.0}, "shards": 1}
-    prepare(spark, **settings)
+    run_prepare(spark, **settings)
     before = (out / "manifest.json").read_text()
     with pytest.raises(InputError):
-        prepare(spark, **{**settings, "ratings_file": "nothing.csv"})
+        run_prepare(spark, **{**settings, "ratings_file": "nothing.csv"})
     assert (out / "manifest.json").read_text() == before
     write_dump(raw, ratings=GOOD[:4], anime=ANIME[:3])
-    assert prepare(spark, **settings).ratings.read == 4
+    assert run_prepare(spark, **settings).ratings.read == 4
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "raw"]
 
 

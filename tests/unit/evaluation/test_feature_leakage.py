@@ -38,17 +38,17 @@ def slope_of(world, values):
 
 def test_bins_weigh_the_same_and_missing_is_a_bin_of_its_own():
     values = np.array([5.0, np.nan, 1.0, 2.0, 3.0, 4.0, 6.0])
-    codes = feature_leakage.bin_codes(values, np.ones(7), bins=3)
-    assert codes.code.tolist() == [3, 0, 1, 1, 2, 2, 3]
-    heavy = feature_leakage.bin_codes(values, np.array([1.0, 1, 4, 1, 1, 1, 1]), bins=2)
-    assert heavy.code.tolist() == [2, 0, 1, 1, 2, 2, 2]
-    assert feature_leakage.bin_codes(np.full(3, np.nan), np.ones(3)).code.tolist() == [0, 0, 0]
+    bins = feature_leakage.number_bins(values, np.ones(7), bins=3)
+    assert bins.bin.tolist() == [3, 0, 1, 1, 2, 2, 3]
+    heavy = feature_leakage.number_bins(values, np.array([1.0, 1, 4, 1, 1, 1, 1]), bins=2)
+    assert heavy.bin.tolist() == [2, 0, 1, 1, 2, 2, 2]
+    assert feature_leakage.number_bins(np.full(3, np.nan), np.ones(3)).bin.tolist() == [0, 0, 0]
 
 
 def test_a_category_predicts_its_shrunk_mean_by_hand():
     # Ratings 9, 9, 9 of value 0 and 3 of value 1: mean 7.5, ten further ratings at it for each value.
     train = feature_leakage.Sums(np.array([2.0, 1.0, 1.0]), np.array([18.0, 9.0, 3.0]), 252.0)
-    predicted = feature_leakage.predictions(feature_leakage.category_codes(np.array([0, 0, 1])), train)
+    predicted = feature_leakage.predictions(feature_leakage.category_bins(np.array([0, 0, 1])), train)
     assert predicted == pytest.approx([7.5 + 4.5 / 13, 7.5 + 4.5 / 13, 7.5 - 4.5 / 11])
 
 
@@ -59,18 +59,18 @@ def test_several_values_are_sklearns_ridge_on_the_ratings():
     rating = rng.integers(1, 11, 2000).astype(float)
     train = sums(entity, rating, 40)
     offsets = np.concatenate([[0], np.cumsum(indicators.sum(1))])
-    codes = feature_leakage.list_codes(offsets, np.nonzero(indicators)[1])
+    bins = feature_leakage.list_bins(offsets, np.nonzero(indicators)[1])
     reference = Ridge(feature_leakage.PRIOR, fit_intercept=False).fit(indicators[entity], rating - rating.mean())
     expected = rating.mean() + reference.predict(indicators.astype(float))
-    assert feature_leakage.predictions(codes, train) == pytest.approx(expected)
+    assert feature_leakage.predictions(bins, train) == pytest.approx(expected)
     found = feature_leakage.errors(expected, train)
     assert found.rmse == pytest.approx(mean_squared_error(rating, expected[entity]) ** 0.5)
     assert found.r2 == pytest.approx(r2_score(rating, expected[entity]))
 
 
 def test_rare_values_of_long_lists_are_left_out():
-    codes = feature_leakage.list_codes(np.array([0, 2, 3]), np.array([0, 7, 1]), most=2)
-    assert (codes.entity.tolist(), codes.code.tolist(), codes.count) == ([0, 1], [0, 1], 2)
+    bins = feature_leakage.list_bins(np.array([0, 2, 3]), np.array([0, 7, 1]), most=2)
+    assert (bins.entity.tolist(), bins.bin.tolist(), bins.count) == ([0, 1], [0, 1], 2)
 
 
 def test_means_of_all_ratings_are_found_out(world):
@@ -119,8 +119,8 @@ def test_the_standard_error_is_the_spread_over_repetitions():
         rng = np.random.default_rng(seed)
         quality, entity = rng.normal(7, 0.6, 400), np.repeat(np.arange(400), 50)
         rating = quality[entity] + rng.normal(0, 1.4, len(entity))
-        held = rng.random(len(entity)) < 0.2
-        entities = feature_leakage.Entities(*(sums(entity[m], rating[m], 400) for m in (~held, held)))
+        held_out = rng.random(len(entity)) < 0.2
+        entities = feature_leakage.Entities(*(sums(entity[m], rating[m], 400) for m in (~held_out, held_out)))
         known = feature_leakage.deviations(entities)
         found = feature_leakage.slope(quality[known.chosen], known)
         assert found is not None

@@ -23,7 +23,7 @@ AUDITED = {
     "name": "dump_score",
     "source": "Score",
     "used": False,
-    "held_r2": 0.123456,
+    "held_out_r2": 0.123456,
     "slope": None,
     "sign_of_leak": True,
 }
@@ -74,7 +74,7 @@ def some_findings(name: str = "Action") -> Findings:
             quarantined={"ratings": {"wrong_arity": 2}},
             examples=pd.DataFrame({"file": [name], "reason": ["wrong_arity"], "rows": [2], "example": [name]}),
             leaks={"Score": {"file": "anime", "why": name, "used": False}},
-            audit={"held": "test", "items": [AUDITED | {"name": name}], "users": []},
+            audit={"split": "test", "items": [AUDITED | {"name": name}], "users": []},
         ),
     )
 
@@ -218,7 +218,7 @@ def test_scripts_cannot_be_left_by_a_text_of_the_dump():
 
 def test_the_audit_is_shown_where_there_is_one():
     honest = {"name": "damped_mean", "source": None, "sign_of_leak": False}
-    audit = {"held": "test", "items": [AUDITED, honest], "users": []}
+    audit = {"split": "test", "items": [AUDITED, honest], "users": []}
     ((title, table),) = audit_tables(audit)
     assert title == "Audit of the items: each feature alone, on the test ratings"
     assert table.iloc[0].tolist() == ["dump_score", "Score", "no", "0.1235", "", "yes"]

@@ -110,15 +110,15 @@ def test_page_and_picture(work, tmp_path):
 
 
 def test_features_of_all_ratings_are_shown_and_of_the_others_the_most_telling(work):
-    def feature(name: str, held_r2: float, ratings_in_it: str, slope: float = 0.1, sign: bool = False):
-        figures = {"train_rmse": 1.5, "train_r2": held_r2, "held_rmse": 1.5, "held_r2": held_r2}
+    def feature(name: str, held_out_r2: float, ratings_in_it: str, slope: float = 0.1, sign: bool = False):
+        figures = {"train_rmse": 1.5, "train_r2": held_out_r2, "held_out_rmse": 1.5, "held_out_r2": held_out_r2}
         return AuditedFeature.model_validate(
             {**figures, "table": "items", "name": name, "kind": "numeric", "source": None, "used": not sign}
             | {"ratings_in_it": ratings_in_it, "slope": slope, "slope_error": 0.1, "sign_of_leak": sign}
         )
 
     honest = [feature(f"honest {place}", 0.2 - 0.01 * place, "none") for place in range(FEATURES_SHOWN + 1)]
-    audit = Audit(held="test", items=(*honest, feature("score", 0.001, "all", slope=5.0, sign=True)), users=())
+    audit = Audit(split="test", items=(*honest, feature("score", 0.001, "all", slope=5.0, sign=True)), users=())
     page = leaderboard_page(entries_over_seeds(work, TABLE), [], 8.0, audit)
     assert "| anime: score | all | no | 0.001 | 0.001 | +5.00 ± 0.10 | computed from held-out ratings |" in page
     assert "honest 0" in page

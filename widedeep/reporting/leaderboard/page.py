@@ -173,7 +173,7 @@ def _features(audit: Audit) -> list[str]:
         "what is of held-out ratings: of an honest feature it is at most 1 "
         "([how](../widedeep/evaluation/feature_leakage.py)).",
         _markdown_table(
-            ["", "ratings in it", "used", "R2 train", f"R2 {audit.held}", "slope", "sign"], _feature_rows(audit)
+            ["", "ratings in it", "used", "R2 train", f"R2 {audit.split}", "slope", "sign"], _feature_rows(audit)
         ),
     ]
 
@@ -184,15 +184,15 @@ def _feature_rows(audit: Audit) -> list[list[str]]:
     for table, features in (("anime", audit.items), ("user", audit.users)):
         leaks = [f for f in features if f.ratings_in_it == "all"]
         others = [f for f in features if f.ratings_in_it != "all"][:FEATURES_SHOWN]
-        chosen = sorted([*leaks, *others], key=lambda f: -(f.held_r2 or 0.0))
-        rows += [_feature_row(table, feature) for feature in chosen if feature.held_r2 is not None]
+        chosen = sorted([*leaks, *others], key=lambda f: -(f.held_out_r2 or 0.0))
+        rows += [_feature_row(table, feature) for feature in chosen if feature.held_out_r2 is not None]
     return rows
 
 
 def _feature_row(table: str, feature: AuditedFeature) -> list[str]:
     slope = "" if feature.slope is None else f"{feature.slope:+.2f} ± {feature.slope_error or 0.0:.2f}"
     verdict = "computed from held-out ratings" if feature.sign_of_leak else ""
-    r2 = (f"{value or 0.0:.3f}" for value in (feature.train_r2, feature.held_r2))
+    r2 = (f"{value or 0.0:.3f}" for value in (feature.train_r2, feature.held_out_r2))
     name, used = f"{table}: {feature.name}", "yes" if feature.used else "no"
     return [name, feature.ratings_in_it, used, *r2, slope, verdict]
 

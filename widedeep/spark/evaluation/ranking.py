@@ -26,7 +26,7 @@ from widedeep.schema.evaluation import LIST_LENGTH, TOP_LENGTH, MeanOverUsers, R
 from widedeep.schema.manifest import LIKED
 from widedeep.spark.evaluation.evaluation_data import EvaluationData
 from widedeep.spark.partitioning import task_count
-from widedeep.spark.session import together
+from widedeep.spark.session import run_concurrently
 from widedeep.spark.shards import write_parquet
 
 LIST_COLUMNS = ("user_id", "rank", "anime_id")
@@ -115,7 +115,7 @@ def _check_lists(data: EvaluationData, path: str, placed: DataFrame) -> None:
     if row:
         unknown = f"user_id {row['user_id']}" if row["user"] is None else f"anime_id {row['anime_id']}"
         raise InputError(f"{path}: {unknown} is not in {data.directory}: recommend from the data that is evaluated on")
-    broken, rated = together(
+    broken, rated = run_concurrently(
         lambda: broken_lists(placed).orderBy("user_id").first(),
         lambda: already_rated(placed, data.seen).orderBy("user_id", "anime_id").first(),
     )

@@ -1,8 +1,7 @@
-"""What the report needs of the dump, added up by Spark; pure DataFrame -> DataFrame.
+"""The aggregates of the dump that its page shows; pure DataFrame -> DataFrame.
 
 Every result that goes to the driver is small, whatever the size of the dump: a row for each value of a
-category, or for each different number of ratings (of which there are fewer than the root of twice the
-ratings, as they add up to these).
+category, or for each distinct number of ratings (R ratings have fewer than the root of 2 R of these).
 """
 
 from collections.abc import Sequence
@@ -11,21 +10,22 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from widedeep.reporting.findings import MIN_RATINGS
-from widedeep.spark.preparation import features
-from widedeep.spark.preparation.ingest import CORRUPT, is_missing
+from widedeep.spark.preparation.ingest import CORRUPT
+from widedeep.spark.preparation.mal_fields import anime_fields, user_fields
+from widedeep.spark.preparation.text_parsers import is_missing
 
-# Columns in which `null` or `Unknown` is a name like any other.
-NAMES = ("Username", "Anime Title", "Name", "English name", "Other name")
+# Columns in which the words for missing values, such as `null`, may be names.
+NAME_COLUMNS = ("Username", "Anime Title", "Name", "English name", "Other name")
 # What the site writes where there is no synopsis.
 NO_SYNOPSIS = "No description available"
-YEARS = (1900, 2100)  # a premiere outside of them is a slip of the pen
+YEARS = (1900, 2100)  # a year outside of them is a typing error
 EXAMPLE_LENGTH = 160
 
 
-def absent(name: str) -> Column:
-    """Whether a column of the dump holds no value."""
+def is_absent(name: str) -> Column:
+    """Whether a column of the dump has no value."""
     text = F.col(f"`{name}`")
-    if name in NAMES:
+    if name in NAME_COLUMNS:
         return text.isNull() | F.trim(text).isin("", "UNKNOWN")
     if name == "Synopsis":
         return is_missing(text) | text.startswith(NO_SYNOPSIS)
@@ -33,21 +33,24 @@ def absent(name: str) -> Column:
 
 
 def missing_counts(names: Sequence[str]) -> list[Column]:
-    """Aggregates: `rows` that could be split, and for each column in how many of them it holds no value."""
+    """Aggregates: the number of `rows` that could be split, and how many of them have no value in each column."""
     whole = F.col(CORRUPT).isNull()
-    return [F.count_if(whole).alias("rows"), *(F.count_if(whole & absent(name)).alias(name) for name in names)]
+    return [F.count_if(whole).alias("rows"), *(F.count_if(whole & is_absent(name)).alias(name) for name in names)]
 
 
-def catalogue(anime: DataFrame) -> DataFrame:
-    """The good rows of the anime, parsed as prepare parses them.
+def parse_anime(anime: DataFrame) -> DataFrame:
+    """Parse the columns of the anime as prepare does.
+
+    Args:
+        anime: the good rows of the file.
 
     Returns:
         anime_id:bigint, type:string, genres:array, studios:array, season:string, premiered:int and aired:int
         (years), score:double; null or an empty array where missing.
 
     """
-    parse = {field.name: field.parse for fields in features.anime_fields().values() for field in fields}
-    return anime.where("reason IS NULL").select(
+    parse = {field.name: field.parse for field in anime_fields().all()}
+    return anime.select(
         F.col("id").alias("anime_id"),
         parse["type"].alias("type"),
         parse["genres"].alias("genres"),
@@ -64,21 +67,21 @@ def _year(value: Column) -> Column:
     return F.when(year.between(*YEARS), year)
 
 
-def people(users: DataFrame, totals: DataFrame) -> DataFrame:
-    """Everybody who is in the users' file or has rated.
+def all_users(users: DataFrame, totals: DataFrame) -> DataFrame:
+    """The users of the users' file and those who have only rated.
 
     Args:
-        users: good and bad rows of the users' file.
+        users: the good rows of the users' file.
         totals: user_id, n, total.
 
     Returns:
         user_id:bigint, gender:string, stated:double (the mean score that the dump states; null where it is
-        missing or 0, which the site writes for none), n:bigint (0: no ratings), total:double.
+        missing or 0, which the site writes for users without scores), n:bigint (0: no ratings), total:double.
 
     """
-    parse = {field.name: field.parse for fields in features.user_fields().values() for field in fields}
+    parse = {field.name: field.parse for field in user_fields().all()}
     stated = parse["dump_mean_score"]
-    known = users.where("reason IS NULL").select(
+    known = users.select(
         F.col("id").alias("user_id"),
         parse["gender"].alias("gender"),
         F.when(stated > 0, stated).alias("stated"),
@@ -89,7 +92,7 @@ def people(users: DataFrame, totals: DataFrame) -> DataFrame:
 
 
 def rating_levels(ratings: DataFrame) -> DataFrame:
-    """anime_id, rating:int, n:bigint: how often each anime got each rating. Most of the report follows from it."""
+    """anime_id, rating:int, n:bigint: how often each anime got each rating. Most other aggregates are made from it."""
     levels = ratings.groupBy("anime_id", F.col("rating").cast("int").alias("rating"))
     return levels.agg(F.count("*").alias("n"))
 
@@ -106,7 +109,7 @@ def user_totals(ratings: DataFrame) -> DataFrame:
 
 
 def with_totals(anime: DataFrame, totals: DataFrame) -> DataFrame:
-    """The catalogue with n:bigint and total:double; 0 for anime that nobody has rated."""
+    """The parsed anime with n:bigint and total:double; 0 for anime without ratings."""
     joined = anime.join(totals, on="anime_id", how="left")
     return joined.fillna({"n": 0, "total": 0.0})
 
@@ -117,19 +120,19 @@ def histogram(levels: DataFrame) -> DataFrame:
 
 
 def long_tail(totals: DataFrame) -> DataFrame:
-    """n:bigint, entities:bigint: how many have exactly n ratings, ascending; those without are left out."""
+    """n:bigint, entities:bigint: how many anime or users have exactly n ratings, ascending, from n = 1."""
     return totals.where("n > 0").groupBy("n").agg(F.count("*").alias("entities")).orderBy("n")
 
 
-def of_anime(rated: DataFrame, column: str) -> DataFrame:
-    """What each value of a category says of its anime.
+def by_category(rated: DataFrame, column: str) -> DataFrame:
+    """Anime and ratings by the values of a category.
 
     Args:
         rated: from `with_totals`.
         column: a category, or an array of them: an anime then counts for each of its values.
 
     Returns:
-        value:string (null: the anime that have none), anime:bigint, ratings:bigint, mean:double (of the
+        value:string (null: anime without a value), anime:bigint, ratings:bigint, mean:double (of the
         ratings; null without any); null first, then the most rated.
 
     """
@@ -164,17 +167,17 @@ def type_levels(levels: DataFrame, anime: DataFrame) -> DataFrame:
 
 
 def score_quantiles(anime: DataFrame) -> DataFrame:
-    """type:string, anime:bigint, q5, q25, q50, q75, q95: exact quantiles of the dump's Score; without null types."""
+    """type:string, anime:bigint, q5, q25, q50, q75, q95: exact quantiles of the dump's Score, by known type."""
     known = anime.where("score IS NOT NULL AND type IS NOT NULL")
     cuts = [F.percentile("score", F.lit(percent / 100)).alias(f"q{percent}") for percent in (5, 25, 50, 75, 95)]
     return known.groupBy("type").agg(F.count("*").alias("anime"), *cuts).orderBy(F.desc("anime"), "type")
 
 
-def genders(everybody: DataFrame) -> DataFrame:
-    """gender:string (null: not stated), users, raters, ratings, mean; most users first. From `people`."""
+def genders(users: DataFrame) -> DataFrame:
+    """gender:string (null: not stated), users, raters, ratings, mean; most users first. From `all_users`."""
     ratings = F.sum("n")
     return (
-        everybody.groupBy("gender")
+        users.groupBy("gender")
         .agg(
             F.count("*").alias("users"),
             F.count_if(F.col("n") > 0).alias("raters"),
@@ -186,7 +189,7 @@ def genders(everybody: DataFrame) -> DataFrame:
 
 
 def agreement(entities: DataFrame, stated: str) -> DataFrame:
-    """How near the mean that the dump states comes to the mean of the very ratings in it; one row.
+    """Correlation and distance of the means that the dump states and the means of its ratings; one row.
 
     Args:
         entities: anime or users with n, total and the `stated` mean; those under MIN_RATINGS are left out.
@@ -194,20 +197,20 @@ def agreement(entities: DataFrame, stated: str) -> DataFrame:
 
     Returns:
         entities:bigint, correlation:double (null where it is not defined), difference:double (root of the mean
-        squared one).
+        squared difference).
 
     """
     compared = _compared(entities, stated)
     return compared.agg(
         F.count("*").alias("entities"),
-        # Spark says NaN of a constant, and of a single pair
+        # Spark gives NaN for a constant, and for a single pair
         F.nanvl(F.corr("stated", "own"), F.lit(None).cast("double")).alias("correlation"),
         F.sqrt(F.avg((F.col("stated") - F.col("own")) ** 2)).alias("difference"),
     )
 
 
 def agreement_bins(entities: DataFrame, stated: str, width: float = 0.25) -> DataFrame:
-    """The same by value: stated:double (the middle of a bin), entities:bigint, low, own, high.
+    """The means of the ratings by bins of the stated mean: stated:double (middle of a bin), entities, low, own, high.
 
     `own` is the median of the means of the ratings in the dump, `low` and `high` the 10th and the 90th percentile.
     """
@@ -222,13 +225,8 @@ def _compared(entities: DataFrame, stated: str) -> DataFrame:
     return enough.select(F.col(stated).alias("stated"), (F.col("total") / F.col("n")).alias("own"))
 
 
-def reasons(checked: DataFrame) -> DataFrame:
-    """reason:string (null: a good row), rows:bigint."""
-    return checked.groupBy("reason").agg(F.count("*").alias("rows"))
-
-
 def quarantine_examples(quarantine: DataFrame) -> DataFrame:
-    """file, reason, rows:bigint, example: of prepare's quarantine, the commonest hundred kinds."""
+    """file, reason, rows:bigint, example: the hundred most frequent kinds of rows in prepare's quarantine."""
     kinds = quarantine.groupBy("file", "reason")
     example = F.min(F.substring("row", 1, EXAMPLE_LENGTH)).alias("example")
     return kinds.agg(F.count("*").alias("rows"), example).orderBy(F.desc("rows"), "file", "reason").limit(100)

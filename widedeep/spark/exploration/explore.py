@@ -3,186 +3,177 @@
 spark-submit jobs/explore.py --input data/raw --prepared data/prepared --output explore.html
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from pyspark import StorageLevel
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
-from rich.table import Table as View
 
 from widedeep.common.command import load_config
-from widedeep.common.console import log, stdout
+from widedeep.common.console import log, print_table, stdout
 from widedeep.common.errors import InputError
 from widedeep.config.explore import ExploreConfig
 from widedeep.reporting.findings import Agreement, Findings, Prepared
-from widedeep.spark.exploration import aggregates as sums
+from widedeep.spark.exploration import aggregates
 from widedeep.spark.filesystem import Files, read_prepared
 from widedeep.spark.preparation import ingest
-from widedeep.spark.session import build_session, together
+from widedeep.spark.preparation.checks import (
+    CheckedFile,
+    CheckedRatings,
+    Keep,
+    check_file,
+    check_ratings,
+    require_good_rows,
+)
+from widedeep.spark.session import build_session, run_concurrently
 
-# Pairs that a task counts in memory when it looks for duplicates.
-PAIRS_PER_TASK = 1 << 20
 ANIME_NEEDED = ("anime_id", "Name", "Type", "Genres", "Studios", "Premiered", "Aired", "Score")
 USERS_NEEDED = ("Mal ID", "Username", "Gender", "Mean Score")
-# What is shuffled is small, but for the pairs of ratings, which say themselves how many parts they need.
+# All shuffles are small except for the pairs of ratings, which ask for the partitions that they need.
 SMALL_SHUFFLES = {"spark.sql.shuffle.partitions": "16"}
 
 
-class Checked(NamedTuple):
-    """A file of the dump: its rows with the reason each must be refused, and what of it was counted."""
+class CheckedDump(NamedTuple):
+    """The three files of the dump, and the share of the rows without a value of each of their columns."""
 
-    frame: DataFrame  # kept on disk while the job lasts
-    rows: int
-    refused: dict[str, int]  # reason -> rows
-    missing: dict[str, float]  # column -> share of the rows without a value
+    anime: CheckedFile
+    users: CheckedFile
+    ratings: CheckedRatings
+    parsed_anime: DataFrame  # from `aggregates.parse_anime`
+    missing: dict[str, dict[str, float]]  # file -> column -> share
 
 
-class Explore:
-    """One run: its settings, its session and the frames it keeps."""
+def explore(spark: SparkSession, config: ExploreConfig) -> Findings:
+    """Read a dump as prepare does, and aggregate it."""
+    files = Files(spark)
+    prepared = read_preparation(spark, files, config.prepared) if config.prepared else None
+    with kept_frames() as keep:
+        dump = check_dump(spark, files, config, keep)
+        return aggregate(dump, config, prepared, keep)
 
-    def __init__(self, spark: SparkSession, config: ExploreConfig):
-        self.spark, self.config = spark, config
-        self.files = Files(spark)
-        self.kept: list[DataFrame] = []
 
-    def run(self) -> Findings:
-        """Read the dump and add it up."""
-        prepared = self._prepared()
-        paths = {
-            kind: f"{self.config.input}/{getattr(self.config, f'{kind}_file')}"
-            for kind in ("ratings", "users", "anime")
-        }
-        log.info("reading the anime and the users of %s", self.config.input)
-        anime, users = together(
-            lambda: self._entity(paths["anime"], ANIME_NEEDED, True),
-            lambda: self._entity(paths["users"], USERS_NEEDED, False),
-        )
-        catalogue = self._keep(sums.catalogue(anime.frame))
-        log.info("reading the ratings")
-        ratings, good = self._ratings(paths["ratings"], catalogue)
-        if not ratings.rows or sum(ratings.refused.values()) == ratings.rows:
-            raise InputError(f"input file {paths['ratings']} has no good row ({ratings.rows} read): {ratings.refused}")
-        log.info("adding up %s ratings", f"{ratings.rows - sum(ratings.refused.values()):,}")
-        levels = self._keep(sums.rating_levels(good))
-        people = self._keep(sums.people(users.frame, sums.user_totals(good)))
-        files = {"ratings": ratings, "users": users, "anime": anime}
-        found = self._add_up(catalogue, levels, people, files, prepared)
-        for frame in self.kept:
+@contextmanager
+def kept_frames() -> Iterator[Keep]:
+    """Give a function that keeps frames on disk, as they may be larger than memory, until the block ends."""
+    kept = []
+
+    def keep(_name: str, make: Callable[[], DataFrame]) -> DataFrame:
+        kept.append(make().persist(StorageLevel.DISK_ONLY))
+        return kept[-1]
+
+    try:
+        yield keep
+    finally:
+        for frame in kept:
             frame.unpersist()
-        return found
 
-    def _keep(self, frame: DataFrame) -> DataFrame:
-        """Hold a frame that is asked several times, on disk: it may be larger than memory."""
-        self.kept.append(frame.persist(StorageLevel.DISK_ONLY))
-        return frame
 
-    def _read(self, path: str, needed: Sequence[str], multi_line: bool) -> tuple[DataFrame, DataFrame]:
-        """The rows as text; and, in one row, how many there are and how many values each column lacks."""
-        raw = ingest.read_csv(self.spark, self.files, path, needed, multi_line)
-        names = [name for name in raw.columns if name not in (ingest.CORRUPT, "file", "block", "line")]
-        return raw, raw.agg(*sums.missing_counts(names))
+def check_dump(spark: SparkSession, files: Files, config: ExploreConfig, keep: Keep) -> CheckedDump:
+    """Read, type and count the dump's files; InputError if there is no good rating."""
+    log.info("reading the anime and the users of %s", config.input)
+    anime_path, users_path, ratings_path = (
+        f"{config.input}/{name}" for name in (config.anime_file, config.users_file, config.ratings_file)
+    )
 
-    def _entity(self, path: str, needed: Sequence[str], multi_line: bool) -> Checked:
-        raw, lacking = self._read(path, needed, multi_line)
-        keyed = ingest.keyed_rows(raw, needed[0])
-        frame = self._keep(keyed.select("id", *(f"`{name}`" for name in needed[1:]), "reason", "row"))
-        return _checked(frame, lacking)
+    def check_entities(path: str, columns: Sequence[str], multi_line: bool) -> tuple[CheckedFile, dict[str, float]]:
+        raw = ingest.read_csv(spark, files, path, columns, multi_line)
+        checked = check_file(path, keep(path, lambda: ingest.entity_rows(raw, columns[0], columns[1:])))
+        return checked, missing_shares(raw)
 
-    def _ratings(self, path: str, catalogue: DataFrame) -> tuple[Checked, DataFrame]:
-        """The ratings as prepare would refuse and keep them: of a pair rated twice, the first."""
-        raw, lacking = self._read(path, ingest.RATING_COLUMNS, False)
-        known = catalogue.select("anime_id", F.lit(0).alias("item"))
-        typed = ingest.typed_ratings(raw, known)
-        # The text of the bad rows is kept: it needs all columns, and Spark takes a row of which it needs only some
-        # for whole although others are missing or too many.
-        checked = _checked(self._keep(typed.drop("item")), lacking)
-        good = checked.frame.where("reason IS NULL")
-        repeated = self._keep(ingest.repeated_pairs(good, max(-(-checked.rows // PAIRS_PER_TASK), 1)))
-        if not repeated.isEmpty():
-            copies = self._keep(ingest.copies(good, repeated))
-            again = copies.where("copy > 1").count()
-            if again:
-                checked.refused["duplicate_pair"] = again
-            first = copies.where("copy = 1").drop("copy")
-            good = ingest.without_pairs(good, repeated).unionByName(first)
-        return checked, good.select("user_id", "anime_id", "rating")
+    (anime, anime_missing), (users, users_missing) = run_concurrently(
+        lambda: check_entities(anime_path, ANIME_NEEDED, True),
+        lambda: check_entities(users_path, USERS_NEEDED, False),
+    )
+    parsed_anime = keep("anime", lambda: aggregates.parse_anime(anime.good))
+    log.info("reading the ratings")
+    raw = ingest.read_csv(spark, files, ratings_path, ingest.RATING_COLUMNS)
+    known = parsed_anime.select("anime_id", F.lit(0).alias("item"))
+    # The text of the bad rows is kept, too: it needs all columns, and if Spark reads only some of them, it takes rows
+    # with missing or extra columns for whole.
+    typed = keep("ratings", lambda: ingest.typed_ratings(raw, known).drop("item"))
+    ratings = check_ratings(ratings_path, typed, keep)
+    require_good_rows(ratings)
+    missing = {"ratings": missing_shares(raw), "users": users_missing, "anime": anime_missing}
+    return CheckedDump(anime, users, ratings, parsed_anime, missing)
 
-    def _add_up(
-        self,
-        catalogue: DataFrame,
-        levels: DataFrame,
-        people: DataFrame,
-        files: dict[str, Checked],
-        prepared: Prepared | None,
-    ) -> Findings:
-        # Filled before many ask for them at once.
-        _, users = together(levels.count, people.count)
-        rated = self._keep(sums.with_totals(catalogue, sums.anime_totals(levels)))
-        studios = self._keep(sums.of_anime(rated, "studios"))
-        frames = {
-            "histogram": sums.histogram(levels),
-            "type_levels": sums.type_levels(levels, catalogue),
-            "score_quantiles": sums.score_quantiles(catalogue),
-            "genres": sums.of_anime(rated, "genres"),
-            "types": sums.of_anime(rated, "type"),
-            "studios": studios.limit(self.config.studios + 1),
-            "premieres": sums.premieres(rated),
-            "years": sums.by_year(rated),
-            "genders": sums.genders(people),
-            "user_tail": sums.long_tail(people),
-            "anime_tail": sums.long_tail(rated),
+
+def missing_shares(raw: DataFrame) -> dict[str, float]:
+    """Column -> share of the rows without a value, of the rows that could be split."""
+    names = [name for name in raw.columns if name not in (ingest.CORRUPT, "file", "block", "line")]
+    counts = raw.agg(*aggregates.missing_counts(names)).collect()[0].asDict()
+    rows = max(counts.pop("rows"), 1)
+    return {name: n / rows for name, n in counts.items()}
+
+
+def aggregate(dump: CheckedDump, config: ExploreConfig, prepared: Prepared | None, keep: Keep) -> Findings:
+    """Aggregate the good rows of a dump by Spark and collect the small results."""
+    ratings = dump.ratings.unique.select("user_id", "anime_id", "rating")
+    log.info("aggregating %s ratings", f"{dump.ratings.read - sum(dump.ratings.bad.values()):,}")
+    levels = keep("levels", lambda: aggregates.rating_levels(ratings))
+    users = keep("users", lambda: aggregates.all_users(dump.users.good, aggregates.user_totals(ratings)))
+    _, user_count = run_concurrently(levels.count, users.count)  # kept before many ask for them at once
+    rated = keep("rated", lambda: aggregates.with_totals(dump.parsed_anime, aggregates.anime_totals(levels)))
+    studios = keep("studios", lambda: aggregates.by_category(rated, "studios"))
+    collected = collect(
+        {
+            "histogram": aggregates.histogram(levels),
+            "type_levels": aggregates.type_levels(levels, dump.parsed_anime),
+            "score_quantiles": aggregates.score_quantiles(dump.parsed_anime),
+            "genres": aggregates.by_category(rated, "genres"),
+            "types": aggregates.by_category(rated, "type"),
+            "studios": studios.limit(config.studios + 1),
+            "premieres": aggregates.premieres(rated),
+            "years": aggregates.by_year(rated),
+            "genders": aggregates.genders(users),
+            "user_tail": aggregates.long_tail(users),
+            "anime_tail": aggregates.long_tail(rated),
         }
-        log.info("counting by genre, type, studio, year, gender and activity")
-        tables = together(*(frame.toPandas for frame in frames.values()))
-        collected: dict[str, Any] = dict(zip(frames, tables, strict=True))
-        # The null one is for the anime without a studio, if there are any.
-        shown = collected["studios"]
-        collected["studios"] = shown.head(self.config.studios + int(shown["value"].isna().any()))
-        return Findings(
-            source=self.config.input,
-            **collected,
-            studio_count=studios.where("value IS NOT NULL").count(),
-            users=users,
-            anime=catalogue.count(),
-            rows={file: checked.rows for file, checked in files.items()},
-            refused={file: checked.refused for file, checked in files.items()},
-            missing={file: checked.missing for file, checked in files.items()},
-            agreements=(
-                agreement("Score", "anime", rated, "score"),
-                agreement("Mean Score", "users", people, "stated"),
-            ),
-            prepared=prepared,
-        )
-
-    def _prepared(self) -> Prepared | None:
-        """What the prepared directory says; InputError if it was never committed."""
-        directory = self.config.prepared
-        if directory is None:
-            return None
-        manifest = read_prepared(self.files, directory)
-        quarantine = self.spark.read.parquet(f"{directory}/quarantine")
-        return Prepared(
-            directory=directory,
-            read=manifest.ratings.read,
-            quarantined={"ratings": manifest.ratings.quarantined, **manifest.quarantined},
-            examples=sums.quarantine_examples(quarantine).toPandas(),
-            leaks=manifest.leaks,
-            audit=manifest.audit.model_dump(mode="json") if manifest.audit else None,
-        )
+    )
+    # The null studio is for the anime without one, if there are any.
+    shown = collected["studios"]
+    collected["studios"] = shown.head(config.studios + int(shown["value"].isna().any()))
+    files = {"ratings": dump.ratings, "users": dump.users, "anime": dump.anime}
+    return Findings(
+        source=config.input,
+        **collected,
+        studio_count=studios.where("value IS NOT NULL").count(),
+        users=user_count,
+        anime=dump.parsed_anime.count(),
+        rows={name: file.read for name, file in files.items()},
+        refused={name: file.bad for name, file in files.items()},
+        missing=dump.missing,
+        agreements=(
+            compare_means("Score", "anime", rated, "score"),
+            compare_means("Mean Score", "users", users, "stated"),
+        ),
+        prepared=prepared,
+    )
 
 
-def _checked(frame: DataFrame, lacking: DataFrame) -> Checked:
-    """Count good and bad rows (which fills the kept frame) and missing values."""
-    found = {row["reason"]: row["rows"] for row in sums.reasons(frame).collect()}
-    counts = lacking.collect()[0].asDict()
-    whole = max(counts.pop("rows"), 1)
-    refused = {reason: n for reason, n in sorted(found.items(), key=str) if reason is not None}
-    return Checked(frame, sum(found.values()), refused, {name: n / whole for name, n in counts.items()})
+def collect(frames: dict[str, DataFrame]) -> dict[str, Any]:
+    """Name -> pandas frame; all are computed concurrently."""
+    log.info("counting by genre, type, studio, year, gender and activity")
+    return dict(zip(frames, run_concurrently(*(frame.toPandas for frame in frames.values())), strict=True))
 
 
-def agreement(column: str, of: str, entities: DataFrame, stated: str) -> Agreement:
-    """How near a mean that the dump states comes to that of its ratings.
+def read_preparation(spark: SparkSession, files: Files, directory: str) -> Prepared:
+    """What a prepared directory says of the dump; InputError if it was never committed."""
+    manifest = read_prepared(files, directory)
+    quarantine = spark.read.parquet(f"{directory}/quarantine")
+    return Prepared(
+        directory=directory,
+        read=manifest.ratings.read,
+        quarantined={"ratings": manifest.ratings.quarantined, **manifest.quarantined},
+        examples=aggregates.quarantine_examples(quarantine).toPandas(),
+        leaks=manifest.leaks,
+        audit=manifest.audit.model_dump(mode="json") if manifest.audit else None,
+    )
+
+
+def compare_means(column: str, of: str, entities: DataFrame, stated: str) -> Agreement:
+    """Compare the means that the dump states with the means of its ratings.
 
     Args:
         column: of the dump.
@@ -191,13 +182,13 @@ def agreement(column: str, of: str, entities: DataFrame, stated: str) -> Agreeme
         stated: the name of the stated mean in them.
 
     """
-    row = sums.agreement(entities, stated).collect()[0]
-    bins = sums.agreement_bins(entities, stated).toPandas()
+    row = aggregates.agreement(entities, stated).collect()[0]
+    bins = aggregates.agreement_bins(entities, stated).toPandas()
     return Agreement(column, of, row["entities"], row["correlation"], row["difference"], bins)
 
 
 def import_page() -> Any:
-    """The module that draws; InputError if the packages it needs are not installed."""
+    """The module that draws the page; InputError if the packages that it needs are not installed."""
     try:
         from widedeep.reporting import page
     except ImportError as error:
@@ -206,7 +197,7 @@ def import_page() -> Any:
 
 
 def check_page(files: Files, output: str, mark: str) -> None:
-    """Refuse to write over what is no page of ours; InputError names it."""
+    """Refuse to write over anything but a page of ours; InputError names it."""
     if not files.exists(output):
         return
     local = files.local(output)
@@ -217,17 +208,12 @@ def check_page(files: Files, output: str, mark: str) -> None:
         raise InputError(f"output {output} is there and no page of this job: choose another --output or remove it")
 
 
-def show_summary(totals: Sequence[tuple[str, str]], found: Findings, output: str) -> None:
-    """Print what was found and where the page is."""
-    view = View(title=f"explored {found.source}", title_justify="left", show_header=False)
-    view.add_column("what")
-    view.add_column("value", justify="right")
-    for name, value in totals:
-        view.add_row(name, value)
-    for file, reasons in found.refused.items():
-        for reason, rows in reasons.items():
-            view.add_row(f"refused, {file}: {reason}", f"{rows:,}")
-    stdout.print(view)
+def show_summary(totals: Sequence[tuple[str, str]], findings: Findings, output: str) -> None:
+    """Print the totals, the refused rows and where the page is."""
+    rows = [*totals]
+    for file, reasons in findings.refused.items():
+        rows += [(f"refused, {file}: {reason}", f"{count:,}") for reason, count in reasons.items()]
+    print_table(f"explored {findings.source}", ("", ""), rows)
     stdout.print(f"the page is {output}", highlight=False)
 
 
@@ -239,9 +225,9 @@ def main(argv: Sequence[str]) -> None:
     try:
         files = Files(spark)
         check_page(files, config.output, page.MARK)
-        found = Explore(spark, config).run()
+        findings = explore(spark, config)
         log.info("writing %s", config.output)
-        files.write_text(config.output, page.render(found))
+        files.write_text(config.output, page.render(findings))
     finally:
         spark.stop()
-    show_summary(page.totals(found), found, config.output)
+    show_summary(page.totals(findings), findings, config.output)

@@ -1,150 +1,159 @@
-"""Each feature alone against the held-out ratings: sums by Spark; widedeep/evaluation/feature_leakage.py does the rest.
+"""The audit of feature leakage: each feature alone against the held-out ratings.
 
-The driver holds a row for each rated anime and each rater; where a table has more than MOST_ENTITIES rows, for a sample
-of them by hash.
+Spark sums the ratings of each user or item; widedeep/evaluation/feature_leakage.py does the mathematics. The driver
+gets a row for each of them, or for a sample by hash where a table has more than MOST_ENTITIES rows.
 """
 
 import math
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from functools import partial
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
+from widedeep.common.console import log
 from widedeep.evaluation import feature_leakage
-from widedeep.schema.manifest import LEAKY_COLUMNS, AuditedFeature, Column
+from widedeep.schema.manifest import Audit, AuditedFeature, Column
 from widedeep.spark.partitioning import Salt, uniform
-from widedeep.spark.preparation.encode import Encoded
+from widedeep.spark.preparation.feature_tables import FeatureTable
+from widedeep.spark.session import run_concurrently
 
 MOST_ENTITIES = 200_000
-# Computed by us from the training split, whatever the kind of the column says.
-FROM_TRAIN = ("train_ratings", "train_mean", "score", "popularity", "rank", "mean_score")
 
 
-class Subject(NamedTuple):
-    """A feature table to audit."""
+def audit_features(
+    items: FeatureTable, users: FeatureTable, train: DataFrame, held_out: DataFrame, split: Literal["valid", "test"]
+) -> Audit:
+    """Measure each feature of both tables alone.
 
-    name: Literal["items", "users"]
-    key: str  # item or user
-    encoded: Encoded
-    rows: int
+    Args:
+        items: the items' table.
+        users: the users' table.
+        train: user, item, rating of the training split.
+        held_out: the same of the split that is held out.
+        split: the name of that split.
+
+    """
+    log.info("auditing features …")
+    of_items, of_users = run_concurrently(
+        *(partial(audit_table, table, train, held_out) for table in (items, users)),
+    )
+    return Audit(split=split, items=tuple(of_items), users=tuple(of_users))
 
 
-def held_sums(held: DataFrame, key: str) -> DataFrame:
-    """Number and sum of the held-out ratings by `key`: key, held_n:double, held_total:double.
+def audit_table(table: FeatureTable, train: DataFrame, held_out: DataFrame) -> list[AuditedFeature]:
+    """Audit all features of a table and the leaky columns beside them, best on held-out ratings first.
+
+    Args:
+        table: the feature table.
+        train: user, item, rating of the training split.
+        held_out: the same of the held-out split.
+
+    """
+    rated, squares = rated_entities(table, train, held_out)
+    n, mean = (rated[name].to_numpy().astype(np.float64) for name in ("train_ratings", "train_mean"))
+    held_out_n, held_out_total = (rated[name].to_numpy() for name in ("held_out_n", "held_out_total"))
+    if not n.sum() or not held_out_n.sum():
+        return []
+    # The mean is a float32 and the sum of ratings a whole number.
+    entities = feature_leakage.Entities(
+        feature_leakage.Sums(n, np.round(n * mean), squares[0]),
+        feature_leakage.Sums(held_out_n, held_out_total, squares[1]),
+    )
+    known = feature_leakage.deviations(entities)
+    used = {column.name for column in table.encoded.columns}
+    audited = [
+        audit_feature(column, rated, entities, known, table.name, column.name in used)
+        for column in table.encoded.audited_columns
+    ]
+    return sorted(audited, key=lambda f: -(f.held_out_r2 if f.held_out_r2 is not None else -math.inf))
+
+
+def rated_entities(table: FeatureTable, train: DataFrame, held_out: DataFrame) -> tuple[pa.Table, list[float]]:
+    """The features and sums of the users or items with ratings; and the sums of squares of all ratings of both splits.
+
+    The sums of the training ratings are in the feature table, so only the held-out ratings are grouped.
+    """
+    key, share = F.col(table.key), MOST_ENTITIES / max(table.written.rows, 1)
+    chosen = uniform(key, Salt.AUDIT_SAMPLE) < share if share < 1 else F.lit(True)
+    sums = held_out_sums(held_out.where(chosen), table.key)
+    joined = table.encoded.audited.where(chosen).join(sums, on=table.key, how="left")
+    rated = joined.where("train_ratings > 0 OR held_out_n IS NOT NULL").fillna(0.0, ["held_out_n", "held_out_total"])
+    square = F.sum(F.col("rating").cast("double") * F.col("rating"))
+    squares = [float(part.where(chosen).agg(square).collect()[0][0] or 0.0) for part in (train, held_out)]
+    return rated.toArrow().sort_by(table.key).combine_chunks(), squares
+
+
+def held_out_sums(held_out: DataFrame, key: str) -> DataFrame:
+    """Number and sum of the held-out ratings by `key`: key, held_out_n:double, held_out_total:double.
 
     Ratings are whole numbers, so the sums are exact and the same in any order.
     """
     rating = F.col("rating").cast("double")
-    return held.groupBy(key).agg(F.count("*").cast("double").alias("held_n"), F.sum(rating).alias("held_total"))
-
-
-def entity_table(subject: Subject, train: DataFrame, held: DataFrame) -> tuple[pa.Table, list[float]]:
-    """The features and sums of who (or what) has ratings, by position; the sums of squares of train and held.
-
-    The training sums are those that the features were made with, so only the held-out ratings are grouped.
-    """
-    key, share = F.col(subject.key), MOST_ENTITIES / max(subject.rows, 1)
-    chosen = uniform(key, Salt.AUDIT_SAMPLE) < share if share < 1 else F.lit(True)
-    sums = held_sums(held.where(chosen), subject.key)
-    joined = subject.encoded.plain.where(chosen).join(sums, on=subject.key, how="left")
-    rated = joined.where("train_ratings > 0 OR held_n IS NOT NULL").fillna(0.0, ["held_n", "held_total"])
-    square = F.sum(F.col("rating").cast("double") * F.col("rating"))
-    squares = [float(part.where(chosen).agg(square).collect()[0][0] or 0.0) for part in (train, held)]
-    return rated.toArrow().sort_by(subject.key).combine_chunks(), squares
-
-
-def audit_table(subject: Subject, train: DataFrame, held: DataFrame) -> list[AuditedFeature]:
-    """Audit all features of a table and the leaky columns beside them, best on held-out ratings first.
-
-    Args:
-        subject: the table.
-        train: user, item, rating of the training split.
-        held: the same of the held-out split.
-
-    """
-    table, squares = entity_table(subject, train, held)
-    n, mean = (table[name].to_numpy().astype(np.float64) for name in ("train_ratings", "train_mean"))
-    held_n, held_total = (table[name].to_numpy() for name in ("held_n", "held_total"))
-    # The mean is a float32 and the sum of ratings a whole number.
-    entities = feature_leakage.Entities(
-        feature_leakage.Sums(n, np.round(n * mean), squares[0]), feature_leakage.Sums(held_n, held_total, squares[1])
+    return held_out.groupBy(key).agg(
+        F.count("*").cast("double").alias("held_out_n"), F.sum(rating).alias("held_out_total")
     )
-    if not n.sum() or not held_n.sum():
-        return []
-    known = feature_leakage.deviations(entities)
-    used = {column.name for column in subject.encoded.columns}
-    found = [
-        audit_feature(column, table, entities, known, subject.name, column.name in used)
-        for column in subject.encoded.plain_columns
-    ]
-    return sorted(found, key=lambda feature: -(feature.held_r2 if feature.held_r2 is not None else -math.inf))
 
 
 def audit_feature(
     column: Column,
-    table: pa.Table,
+    rated: pa.Table,
     entities: feature_leakage.Entities,
     known: feature_leakage.Deviations,
-    name: Literal["items", "users"],
+    table: Literal["items", "users"],
     used: bool,
 ) -> AuditedFeature:
-    """One feature alone against the ratings."""
-    values = table[column.name].combine_chunks()
+    """One feature alone against the ratings.
+
+    Args:
+        column: of the feature.
+        rated: from `rated_entities`.
+        entities: their sums of ratings.
+        known: `deviations` of these.
+        table: of the feature.
+        used: whether the feature is in the table, for the result.
+
+    """
+    values = rated[column.name].combine_chunks()
     if column.kind == "multi_hot":
         lists = values.chunk(0) if isinstance(values, pa.ChunkedArray) else values
-        codes = feature_leakage.list_codes(np.asarray(lists.offsets, np.int64), np.asarray(lists.flatten(), np.int64))
+        offsets, ids = np.asarray(lists.offsets, np.int64), np.asarray(lists.flatten(), np.int64)
+        feature = feature_leakage.list_bins(offsets, ids)
     elif column.kind == "category":
-        codes = feature_leakage.category_codes(np.asarray(values, np.int64))
+        feature = feature_leakage.category_bins(np.asarray(values, np.int64))
     else:
-        codes = feature_leakage.bin_codes(_numbers(values), entities.train.n)
-    predicted = feature_leakage.predictions(codes, entities.train)
-    if column.kind in ("multi_hot", "category"):
-        guess = predicted[known.chosen]
-    else:
-        guess = feature_leakage.number_guess(_numbers(values), known)
-    train, held = feature_leakage.errors(predicted, entities.train), feature_leakage.errors(predicted, entities.held)
-    slope = feature_leakage.slope(guess, known)
+        feature = values.to_pandas().to_numpy(np.float64)  # NaN for nulls
+    measured = feature_leakage.measure(feature, entities, known)
+    slope = measured.slope
     return AuditedFeature(
-        table=name,
+        table=table,
         name=column.name,
         kind=column.kind,
         source=column.source,
         used=used,
-        ratings_in_it=provenance(column),
-        train_rmse=_rounded(train.rmse),
-        train_r2=_rounded(train.r2),
-        held_rmse=_rounded(held.rmse),
-        held_r2=_rounded(held.r2),
+        ratings_in_it=column.ratings_in_it,
+        train_rmse=_rounded(measured.train.rmse),
+        train_r2=_rounded(measured.train.r2),
+        held_out_rmse=_rounded(measured.held_out.rmse),
+        held_out_r2=_rounded(measured.held_out.r2),
         slope=_rounded(slope.value) if slope else None,
         slope_error=_rounded(slope.error) if slope else None,
         sign_of_leak=slope.leaks if slope else False,
     )
 
 
-def provenance(column: Column) -> Literal["none", "train", "all"]:
-    """Which ratings a feature was computed from, by where it comes from."""
-    if column.source in LEAKY_COLUMNS:
-        return "all"
-    return "train" if column.source is None and column.name in FROM_TRAIN else "none"
-
-
-def telling(features: Mapping[str, tuple[AuditedFeature, ...]], best: int = 2) -> list[AuditedFeature]:
-    """The features a summary shows: all with a leak by provenance or by sign, and the best others of each table."""
+def most_predictive(features: Mapping[str, tuple[AuditedFeature, ...]], best: int = 2) -> list[AuditedFeature]:
+    """The features of a summary: all with a leak by provenance or by sign, and the best others of each table."""
     shown = []
-    for found in features.values():
-        suspects = [f for f in found if f.ratings_in_it == "all" or f.sign_of_leak]
-        shown += suspects + [f for f in found if f not in suspects][:best]
+    for audited in features.values():
+        suspects = [f for f in audited if f.ratings_in_it == "all" or f.sign_of_leak]
+        shown += suspects + [f for f in audited if f not in suspects][:best]
     return shown
 
 
-def _numbers(values: pa.Array | pa.ChunkedArray) -> np.ndarray:
-    """(E,) float64, NaN for nulls."""
-    return values.to_pandas().to_numpy(np.float64)
-
-
 def _rounded(value: float) -> float | None:
-    """Six digits after the point, fewer than depend on the machine; None for NaN, which JSON lacks."""
+    """Six decimals, fewer than depend on the machine; None for NaN, which JSON lacks."""
     return round(value, 6) if math.isfinite(value) else None

@@ -1,11 +1,10 @@
-"""The three CSV files -> typed rows, each with the reason it must be refused or none.
+"""The three CSV files -> typed rows, each with the reason to refuse it, or null.
 
-Pure DataFrame -> DataFrame, but for `read_csv`. Nothing is dropped here: a bad row keeps its
-content in `row` and its fault in `reason`, so that prepare can count it and put it aside.
+Pure DataFrame -> DataFrame, except for `read_csv`. Nothing is dropped here: a bad row keeps its
+content in `row` and its fault in `reason`, so that prepare can count it and quarantine it.
 """
 
 import csv
-import math
 from collections.abc import Mapping, Sequence
 
 from pyspark.sql import Column, DataFrame, SparkSession, Window
@@ -14,11 +13,11 @@ from pyspark.sql import functions as F
 from widedeep.common.errors import InputError
 from widedeep.schema.manifest import MAX_RATING, MIN_RATING, UNSCORED
 from widedeep.spark.filesystem import Files
+from widedeep.spark.preparation.text_parsers import identifier, number
 
 CORRUPT = "_corrupt"
-MISSING_WORDS = ("", "unknown", "not available", "nan", "none", "null")
 
-# A row put aside that is not damaged: it says that somebody has an anime in a list and gave it no score.
+# The reason of a refused row that is not damaged: an anime in a user's list without a score.
 UNSCORED_REASON = "unscored"
 
 RATING_COLUMNS = ("user_id", "anime_id", "rating")
@@ -59,43 +58,23 @@ def read_csv(
     )
 
 
-def is_missing(text: Column) -> Column:
-    """Whether a text stands for no value."""
-    return text.isNull() | F.lower(F.trim(text)).isin(*MISSING_WORDS)
-
-
-def number(text: Column) -> Column:
-    """Text -> double; null where it is missing or no finite number (`26.0` and ` 7 ` are numbers)."""
-    value = text.try_cast("double")
-    return F.when(F.abs(value) < math.inf, value)  # not NaN either, which `nan`, a word for missing, is read as
-
-
-def identifier(text: Column) -> Column:
-    """Text -> bigint; null unless it is a whole number of at least 0."""
-    value = number(text)
-    whole = F.when(value == F.floor(value), value.cast("bigint"))
-    # Nearly all are plain digits, which need no double.
-    parsed = F.coalesce(text.try_cast("bigint"), whole)
-    return F.when(parsed.between(0, 2**53 - 1), parsed)
-
-
 def first_reason(faults: Mapping[str, Column]) -> Column:
-    """The name of the first fault that holds, or null."""
+    """The name of the first fault that is true of a row, or null."""
     return F.coalesce(*(F.when(fault, F.lit(name)) for name, fault in faults.items()))
 
 
 def row_content(frame: DataFrame) -> Column:
-    """The row as CSV text, for quarantine: raw where it could not be split, joined again otherwise."""
+    """The row as CSV text, for quarantine: the raw text if it could not be split, else its columns joined again."""
     raw = [name for name in frame.columns if name not in (CORRUPT, "file", "block", "line")]
     return F.coalesce(F.col(CORRUPT), F.to_csv(F.struct(*(F.col(f"`{name}`") for name in raw))))
 
 
 def typed_ratings(raw: DataFrame, anime: DataFrame, zero_unscored: bool = False) -> DataFrame:
-    """Type the ratings and look their anime up.
+    """Type the ratings, look up their anime and find their faults.
 
     Args:
         raw: from `read_csv`.
-        anime: `anime_id`, `item` of the known anime; small enough to travel to every task.
+        anime: anime_id and item of the known anime; broadcast to every task.
         zero_unscored: whether entries without a score are ratings of 0; otherwise they are refused as `unscored`.
 
     Returns:
@@ -105,7 +84,7 @@ def typed_ratings(raw: DataFrame, anime: DataFrame, zero_unscored: bool = False)
     known = anime.select(F.col("anime_id").alias("_known_id"), "item")
     typed = raw.withColumn("_user", identifier(F.col("user_id")))
     typed = typed.withColumn("_anime", identifier(F.col("anime_id"))).withColumn("_value", number(F.col("rating")))
-    # The join comes first: the reasons, and the costly text of bad rows, are then worked out above it.
+    # The join comes first, so that Spark computes the reasons and the costly text of bad rows once, above it.
     frame = typed.join(F.broadcast(known), on=F.col("_anime") == F.col("_known_id"), how="left")
     value = F.col("_value")
     unscored = value.isin(*(float(mark) for mark in UNSCORED))
@@ -138,29 +117,29 @@ def typed_ratings(raw: DataFrame, anime: DataFrame, zero_unscored: bool = False)
 
 
 def repeated_pairs(good: DataFrame, partitions: int) -> DataFrame:
-    """`pair`: the hashes of the (user, anime) pairs that come more than once.
+    """`pair`: the hashes of the (user, anime) pairs that occur more than once.
 
-    Only a hash of each pair is shuffled. Two pairs of one hash come up by chance: `copies` tells them apart.
+    Only a hash of each pair is shuffled. Different pairs may share a hash by chance: `copies` tells them apart.
 
     Args:
         good: user_id, anime_id.
-        partitions: so many that the pairs of one can be counted in memory.
+        partitions: enough that the pairs of one can be counted in memory.
 
     """
-    # Dealt out first: counting before the shuffle would merge next to nothing and fill the memory.
-    dealt = good.select(_pair().alias("pair")).repartition(partitions, "pair")
-    return dealt.groupBy("pair").agg(F.count("*").alias("n")).where("n > 1").select("pair")
+    # Shuffled first: counting before the shuffle would merge next to nothing and fill the memory.
+    shuffled = good.select(_pair().alias("pair")).repartition(partitions, "pair")
+    return shuffled.groupBy("pair").agg(F.count("*").alias("n")).where("n > 1").select("pair")
 
 
 def copies(good: DataFrame, repeated: DataFrame) -> DataFrame:
-    """All rows of the `repeated_pairs`, with `copy` 1 for the first of a pair in file order."""
+    """All rows of the `repeated_pairs`, with `copy`: 1 for the first of a pair in file order, 2 for the second."""
     order = Window.partitionBy("user_id", "anime_id").orderBy("file", "block", "line")
     rows = good.withColumn("pair", _pair()).join(repeated, on="pair", how="left_semi").drop("pair")
     return rows.withColumn("copy", F.row_number().over(order))
 
 
 def without_pairs(good: DataFrame, repeated: DataFrame) -> DataFrame:
-    """The rows of all other pairs."""
+    """The rows of all pairs that are not in `repeated`."""
     return good.withColumn("pair", _pair()).join(repeated, on="pair", how="left_anti").drop("pair")
 
 
@@ -168,8 +147,18 @@ def _pair() -> Column:
     return F.xxhash64("user_id", "anime_id")
 
 
-def keyed_rows(raw: DataFrame, key: str) -> DataFrame:
-    """Check the rows of the users' or the anime's file: `id`, `reason`, `row` beside the raw columns."""
+def entity_rows(raw: DataFrame, key: str, columns: Sequence[str]) -> DataFrame:
+    """Check the rows of the users' or the anime's file.
+
+    Args:
+        raw: from `read_csv`.
+        key: the column of identifiers.
+        columns: further columns to keep, as text.
+
+    Returns:
+        id:bigint, the columns, reason, row (bad rows only), file.
+
+    """
     frame = raw.withColumn("id", identifier(F.col(f"`{key}`")))
     order = Window.partitionBy("id").orderBy("file", "block", "line")
     reason = first_reason(
@@ -180,4 +169,5 @@ def keyed_rows(raw: DataFrame, key: str) -> DataFrame:
         }
     )
     marked = frame.withColumn("reason", reason)
-    return marked.withColumn("row", F.when(F.col("reason").isNotNull(), row_content(raw)))
+    marked = marked.withColumn("row", F.when(F.col("reason").isNotNull(), row_content(raw)))
+    return marked.select("id", *(F.col(f"`{name}`").alias(name) for name in columns), "reason", "row", "file")

@@ -1,0 +1,112 @@
+"""The dump's files, read, typed and counted: which rows are good, and why the others are refused."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from widedeep.common.errors import InputError
+from widedeep.spark.preparation import ingest
+
+# Pairs of (user, anime) that a task counts in memory when it looks for duplicates.
+PAIRS_PER_TASK = 1 << 20
+
+# Computes a frame once and keeps it under a name: on disk for this run, or as a step that a later run resumes from.
+Keep = Callable[[str, Callable[[], DataFrame]], DataFrame]
+
+
+@dataclass(frozen=True)
+class CheckedFile:
+    """A file of the dump: its rows, each with the reason to refuse it, and how many there are."""
+
+    path: str
+    rows: DataFrame  # `reason` is null for good rows; `row` is the text of bad ones
+    read: int
+    bad: dict[str, int]  # reason -> rows
+
+    @property
+    def good(self) -> DataFrame:
+        """The rows that are not refused."""
+        return self.rows.where("reason IS NULL")
+
+
+@dataclass(frozen=True)
+class CheckedRatings(CheckedFile):
+    """The ratings file. Duplicates are counted among the bad rows; only the first of a pair is kept."""
+
+    unique: DataFrame  # the good rows, one for each (user, anime)
+    copies: DataFrame | None  # all rows of the pairs that occur more than once, numbered by `copy`; None without any
+
+
+def check_file(path: str, rows: DataFrame) -> CheckedFile:
+    """Count the rows of a file by `reason`."""
+    counts = {row["reason"]: row["count"] for row in rows.groupBy("reason").count().collect()}
+    bad = {reason: n for reason, n in sorted(counts.items(), key=str) if reason is not None}
+    return CheckedFile(path, rows, sum(counts.values()), bad)
+
+
+def check_ratings(path: str, rows: DataFrame, keep: Keep) -> CheckedRatings:
+    """Count the ratings by `reason`, and find those of a pair that came before.
+
+    Args:
+        path: of the file.
+        rows: from `ingest.typed_ratings`; asked several times.
+        keep: keeps what is asked several times.
+
+    """
+    checked = check_file(path, rows)
+    good, bad = checked.good, dict(checked.bad)
+    tasks = max(1, -(-checked.read // PAIRS_PER_TASK))
+    repeated = keep("repeated", lambda: ingest.repeated_pairs(good, tasks))
+    if repeated.isEmpty():
+        return CheckedRatings(path, rows, checked.read, bad, good, None)
+    copies = keep("copies", lambda: ingest.copies(good, repeated))
+    if duplicates := copies.where("copy > 1").count():
+        bad["duplicate_pair"] = duplicates
+    first = copies.where("copy = 1").drop("copy")
+    unique = ingest.without_pairs(good, repeated).unionByName(first)
+    return CheckedRatings(path, rows, checked.read, bad, unique, copies)
+
+
+def require_good_rows(file: CheckedFile) -> None:
+    """Refuse a file without a single good row; InputError shows one of its rows."""
+    if file.read > sum(file.bad.values()):
+        return
+    example = file.rows.where("reason IS NOT NULL").first()
+    shown = f"; for example {example['reason']}: {example['row']}" if example else ""
+    raise InputError(f"input file {file.path} has no good row ({file.read} read): {file.bad}{shown}")
+
+
+def require_few_bad_rows(file: CheckedFile, max_bad_share: float) -> None:
+    """Refuse a file with too many bad rows; InputError counts them and shows three."""
+    require_good_rows(file)
+    # An entry without a score is not damaged, however many there are.
+    unscored = file.bad.get(ingest.UNSCORED_REASON, 0)
+    read, bad = file.read - unscored, sum(file.bad.values()) - unscored
+    if bad <= max_bad_share * read:
+        return
+    damaged = file.rows.where(F.col("reason") != ingest.UNSCORED_REASON)
+    examples = damaged.select("reason", "row").limit(3).collect()
+    raise InputError(
+        f"input file {file.path}: {bad} of {read} rows are bad ({bad / read:.2%}; max_bad_share allows "
+        f"{max_bad_share:.2%}): {file.bad}; mend them or raise max_bad_share"
+        + "".join(f"\n  {row['reason']}: {row['row']}" for row in examples)
+    )
+
+
+def quarantine_rows(anime: CheckedFile, users: CheckedFile, ratings: CheckedRatings) -> DataFrame:
+    """file, reason, row: the refused rows of all files, each with its reason and its text."""
+    columns = ("file", "reason", "row")
+    anime_rows, users_rows, rating_rows = (
+        file.rows.where("reason IS NOT NULL").select(*columns) for file in (anime, users, ratings)
+    )
+    frame = anime_rows.unionByName(users_rows).unionByName(rating_rows)
+    if ratings.copies is None:
+        return frame
+    duplicates = ratings.copies.where("copy > 1").select(
+        "file",
+        F.lit("duplicate_pair").alias("reason"),
+        F.to_csv(F.struct("user_id", "anime_id", "rating")).alias("row"),
+    )
+    return frame.unionByName(duplicates)

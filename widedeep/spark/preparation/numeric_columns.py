@@ -1,0 +1,78 @@
+"""Imputation and scaling of numbers, fitted on the users or items of the training split."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from pyspark.sql import Column, DataFrame, Row
+from pyspark.sql import functions as F
+
+from widedeep.config.prepare import FeatureConfig
+from widedeep.schema.manifest import Numeric
+from widedeep.spark.preparation.text_parsers import is_missing
+
+
+def rounded(value: float) -> float:
+    """Nine digits: more than float32 has, fewer than depend on the order of a distributed sum."""
+    return float(f"{value:.9g}")
+
+
+def raw_name(source: str) -> str:
+    """Name under which a column of the dump travels beside the feature parsed from it."""
+    return f"_raw {source}"
+
+
+def fit_numeric(
+    table: DataFrame, columns: Sequence[str], config: FeatureConfig, sources: Mapping[str, str]
+) -> dict[str, Numeric]:
+    """Fit imputation and scaling of all columns in one pass over the trained users or items.
+
+    Args:
+        table: rows with `train_ratings`, the double `columns` and the dump's raw text columns.
+        columns: what to fit.
+        config: which mean, which scale.
+        sources: column -> the dump's column, to count texts that are neither missing nor understood.
+
+    """
+    trained = F.col("train_ratings") > 0
+    average = F.avg if config.impute == "mean" else F.median
+    over_trained = {"fill": average, "mean": F.avg, "sd": F.stddev_pop, "min": F.min, "max": F.max, "known": F.count}
+    wanted = [
+        f(F.when(trained, F.col(name))).alias(f"{name} {label}")
+        for name in columns
+        for label, f in over_trained.items()
+    ]
+    wanted += [F.count_if(F.col(name).isNull()).alias(f"{name} missing") for name in columns]
+    wanted += [
+        F.count_if(F.col(name).isNull() & ~is_missing(F.col(raw_name(source)))).alias(f"{name} unparsed")
+        for name, source in sources.items()
+    ]
+    row = table.agg(F.count_if(trained).alias("trained"), *wanted).collect()[0]
+    return {name: _fitted(row, name, config, name in sources) for name in columns}
+
+
+def _fitted(row: Row, name: str, config: FeatureConfig, from_text: bool) -> Numeric:
+    """Imputation and scaling of one column from its aggregates."""
+    fill, mean, sd, low, high = (float(row[f"{name} {k}"] or 0.0) for k in ("fill", "mean", "sd", "min", "max"))
+    fill = rounded(fill)
+    known, missing = row[f"{name} known"], row["trained"] - row[f"{name} known"]
+    if missing:  # statistics of the values after imputation
+        low, high = (min(low, fill), max(high, fill)) if known else (fill, fill)
+        merged = (known * mean + missing * fill) / (known + missing)
+        spread = known * (sd**2 + (mean - merged) ** 2) + missing * (fill - merged) ** 2
+        mean, sd = merged, math.sqrt(spread / (known + missing))
+    center, scale = (mean, sd) if config.scale == "standard" else (low, high - low)
+    return Numeric(
+        impute=config.impute,
+        fill=fill,
+        scaler=config.scale,
+        center=rounded(center),
+        scale=rounded(scale) or 1.0,  # a constant column becomes zeros, not NaN
+        missing=row[f"{name} missing"],
+        unparsed=row[f"{name} unparsed"] if from_text else 0,
+    )
+
+
+def scaled(name: str, fitted: Numeric) -> Column:
+    """The column as the model sees it: imputed and scaled, float32."""
+    value = F.coalesce(F.col(name), F.lit(fitted.fill))
+    return ((value - fitted.center) / fitted.scale).cast("float").alias(name)

@@ -1,0 +1,129 @@
+"""Checked ratings -> splits -> shards of equal size in the directory that is being prepared."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
+
+from widedeep.common.console import log
+from widedeep.common.errors import DamagedFileError, InputError
+from widedeep.config.prepare import PrepareConfig
+from widedeep.schema.manifest import SPLITS, DataFile
+from widedeep.spark import shards
+from widedeep.spark.partitioning import Salt, bucket_counts, hash_key, with_dense_index
+from widedeep.spark.preparation.checks import CheckedFile, CheckedRatings
+from widedeep.spark.preparation.mal_fields import anime_fields, user_fields
+from widedeep.spark.preparation.splits import ROW_WISE, assign_split
+from widedeep.spark.preparation.workspace import Workspace
+
+
+class SplitRatings(NamedTuple):
+    """The good ratings, each in a split, and how many of them are where."""
+
+    frame: DataFrame  # user_id, item, rating, split (null: not sampled) and the key that orders the shards
+    buckets: dict[str, dict[int, int]]  # split -> bucket of the key -> rows
+
+    def rows(self) -> dict[str, int]:
+        """Split -> number of its ratings."""
+        return {split: sum(self.buckets.get(split, {}).values()) for split in SPLITS}
+
+
+class RatingShards(NamedTuple):
+    """The written shards, and the training split read back from them."""
+
+    files: dict[str, tuple[DataFile, ...]]  # split -> shards
+    train: DataFrame  # user, item, rating
+    train_mean: float
+
+    def rows(self) -> int:
+        """Number of ratings in all splits."""
+        return sum(file.rows for files in self.files.values() for file in files)
+
+
+def index_users(workspace: Workspace, users: CheckedFile, ratings: CheckedRatings) -> DataFrame:
+    """user_id, user: the index of every user in the users' file or the ratings' file."""
+
+    def index() -> DataFrame:
+        ids = users.good.select(F.col("id").alias("user_id"))
+        raters = ratings.good.select("user_id")
+        return with_dense_index(ids.union(raters).distinct(), "user_id", "user")
+
+    return workspace.keep("user_index", index)
+
+
+def split_ratings(
+    workspace: Workspace, anime: CheckedFile, users: CheckedFile, ratings: CheckedRatings, config: PrepareConfig
+) -> SplitRatings:
+    """Assign each unique rating to a split."""
+    rule = config.split
+
+    def split() -> DataFrame:
+        good = ratings.unique.select("user_id", "anime_id", "item", "rating")
+        if rule.kind == "stratified":
+            good = _with_strata(good, rule.strata, anime.good, users.good)
+        key = hash_key(F.col("user_id"), F.col("anime_id"), config.seed, Salt.ROW_ORDER)
+        assigned = assign_split(good, rule, config.seed)
+        return assigned.select("user_id", "item", "rating", "split", key.alias("key"))
+
+    frame = split() if rule.kind in ROW_WISE else workspace.keep("split", split)
+    return SplitRatings(frame, bucket_counts(frame.where("split IS NOT NULL"), "split", "key"))
+
+
+def _with_strata(ratings: DataFrame, strata: Sequence[str], anime_raw: DataFrame, users_raw: DataFrame) -> DataFrame:
+    """Add the category columns that name a rating's stratum.
+
+    Raises:
+        InputError: a stratum is no category of the anime or the users.
+
+    """
+    of_anime, of_users = anime_fields().category, user_fields().category
+    for raw, fields, key in ((anime_raw, of_anime, "anime_id"), (users_raw, of_users, "user_id")):
+        columns = [field.parse.alias(field.name) for field in fields if field.name in strata]
+        if columns:
+            ratings = ratings.join(raw.select(F.col("id").alias(key), *columns), on=key, how="left")
+    missing = [name for name in strata if name not in ratings.columns]
+    if missing:
+        names = [field.name for field in (*of_anime, *of_users)]
+        raise InputError(f"split.strata: {missing} unknown; the categories are {names}")
+    return ratings
+
+
+def write_rating_shards(
+    workspace: Workspace, ratings: SplitRatings, users: DataFrame, config: PrepareConfig
+) -> RatingShards:
+    """Deal the ratings to the shards of their splits and write them.
+
+    Args:
+        workspace: of the run.
+        ratings: from `split_ratings`.
+        users: user_id, user.
+        config: how many shards.
+
+    Raises:
+        InputError: no rating is left to train on.
+
+    """
+    rows = ratings.rows()
+    if not rows["train"]:
+        raise InputError(f"no rating is left to train on: {rows}; see split.train and split.sample")
+    plan = shards.plan_shards(rows, config.ranks, config.shards)
+    log.info("writing shards %s", plan)
+    filled = {split: count for split, count in plan.items() if count}
+    sharded = shards.with_shard(ratings.frame, "split", "key", ratings.buckets, filled, "shard")
+    placed = sharded.join(users, on="user_id", how="inner")
+    placed = placed.select("user", "item", "rating", F.col("key").alias("_key"), "shard")
+    # Two pairs can share a key: user and item then decide.
+    shards.write_split_shards(workspace.files, placed, workspace.staging, filled, ["_key", "user", "item"])
+    written = {split: _describe(workspace, split, rows[split]) if split in filled else () for split in SPLITS}
+    train = workspace.spark.read.parquet(f"{workspace.staging}/ratings/split=train")
+    return RatingShards(written, train, train.agg(F.avg("rating")).collect()[0][0])
+
+
+def _describe(workspace: Workspace, split: str, rows: int) -> tuple[DataFile, ...]:
+    """The shards of a split; DamagedFileError if they have not the ratings they should have."""
+    files = shards.describe_files(workspace.spark, workspace.staging, f"ratings/split={split}", one_group=True)
+    written = sum(file.rows for file in files)
+    if written != rows:
+        raise DamagedFileError(f"{workspace.staging}/ratings/split={split} has {written} ratings instead of {rows}")
+    return files

@@ -1,0 +1,85 @@
+"""Texts of a dump -> numbers, categories and lists; Column -> Column.
+
+Every parser gives null (a list: an empty array) where the text is missing or not understood.
+"""
+
+import math
+from collections.abc import Mapping
+
+from pyspark.sql import Column
+from pyspark.sql import functions as F
+
+MISSING_WORDS = ("", "unknown", "not available", "nan", "none", "null")
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
+
+def is_missing(text: Column) -> Column:
+    """Whether a text stands for no value."""
+    return text.isNull() | F.lower(F.trim(text)).isin(*MISSING_WORDS)
+
+
+def number(text: Column) -> Column:
+    """Text -> double; null where it is missing or no finite number (`26.0` and ` 7 ` are numbers)."""
+    value = text.try_cast("double")
+    return F.when(F.abs(value) < math.inf, value)  # neither NaN, which the missing word `nan` is read as
+
+
+def identifier(text: Column) -> Column:
+    """Text -> bigint; null unless it is a whole number of at least 0."""
+    value = number(text)
+    whole = F.when(value == F.floor(value), value.cast("bigint"))
+    # Nearly all are plain digits, which need no double.
+    parsed = F.coalesce(text.try_cast("bigint"), whole)
+    return F.when(parsed.between(0, 2**53 - 1), parsed)
+
+
+def calendar_year(text: Column) -> Column:
+    """`Oct 20, 1999`, `Oct 1999` or `1999` -> 1999.8 (years, as a double)."""
+    # By regular expression: parsing by a format throws (and catches) an exception for each text in another format.
+    month, day, year = (
+        F.regexp_extract(text, r"^\s*(?:([A-Z][a-z]{2}) (?:(\d{1,2}), )?)?(\d{4})\s*$", i) for i in (1, 2, 3)
+    )
+    number_of = literal_map({name: number for number, name in enumerate(MONTHS, 1)})
+    month_number = F.when(month == "", 1).otherwise(number_of[month])
+    whole = F.concat_ws("-", year, month_number.cast("string"), F.when(day == "", "1").otherwise(day))
+    return _years(F.when(month_number.isNotNull(), whole.try_cast("date")))
+
+
+def timestamp_year(text: Column) -> Column:
+    """`2004-11-05T00:00:00+00:00` -> 2004.84 (years, as a double)."""
+    return _years(F.when(~is_missing(text), text.try_cast("timestamp")))
+
+
+def _years(moment: Column) -> Column:
+    """A date or timestamp as a double: the year and the part of it that has passed."""
+    return F.year(moment) + (F.dayofyear(moment) - 1) / F.lit(366.0)
+
+
+def minutes(text: Column) -> Column:
+    """`1 hr 55 min`, `24 min per ep`, `30 sec` -> minutes, as a double."""
+
+    def part(unit: str) -> Column:
+        return F.regexp_extract(text, rf"(\d+)\s*{unit}", 1).try_cast("double")
+
+    parts = [part("hr"), part("min"), part("sec")]
+    total = sum((F.coalesce(p, F.lit(0.0)) * w for p, w in zip(parts, (60.0, 1.0, 1 / 60), strict=True)), F.lit(0.0))
+    return F.when(F.coalesce(*parts).isNotNull(), total)
+
+
+def category(text: Column) -> Column:
+    """Text -> trimmed text."""
+    return F.when(~is_missing(text), F.trim(text))
+
+
+def value_list(text: Column) -> Column:
+    """`Action, Sci-Fi` -> a sorted array of its distinct values."""
+    parts = F.transform(F.split(text, ","), lambda part: F.trim(part))
+    return F.when(is_missing(text), F.array().cast("array<string>")).otherwise(
+        F.array_sort(F.array_distinct(F.filter(parts, lambda part: part != "")))
+    )
+
+
+def literal_map(numbers: Mapping[str, int]) -> Column:
+    """A literal map column from strings to integers; an unknown key gives null."""
+    pairs = [F.lit(part) for pair in numbers.items() for part in pair]
+    return F.create_map(*pairs) if pairs else F.create_map().cast("map<string,int>")
