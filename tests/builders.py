@@ -1,4 +1,4 @@
-"""A small prepared directory, made without Spark: ratings of a planted low-rank model, valid in every respect."""
+"""Write a small, valid prepared directory without Spark; its ratings come from a planted low-rank model."""
 
 import hashlib
 import json
@@ -83,7 +83,7 @@ def write_prepared(
 
 
 def planted_ratings(random: np.random.Generator, users: int, genres: np.ndarray, count: int) -> np.ndarray:
-    """Distinct pairs, rated by 7 + user + item + genres + a taste of rank 2 + noise, as a site would show it."""
+    """Return distinct pairs rated 7 + user + item + genres + a rank-2 taste + noise, rounded and clipped to 1-10."""
     items = len(genres)
     item_bias = genres @ np.array([0.9, -0.6, 0.3]) + random.normal(0, 0.4, items)
     taste = random.normal(0, 0.8, (users, 2)) @ random.normal(0, 0.8, (2, items))
@@ -96,7 +96,7 @@ def planted_ratings(random: np.random.Generator, users: int, genres: np.ndarray,
 
 
 def split(random: np.random.Generator, rows: np.ndarray, users: int, items: int) -> list[np.ndarray]:
-    """80 / 10 / 10 at random; rows of the cold users and items are all in the last."""
+    """Split 80 / 10 / 10 at random; all rows of cold users and items go to the last part."""
     part = random.choice(3, len(rows), p=[0.8, 0.1, 0.1])
     part[(rows["user"] >= users - COLD) | (rows["item"] >= items - COLD)] = 2
     return [rows[part == p] for p in range(3)]
@@ -137,7 +137,7 @@ def user_columns(train_ratings: np.ndarray) -> dict:
 def feature_columns(
     rows: int, numbers: Sequence[str], categories: Mapping[str, int], lists: Mapping[str, int], seed: int = 1
 ) -> dict:
-    """Random values; a row may have no or all values of a list."""
+    """Return columns of random values; a row may have none or all values of a list."""
     random = np.random.default_rng(seed)
     columns: dict = {name: random.random(rows).astype(np.float32) for name in numbers}
     columns |= {name: random.integers(0, size, rows).astype(np.int32) for name, size in categories.items()}
@@ -166,7 +166,7 @@ def write_table(directory: Path, name: str, columns: dict, vocabularies: dict[st
 
 
 def write_parquet(directory: Path, path: str, columns: dict) -> DataFile:
-    """One row group, as prepare writes it."""
+    """Write a file of one row group, as prepare does."""
     file = directory / path
     file.parent.mkdir(parents=True, exist_ok=True)
     table = pa.table(columns)
@@ -175,7 +175,7 @@ def write_parquet(directory: Path, path: str, columns: dict) -> DataFile:
 
 
 def describe(directory: Path, path: str) -> DataFile:
-    """A file as it is now, for the manifest."""
+    """Return the manifest's entry for the current content of a file."""
     content, table = (directory / path).read_bytes(), pq.ParquetFile(directory / path).read()
     return DataFile(
         path=path,
@@ -191,7 +191,7 @@ def save_manifest(directory: Path, manifest: Manifest) -> None:
 
 
 def read_split(directory: Path, manifest: Manifest, name: str) -> np.ndarray:
-    """[n, 3] user, item, rating, read by pyarrow alone: what every loader is measured against."""
+    """Return user, item, rating, [n, 3], read by pyarrow alone, as the reference for loaders."""
     parts = [pq.ParquetFile(directory / shard.path).read() for shard in manifest.ratings.shards[name]]
     return np.concatenate([np.stack([part[c] for c in ("user", "item", "rating")], axis=1) for part in parts])
 

@@ -1,4 +1,4 @@
-"""Training as a user starts it: the command line, on a small prepared directory."""
+"""Helpers that train as a user does, with the command line, on a small prepared directory."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ lr = 0.01
 
 
 def command(data: Path, run: Path, **flags: Any) -> list[str]:
-    """`--data … --run-dir …` and further flags; `optim__lr=1` stands for `--optim.lr 1`."""
+    """Return the command line: `--data … --run-dir …` and further flags; `optim__lr=1` means `--optim.lr 1`."""
     settings = run.with_suffix(".toml")
     settings.write_text(SETTINGS)
     named = {name.replace("__", ".").replace("_", "-"): str(value) for name, value in flags.items()}
@@ -32,24 +32,24 @@ def command(data: Path, run: Path, **flags: Any) -> list[str]:
 
 
 def torchrun(ranks: int, argv: list[str]) -> subprocess.CompletedProcess:
-    """One free port for each call, so that tests can run side by side."""
+    """Run under torchrun, with a free port per call, so that tests can run in parallel."""
     launch = [str(TORCHRUN), "--standalone", "--nproc-per-node", str(ranks)]
     return subprocess.run([*launch, *argv], cwd=ROOT, capture_output=True, text=True)
 
 
 def widedeep(ranks: int, argv: list[str]) -> subprocess.CompletedProcess:
-    """The package's own launcher, which passes the exit code of a rank on."""
+    """Run with the package's own launcher, which passes on the exit code of a rank."""
     launch = [str(TORCHRUN.with_name("widedeep")), "train", "--nproc-per-node", str(ranks), "--"]
     return subprocess.run([*launch, *argv[1:]], cwd=ROOT, capture_output=True, text=True)
 
 
 def python(argv: list[str]) -> subprocess.CompletedProcess:
-    """A single process, without torchrun."""
+    """Run a single process without torchrun."""
     return subprocess.run([sys.executable, *argv], cwd=ROOT, capture_output=True, text=True)
 
 
 def train(argv: list[str]) -> dict[str, Any]:
-    """In this process; the metrics of the run."""
+    """Train in this process and return the metrics."""
     from widedeep.train import main
 
     main(argv[1:])
@@ -61,11 +61,11 @@ def metrics(run: Path) -> dict[str, Any]:
 
 
 def curve(run: Path) -> list[dict[str, Any]]:
-    """The lines of metrics.jsonl, one for each epoch."""
+    """Return the lines of metrics.jsonl, one per epoch."""
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
-def learnt(found: dict[str, Any]) -> dict[str, Any]:
-    """What of metrics.json does not depend on the clock."""
+def learnt(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Return metrics.json without the values that depend on the clock."""
     timed = {"samples_per_second", "seconds", "data_wait_share"}
-    return {**found, "train": {name: value for name, value in found["train"].items() if name not in timed}}
+    return {**metrics, "train": {name: value for name, value in metrics["train"].items() if name not in timed}}

@@ -1,4 +1,4 @@
-"""Run by torchrun: the same training with whole and with sharded tables, and what each rank finds in comparing them.
+"""Train with full and with sharded tables in the same processes, and compare the two; run by torchrun.
 
 compare_tables.py DATA OUT writes OUT/RANK.json.
 """
@@ -24,7 +24,7 @@ from widedeep.parallel.world import World, join_world, local_part
 
 STEPS = 10
 WIDE_DEEP = WideDeepConfig(embedding_dim=5, hidden=(8,))
-# Of the columns that the small prepared directory has.
+# Uses only columns of the small prepared directory.
 CROSS = WideDeepCrossConfig(
     **{"pair_buckets": 41, "crosses": (), "wide_users": (), "wide_items": ("genres",), "embedding_dim": 3},
     **{"deep_items": ("genres",), "deep_users": (), "deep_numeric": ("score",), "hidden": (8,)},
@@ -35,12 +35,12 @@ CASES = {
     "sgd": (WIDE_DEEP, "sgd"),
     "wide_deep_cross": (CROSS, "adam"),
 }
-# Streamed, so that ranks have unlike numbers of valid batches: the test writes an odd number of shards.
+# Streaming an odd number of shards gives the ranks different numbers of valid batches.
 LOADER = LoaderConfig(mode="stream", shuffle_buffer=1000)
 
 
 class Training:
-    """A model under training, and its tables with their moments."""
+    """A training, and its tables with their moments."""
 
     def __init__(self, data: Path, world: World, case: str, sharding: str):
         model, optim = CASES[case]
@@ -62,12 +62,12 @@ class Training:
         return [value for name, value in self.model.state_dict().items() if "embedding" not in name]
 
     def bytes(self) -> int:
-        """What this process holds of tables and moments."""
+        """Size of this rank's part of tables and moments."""
         return sum(local_part(tensor).untyped_storage().nbytes() for tensor in (*self.tables, *self.moments))
 
 
 def same(shares: list[Tensor], wholes: list[Tensor], world: World) -> bool:
-    """Whether shares have the bits of the whole tables, but for the last row, which is no step's business."""
+    """Whether local parts equal the full tables to the bit, without the last row, which steps do not update."""
     for share, whole in zip(shares, wholes, strict=True):
         low, high = shard_bounds(len(whole), world.rank, world.size)
         high = min(high, len(whole) - 1)
@@ -96,7 +96,7 @@ def compare(data: Path, world: World, case: str) -> dict:
         "batches": sum(-(-len(rows) // 50) for rows in loader.batches("valid")),
         "rmse": [evaluate(training.model, loader, "valid", world, 50)["rmse"] for training in (whole, sharded)],
     }
-    last = torch.tensor([len(before) - 1] * (1 - world.rank), dtype=torch.int32)  # rank 1 asks for nothing
+    last = torch.tensor([len(before) - 1] * (1 - world.rank), dtype=torch.int32)  # rank 1 requests no rows
     settled = [training.embeddings[0](last) for training in (whole, sharded)]
     return found | {"settled": [rows.tolist() for rows in settled]}
 

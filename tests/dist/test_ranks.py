@@ -19,7 +19,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def runs(data, tmp_path_factory):
-    """The same training by 1 and by 2 ranks: number -> its run's directory, and the finished process."""
+    """The same training on 1 and on 2 ranks: number of ranks -> run directory and finished process."""
     folder = tmp_path_factory.mktemp("runs")
     flags = {"loader__mode": "resident", "optim__embedding_decay": 1e-3, "optim__clip_norm": 1.0}
     done = {ranks: torchrun(ranks, command(data[0], folder / str(ranks), **flags)) for ranks in (1, 2)}
@@ -102,7 +102,7 @@ Path(__file__).with_name("threads" + os.environ["RANK"]).write_text("".join(name
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for threads in /proc")
 @pytest.mark.parametrize("sharding", ["none", "row"])
 def test_no_thread_of_the_process_group_outlives_the_training(data, tmp_path, sharding):
-    """One that did aborted a rank of every sixth training at its exit, when all was done."""
+    """Such threads aborted a rank at its exit in one of six trainings."""
     (tmp_path / "script.py").write_text(SHOW_THREADS)
     _, *flags = command(data[0], tmp_path / "run", epochs=1, ranking_users=0, embedding__sharding=sharding)
     done = torchrun(2, [str(tmp_path / "script.py"), *flags])

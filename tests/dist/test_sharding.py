@@ -1,4 +1,4 @@
-"""Tables sharded over two real ranks, against tables that each rank holds as a whole."""
+"""Tables sharded over two real ranks, compared with full tables on each rank."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ COMPARE = Path(__file__).with_name("compare_tables.py")
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory) -> Path:
-    """Of an odd number of users, so that shares differ, and of valid shards, so that batches do."""
+    """An odd number of users, so that local parts differ, and of valid shards, so that batches differ."""
     path = tmp_path_factory.mktemp("sharding") / "prepared"
     write_prepared(path, users=153, ratings=6000, shards={"train": 4, "valid": 3, "test": 2})
     return path
@@ -27,7 +27,7 @@ def data(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def compared(data, tmp_path_factory) -> list[dict]:
-    """What each of two ranks found."""
+    """The comparison of each of two ranks."""
     out = tmp_path_factory.mktemp("compared")
     done = torchrun(2, [str(COMPARE), str(data), str(out)])
     assert done.returncode == 0, done.stderr

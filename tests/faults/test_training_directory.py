@@ -1,4 +1,4 @@
-"""The run's directory: whose it is, and what a second command does to it."""
+"""The run directory: who may use it, and what a second command does to it."""
 
 from pathlib import Path
 

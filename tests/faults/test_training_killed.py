@@ -1,4 +1,4 @@
-"""kill -9, then the same command again: the end is that of a run nobody disturbed."""
+"""kill -9, then the same command again: the result equals that of an uninterrupted run."""
 
 import os
 import signal
@@ -15,7 +15,7 @@ from tests.training import ROOT, TORCHRUN, command, curve, learnt, metrics, pyth
 from widedeep.models.artifact import load_artifact
 from widedeep.training.checkpoints import newest_first
 
-# So many steps that there is time to hit, dropout so that the random state counts, a checkpoint whenever it may be.
+# Many steps to have time for the kill, dropout to use the random state, and checkpoints as often as possible.
 FLAGS = {
     "epochs": 2,
     "batch_size": 16,
@@ -34,7 +34,7 @@ def data(tmp_path_factory) -> Path:
 
 
 def steps_done(run: Path) -> int:
-    """Of the newest checkpoint."""
+    """Return the number of steps of the newest checkpoint."""
     found = newest_first(run / "checkpoints")
     return int(found[0].stem.removeprefix("step-")) if found else 0
 

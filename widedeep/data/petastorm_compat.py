@@ -34,10 +34,10 @@ def _check_version() -> None:
         InputError: another release is installed.
 
     """
-    found = version("petastorm")
-    if found != PETASTORM:
+    installed = version("petastorm")
+    if installed != PETASTORM:
         raise InputError(
-            f"petastorm {found} is installed, this reader works with {PETASTORM} alone: "
+            f"petastorm {installed} is installed, this reader works with {PETASTORM} alone: "
             f"pip install petastorm=={PETASTORM}, or read without it: --loader.reader pyarrow"
         )
 

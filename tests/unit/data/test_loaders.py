@@ -1,4 +1,4 @@
-"""Both loaders against the rows that pyarrow alone reads. Ranks are simulated: loaders need no collective."""
+"""Both loaders against rows read by pyarrow alone. Ranks are simulated, because loaders use no collectives."""
 
 from collections.abc import Iterable
 
@@ -37,7 +37,7 @@ def ranks(data, mode: str, size: int, **settings) -> list:
 
 
 def rows(batches: Iterable[Batch]) -> np.ndarray:
-    """[n, 3], in the order they came."""
+    """Stack batches to [n, 3], in order."""
     parts = [torch.stack([column.float() for column in batch], dim=1).numpy() for batch in batches]
     return np.concatenate(parts) if parts else np.empty((0, 3))
 
@@ -118,7 +118,7 @@ def test_resuming_at_a_step_gives_the_exact_tail(data, mode, size):
 
 
 def shard_of(data) -> dict[tuple, int]:
-    """Row -> the shard it is in, by pyarrow."""
+    """Map each row to the number of its shard, read by pyarrow."""
     path, manifest = data
     found = {}
     for number, shard in enumerate(manifest.ratings.shards["train"]):
@@ -129,7 +129,7 @@ def shard_of(data) -> dict[tuple, int]:
 
 
 def test_a_stream_holds_no_more_than_its_buffer_and_a_shard(data):
-    """What has come out by any step is from no more shards than the buffer and what came out can have filled."""
+    """The rows of the first steps come from no more shards than the buffer and these rows can fill."""
     home, shard_rows = shard_of(data), len(train_rows(data)) // SHARDS["train"]
     touched, out = set(), 0
     for batch in loader(data, "stream", shuffle_buffer=shard_rows).epoch(0):

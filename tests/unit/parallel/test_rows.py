@@ -1,4 +1,4 @@
-"""Tables updated row by row, against torch's own optimizers on a sparse embedding."""
+"""Row-wise updates of tables, compared with torch's optimizers on a sparse embedding."""
 
 from functools import partial
 
@@ -61,7 +61,7 @@ def test_sums_of_rows_by_hand(compact):
 
 
 def test_repeated_rows_move_as_distinct_ones(monkeypatch):
-    """What a GPU does, on the CPU."""
+    """Non-compact sums, the default on a GPU, give the same result on the CPU."""
     tables = []
     for compact in (True, False):
         monkeypatch.setattr("widedeep.parallel.rows.sum_duplicate_rows", partial(sum_duplicate_rows, compact=compact))

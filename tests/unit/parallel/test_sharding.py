@@ -1,4 +1,4 @@
-"""What sharding works out without other ranks; tests/dist/test_sharding.py has the rest."""
+"""The parts of sharding that need no other ranks; tests/dist/test_sharding.py has the rest."""
 
 import pytest
 import torch

@@ -41,7 +41,7 @@ def test_the_rate_never_exceeds_its_peak(warmup):
 
 
 def after_one_step(epochs: int = 1, **optim) -> tuple[WideDeep, WideDeep]:
-    """A model before and after a step on BATCH."""
+    """Return a model before and after a step on BATCH."""
     torch.manual_seed(0)
     config = TrainConfig.model_validate(
         {"epochs": epochs, "model": {"embedding_dim": 3, "hidden": [4]}, "optim": {"lr": LR, **optim}}
