@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from widedeep.schema.manifest import MANIFEST, SPLITS, Column, DataFile, Manifest, Ratings, Table
+from widedeep.schema.rating_scale import RatingScale
 
 GENRES = ("Action", "Comedy", "Drama")
 # Columns that `features` adds, and the sizes of their vocabularies.
@@ -19,6 +20,7 @@ ITEM_CATEGORIES = {"type": 4, "source": 3, "status": 3, "age_rating": 5}
 ITEM_LISTS = {"producers": 7, "studios": 6}
 USER_NUMBERS = ("mean_score", "days_watched", "completed", "total_entries")
 USER_CATEGORIES = {"gender": 4, "location": 5}
+TEN_POINTS = RatingScale(lowest=1, highest=10, step=1, liked=8)
 COLD = 3  # the last users and the last items have test ratings only
 # Split -> files; a tuple gives the files' shares of the rows.
 SHARDS = {"train": 4, "valid": 2, "test": 2}
@@ -67,7 +69,7 @@ def write_prepared(
             read=ratings,
             quarantined={},
             not_sampled=0,
-            lowest=lowest,
+            scale=TEN_POINTS.model_copy(update={"lowest": float(lowest)}),
             train_mean=float(train["rating"].mean(dtype=np.float64)),
             shards=files,
         ),

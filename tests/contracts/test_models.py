@@ -226,7 +226,7 @@ def test_a_sigmoid_reaches_over_the_scale_of_the_data(tmp_path):
         model, shape = REGISTRY[config.name].from_tables(config, tables)
         save_artifact(tmp_path / "model", model, config, shape, manifest, tables)
         artifact = load_artifact(tmp_path / "model")
-        assert artifact.lowest == 0
+        assert artifact.scale.lowest == 0
         for total, rating in ((-50.0, 0.0), (0.0, 5.0), (50.0, 10.0)):
             with torch.no_grad():
                 model.last.weight.zero_()

@@ -50,7 +50,7 @@ BAD = {
     "1,Xinil,6,Odd,-1": "unscored",
     "1,Xinil,6,Odd,11": "rating_out_of_range",
     "1,Xinil,6,Odd,NaN": "rating_not_a_number",
-    "1,Xinil,6,Odd,7.5": "rating_not_whole",
+    "1,Xinil,6,Odd,7.5": "rating_between_steps",
     "1,Xinil,777,Nowhere,5": "unknown_anime",
 }
 DUPLICATE = '1,Xinil,1,"Bebop, Cowboy",2'

@@ -17,7 +17,6 @@ from widedeep.evaluation.ranking_metrics import mean_ranking_metrics
 from widedeep.evaluation.rating_errors import RatingErrors
 from widedeep.parallel.world import ALONE
 from widedeep.schema.evaluation import LIST_LENGTH
-from widedeep.schema.manifest import LIKED
 from widedeep.schema.records import Record
 from widedeep.scoring.scorer import top_unseen
 
@@ -80,14 +79,14 @@ class Evaluator:
         sample = sample_sorted(np.unique(user), count, seed)
         keep = np.isin(user, sample)
         self._user, self._item, self._rating = user[keep], item[keep], rating[keep]
-        liked = splits.matrix("valid", least=LIKED)[sample]
+        liked = splits.matrix("valid", least=splits.scale.liked)[sample]
         self._relevant = {int(u): set(row.indices.tolist()) for u, row in zip(sample, liked, strict=True) if row.nnz}
         self._users = np.array(sorted(self._relevant), np.int64)
-        self._history, self._items, self._lowest = splits.history, splits.items, splits.lowest
+        self._history, self._items, self._scale = splits.history, splits.items, splits.scale
 
     def rating_metrics(self, predictor: Predictor) -> dict[str, float]:
         """Return a predictor's RMSE and the number of ratings it was measured on."""
-        errors = RatingErrors(ALONE.device, self._lowest)
+        errors = RatingErrors(ALONE.device, self._scale)
         errors.add(torch.from_numpy(predictor(self._user, self._item)), torch.from_numpy(self._rating))
         metrics = errors.result(ALONE)
         return {"rmse": metrics["rmse"], "ratings": metrics["ratings"]}

@@ -6,7 +6,8 @@ from pydantic import Field, model_validator
 
 from widedeep.config.fields import Count, MaybeCount, Settings, Share
 from widedeep.config.raw_data import RawDataSettings
-from widedeep.schema.manifest import LEAKY_COLUMNS
+from widedeep.schema.manifest import LEAKY_COLUMNS, UNSCORED
+from widedeep.schema.rating_scale import RatingScale
 
 
 class SplitConfig(Settings):
@@ -42,12 +43,28 @@ class SplitConfig(Settings):
 
 
 class RatingsConfig(Settings):
-    """How lines of the ratings file are read."""
+    """How lines of the ratings file are read, and the scale of the ratings."""
+
+    lowest: float = Field(default=1.0, description="lowest rating of the scale")
+    highest: float = Field(default=10.0, description="highest rating of the scale")
+    step: float = Field(default=1.0, gt=0, description="difference between neighbouring ratings, such as 0.5")
+    liked: float = Field(default=8.0, description="lowest rating that makes an item relevant to the user")
 
     unscored: Literal["drop", "zero"] = Field(
         default="drop",
         description="list entries without a score (0 or -1): drop rejects them, zero makes them ratings of 0",
     )
+
+    @model_validator(mode="after")
+    def _valid_scale(self) -> "RatingsConfig":
+        _ = self.scale
+        return self
+
+    @property
+    def scale(self) -> RatingScale:
+        """The scale of the prepared ratings."""
+        lowest = float(UNSCORED[0]) if self.unscored == "zero" else self.lowest
+        return RatingScale(lowest=lowest, highest=self.highest, step=self.step, liked=self.liked)
 
 
 class FeatureConfig(Settings):

@@ -8,6 +8,8 @@ from typing import NamedTuple, Protocol
 
 import torch
 
+from widedeep.schema.rating_scale import RatingScale
+
 
 class Batch(NamedTuple):
     """Ratings in columns: one tensor per column, all of the same length."""
@@ -43,7 +45,7 @@ class Loader(RatingSource, Protocol):
     local_batch_size: int  # ratings of a batch on one rank
     steps: int  # steps of an epoch
     dropped: int  # training ratings that an epoch leaves out, summed over ranks
-    lowest: int  # low end of the rating scale
+    scale: RatingScale
 
     def epoch(self, number: int, first_step: int = 0) -> Iterator[Batch]:
         """Yield this rank's batches of an epoch from `first_step` on; seed and epoch number determine the order."""

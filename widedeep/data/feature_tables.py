@@ -83,7 +83,7 @@ class Tables:
         self.users = FeatureTable(data, "users", manifest.users)
         self.items = FeatureTable(data, "items", manifest.items)
         self.train_mean = manifest.ratings.train_mean
-        self.lowest = manifest.ratings.lowest  # of the ratings' scale
+        self.scale = manifest.ratings.scale
 
 
 def embedding_rows(train_ratings: np.ndarray) -> tuple[torch.Tensor, int]:

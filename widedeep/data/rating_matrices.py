@@ -15,10 +15,11 @@ import torch
 from widedeep.data.batches import Batch, unpack_columns
 from widedeep.data.pyarrow_reader import read_shards
 from widedeep.data.shards import check_shards, read_row_groups
-from widedeep.schema.manifest import MIN_RATING, SPLITS, Manifest
+from widedeep.schema.manifest import SPLITS, Manifest
+from widedeep.schema.rating_scale import RatingScale
 
-# Preference of a rating: 1 at NEUTRAL, changing by PER_POINT, clipped to LEAST and MOST.
-NEUTRAL, PER_POINT, LEAST, MOST = 7.0, 0.25, 0.1, 2.0
+# Preference of a rating: 1 one step below `liked`, changing by PER_STEP, clipped to LEAST and MOST.
+PER_STEP, LEAST, MOST = 0.25, 0.1, 2.0
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class Splits:
     items: int
     mean: float  # of the training ratings
     parts: dict[str, Batch]
-    lowest: int = MIN_RATING  # of the scale
+    scale: RatingScale
 
     def batches(self, split: str) -> Iterator[Batch]:
         """Yield the split as one batch."""
@@ -40,7 +41,7 @@ class Splits:
         user, item, rating = (column.numpy() for column in self.parts[split])
         return user, item, rating
 
-    def matrix(self, split: str, values: np.ndarray | None = None, least: float = 0.0) -> sp.csr_matrix:
+    def matrix(self, split: str, values: np.ndarray | None = None, least: float = -np.inf) -> sp.csr_matrix:
         """Return a split as a sparse matrix.
 
         Args:
@@ -67,7 +68,7 @@ class Splits:
     @cached_property
     def weighted_history(self) -> sp.csr_matrix:
         """The `preference` of each training rating, [U, I]."""
-        return self.matrix("train", preference(self.pairs("train")[2]))
+        return self.matrix("train", preference(self.pairs("train")[2], self.scale))
 
     def past(self, weighted: bool) -> sp.csr_matrix:
         """Return the weighted or the plain history."""
@@ -85,9 +86,9 @@ class Splits:
         return wide
 
 
-def preference(rating: np.ndarray) -> np.ndarray:
-    """Return the weight of a rating in a user's history: 1 at NEUTRAL, more for better ratings."""
-    return np.clip(1 + (rating - NEUTRAL) * PER_POINT, LEAST, MOST)
+def preference(rating: np.ndarray, scale: RatingScale) -> np.ndarray:
+    """Return the weight of a rating in a user's history: 1 one step below `liked`, more for better ratings."""
+    return np.clip(1 + (rating - (scale.liked - scale.step)) * (PER_STEP / scale.step), LEAST, MOST)
 
 
 def load_splits(data: Path, manifest: Manifest) -> Splits:
@@ -105,4 +106,4 @@ def load_splits(data: Path, manifest: Manifest) -> Splits:
         packed = np.concatenate(groups) if groups else np.empty((0, 3), np.int32)
         parts[split] = Batch(*(column.contiguous() for column in unpack_columns(torch.from_numpy(packed))))
     ratings = manifest.ratings
-    return Splits(manifest.users.rows, manifest.items.rows, ratings.train_mean, parts, ratings.lowest)
+    return Splits(manifest.users.rows, manifest.items.rows, ratings.train_mean, parts, ratings.scale)

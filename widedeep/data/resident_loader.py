@@ -26,7 +26,7 @@ class ResidentLoader:
         self._data, self._manifest, self._world, self._seed = data, manifest, world, seed
         self._splits: dict[str, torch.Tensor] = {}
         ratings = manifest.ratings.rows("train")
-        self.lowest = manifest.ratings.lowest
+        self.scale = manifest.ratings.scale
         self.local_batch_size = batch_size // world.size
         self._local_ratings = ratings // world.size  # of an epoch
         self.steps = -(-self._local_ratings // self.local_batch_size)

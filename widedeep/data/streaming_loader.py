@@ -21,7 +21,7 @@ class StreamingLoader:
     def __init__(self, data: Path, manifest: Manifest, world: World, config: LoaderConfig, batch_size: int, seed: int):
         self._read = reader_named(config.reader)
         self._data, self._manifest, self._world, self._seed = data, manifest, world, seed
-        self.lowest = manifest.ratings.lowest
+        self.scale = manifest.ratings.scale
         self.local_batch_size = batch_size // world.size
         self._block_size = max(config.shuffle_buffer, self.local_batch_size)
         counts = [sum(shard.rows for shard in self._shards("train", rank)) for rank in range(world.size)]

@@ -14,7 +14,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from widedeep.schema.manifest import MAX_RATING, MIN_RATING
+from widedeep.schema.rating_scale import RatingScale
 
 RE_RATING_RMSE = 0.557  # Amatriain et al.: the least of all pairs of trials, 1-5 scale
 RE_RATING_WIDTH = 4.0
@@ -32,21 +32,20 @@ class Suspicion(NamedTuple):
     why: str
 
 
-def noise_rmse(lowest: float = MIN_RATING, highest: float = MAX_RATING) -> float:
+def noise_rmse(scale: RatingScale) -> float:
     """The RMSE that the noise of people's own ratings alone leaves, on a scale."""
-    return NOISE_SHARE * (highest - lowest)
+    return NOISE_SHARE * scale.span
 
 
-def r2_ceiling(sd: float, noise: float | None = None) -> float:
+def r2_ceiling(sd: float, noise: float) -> float:
     """The highest R2 without a leak for ratings of this sd; `noise` is the noise's sd if it is known."""
-    noise = noise_rmse() if noise is None else noise
     return min(RELIABILITY, 1 - (noise / sd) ** 2) if sd > 0 else math.nan
 
 
 def suspicion(
     test: Mapping[str, float],
+    noise: float,
     leaky_columns: Sequence[str] = (),
-    noise: float | None = None,
 ) -> tuple[Suspicion, ...]:
     """Why test figures are not to be believed; empty if there is nothing against them.
 
@@ -63,7 +62,7 @@ def suspicion(
     rmse, r2 = test["rmse"], test["r2"]
     # R2 ties the variance of the ratings to the error; a model may be a little luckier than the noise.
     lucky = 1 - SIGMAS * SQUARED_ERROR_SPREAD / 2 / math.sqrt(max(test["ratings"], 1))
-    noise = (noise_rmse() if noise is None else noise) * max(lucky, 0.0)
+    noise = noise * max(lucky, 0.0)
     ceiling = r2_ceiling(rmse / math.sqrt(1 - r2), noise) if r2 < 1 and rmse > 0 else RELIABILITY
     if r2 > ceiling:
         why = (

@@ -10,21 +10,20 @@ from torch import Tensor
 
 from widedeep.evaluation.rating_metrics import rmse_and_r2
 from widedeep.parallel.world import World
-from widedeep.schema.manifest import MAX_RATING, MIN_RATING
+from widedeep.schema.rating_scale import RatingScale
 
 
 class RatingErrors:
     """Running sums for RMSE, MAE and R2 on the scale of the ratings; predictions are clipped to it."""
 
-    def __init__(self, device: torch.device, lowest: float = MIN_RATING):
-        """Start from zero; `lowest` is the low end of the scale (`Ratings.lowest` of the manifest)."""
-        self._lowest = lowest
+    def __init__(self, device: torch.device, scale: RatingScale):
+        self._scale = scale
         # n, squared error, absolute error, sum of ratings, sum of squared ratings
         self._sums = torch.zeros(5, dtype=torch.float64, device=device)
 
     def add(self, predicted: Tensor, rating: Tensor) -> None:
         """Add predictions and true ratings, both [n]."""
-        error = (predicted.clamp(self._lowest, MAX_RATING) - rating).double()
+        error = (predicted.clamp(self._scale.lowest, self._scale.highest) - rating).double()
         truth = rating.double()
         self._sums += torch.stack(
             [

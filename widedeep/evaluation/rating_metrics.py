@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
-from widedeep.schema.evaluation import BIN_WIDTH, BUCKETS, CalibrationBin, ErrorMetrics, RatingMetrics
+from widedeep.schema.evaluation import BUCKETS, CalibrationBin, ErrorMetrics, RatingMetrics
+from widedeep.schema.rating_scale import RatingScale
 
 LEAST_VARIANCE = 1e-12  # below, ratings are equal but for rounding, and R2 is undefined
 
@@ -28,16 +29,19 @@ def rmse_and_r2(ratings: float, squared_error: float, rating: float, squared_rat
     return math.sqrt(max(error, 0.0)), 1.0 - error / variance if variance > LEAST_VARIANCE else math.nan
 
 
-def rating_metrics(cells: Sequence[Mapping]) -> RatingMetrics:
+def rating_metrics(cells: Sequence[Mapping], scale: RatingScale) -> RatingMetrics:
     """Metrics of predicted ratings, from sums over cells; they do not depend on how ratings are cut into cells.
 
     Args:
         cells: `user_bucket` and `item_bucket` (names of BUCKETS), `bin` (number of the predicted rating's bin), the
             number of the cell's `ratings`, and the sums `squared_error`, `absolute_error`, `rating`, `squared_rating`
             and `predicted` over them.
+        scale: the scale of the ratings.
 
     """
-    bins = tuple(_calibration_bin(int(number), part) for number, part in sorted(_grouped(cells, "bin").items()))
+    bins = tuple(
+        _calibration_bin(int(number), part, bin_width(scale)) for number, part in sorted(_grouped(cells, "bin").items())
+    )
     off = sum(b.ratings * abs(b.mean_predicted - b.mean_rating) for b in bins)
     count = sum(b.ratings for b in bins)
     by_user, by_item = (_grouped(cells, f"{side}_bucket") for side in ("user", "item"))
@@ -50,14 +54,19 @@ def rating_metrics(cells: Sequence[Mapping]) -> RatingMetrics:
     )
 
 
-def bin_bounds(number: int) -> tuple[float, float]:
-    """The lower and upper bound of the predicted ratings in bin `number`."""
-    return number * BIN_WIDTH, (number + 1) * BIN_WIDTH
+def bin_width(scale: RatingScale) -> float:
+    """Width of a calibration bin: half a step of the scale. Bin n holds predictions from n to n + 1 times the width."""
+    return scale.step / 2
 
 
-def _calibration_bin(number: int, cells: Sequence[Mapping]) -> CalibrationBin:
+def last_bin(scale: RatingScale) -> int:
+    """Number of the highest calibration bin, which also holds the highest rating."""
+    return round(scale.highest / bin_width(scale)) - 1
+
+
+def _calibration_bin(number: int, cells: Sequence[Mapping], width: float) -> CalibrationBin:
     n, predicted, rating = (_total(cells, name) for name in ("ratings", "predicted", "rating"))
-    low, high = bin_bounds(number)
+    low, high = number * width, (number + 1) * width
     return CalibrationBin(low=low, high=high, ratings=int(n), mean_predicted=predicted / n, mean_rating=rating / n)
 
 

@@ -78,7 +78,7 @@ def measure_reference_models(loader: Loader, world: World, users: int, items: in
 
 
 def _errors(loader: Loader, world: World, fit: Biases, split: str) -> dict[str, float]:
-    errors = RatingErrors(world.device, loader.lowest)
+    errors = RatingErrors(world.device, loader.scale)
     for batch in loader.batches(split):
         errors.add(fit.predict(batch.user, batch.item), batch.rating)
     return errors.result(world)

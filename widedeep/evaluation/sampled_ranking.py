@@ -3,6 +3,7 @@
 A model with a good RMSE can still recommend poorly, so every run reports both.
 """
 
+import math
 from collections import defaultdict
 
 import numpy as np
@@ -12,7 +13,6 @@ from widedeep.data.batches import Loader
 from widedeep.evaluation.ranking_metrics import mean_ranking_metrics
 from widedeep.parallel.world import World
 from widedeep.schema.evaluation import LIST_LENGTH
-from widedeep.schema.manifest import LIKED
 from widedeep.scoring.scorer import Scorer, top_unseen
 
 
@@ -20,13 +20,15 @@ def sample_users(loader: Loader, world: World, users: int, count: int, seed: int
     """Up to `count` users with a liked item in the test split, [n] int64, the same on every rank."""
     liked = torch.zeros(users, dtype=torch.int64, device=world.device)
     for batch in loader.batches("test"):
-        liked += torch.bincount(batch.user[batch.rating >= LIKED].long(), minlength=users)
+        liked += torch.bincount(batch.user[batch.rating >= loader.scale.liked].long(), minlength=users)
     candidates = world.sum(liked).nonzero().flatten().cpu()
     order = torch.randperm(len(candidates), generator=torch.Generator().manual_seed(seed))
     return candidates[order[:count]].sort().values
 
 
-def interactions(loader: Loader, world: World, split: str, users: torch.Tensor, least: float) -> dict[int, list[int]]:
+def interactions(
+    loader: Loader, world: World, split: str, users: torch.Tensor, least: float = -math.inf
+) -> dict[int, list[int]]:
     """User -> the items that the user rated at least `least` in a split; for some users, the same on every rank."""
     wanted = users.to(world.device)
     pairs = []
@@ -74,9 +76,9 @@ def measure_ranking(
 
     """
     sample = sample_users(loader, world, users, count, seed)
-    relevant = interactions(loader, world, "test", sample, LIKED)
-    seen = interactions(loader, world, "train", sample, 0.0)
-    for user, items in interactions(loader, world, "valid", sample, 0.0).items():
+    relevant = interactions(loader, world, "test", sample, loader.scale.liked)
+    seen = interactions(loader, world, "train", sample)
+    for user, items in interactions(loader, world, "valid", sample).items():
         seen[user].extend(items)
     mine = share_of_sample(sample, world).numpy()
     seen_items = [np.array(seen[user], dtype=np.int64) for user in mine.tolist()]

@@ -19,9 +19,10 @@ from widedeep.config.models import ModelConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.models import REGISTRY, Recommender
 from widedeep.schema.manifest import Manifest
+from widedeep.schema.rating_scale import RatingScale
 
 FILE = "model.safetensors"
-FORMAT = "widedeep/1"
+FORMAT = "widedeep/2"
 KINDS = {torch.float32: "F32", torch.int32: "I32", torch.int64: "I64"}
 
 
@@ -32,7 +33,7 @@ class Artifact:
     model: Recommender
     config: ModelConfig
     manifest_digest: str
-    lowest: int  # of the ratings' scale
+    scale: RatingScale
     vocabularies: dict[str, dict[str, list[str]]]  # table -> column -> values
     user_id: np.ndarray  # [users] int64, by position
     anime_id: np.ndarray  # [items] int64, by position
@@ -57,7 +58,7 @@ def save_artifact(
         "config": config.model_dump_json(),
         "shape": json.dumps(shape),
         "manifest_digest": manifest.digest,
-        "lowest": str(manifest.ratings.lowest),
+        "scale": manifest.ratings.scale.model_dump_json(),
         "vocabularies": json.dumps({"users": manifest.users.vocabularies, "items": manifest.items.vocabularies}),
     }
     with atomic_file(file) as stream:
@@ -100,8 +101,8 @@ def load_artifact(file: Path) -> Artifact:
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
         config = TypeAdapter(ModelConfig).validate_json(header["config"])
         with torch.device("meta"):  # no memory for weights that are replaced at once
-            model = REGISTRY[config.name](config, json.loads(header["shape"]))
-        lowest = int(header["lowest"])
+            scale = RatingScale.model_validate_json(header["scale"])
+            model = REGISTRY[config.name](config, json.loads(header["shape"]), scale)
         state = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
         model.load_state_dict(state, assign=True)
     except FileNotFoundError:
@@ -114,7 +115,7 @@ def load_artifact(file: Path) -> Artifact:
         model=model.eval().requires_grad_(False),
         config=config,
         manifest_digest=header["manifest_digest"],
-        lowest=lowest,
+        scale=scale,
         vocabularies=json.loads(header["vocabularies"]),
         user_id=tensors["ids.user_id"].numpy(),
         anime_id=tensors["ids.anime_id"].numpy(),

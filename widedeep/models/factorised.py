@@ -21,6 +21,7 @@ from widedeep.models.base import MakeEmbedding, Recommender
 from widedeep.models.layers import folded, hidden_layers, split_linear
 from widedeep.models.tiled_mlp import score_hidden
 from widedeep.parallel.rows import RowEmbedding
+from widedeep.schema.rating_scale import RatingScale
 
 F = TypeVar("F", bound="Factorised")
 
@@ -45,17 +46,24 @@ class Factorised(Recommender):
     dot_width = 0  # D; 0: no dot product
     hidden = 0  # H; 0: no MLP
 
-    def __init__(self, config: ArchitectureConfig, shape: dict[str, int], embedding: MakeEmbedding = RowEmbedding):
+    def __init__(
+        self,
+        config: ArchitectureConfig,
+        shape: dict[str, int],
+        scale: RatingScale,
+        embedding: MakeEmbedding = RowEmbedding,
+    ):
         """Build with empty buffers; `from_tables` or a loaded state fills them.
 
         Args:
             config: of the architecture.
             shape: users U, items I, user_rows and item_rows with an embedding; more, if the architecture wants it.
+            scale: the scale of the ratings.
             embedding: makes a table of (rows, width, sd).
 
         """
         super().__init__()
-        self.config, self.shape, self.make_embedding = config, shape, embedding
+        self.config, self.shape, self.scale, self.make_embedding = config, shape, scale, embedding
         self.embedding_dropout = nn.Dropout(config.embedding_dropout)
         self.register_parameter("bias", None)
         self.register_buffer("user_row", torch.zeros(shape["users"], dtype=torch.int32))
@@ -85,7 +93,7 @@ class Factorised(Recommender):
     ) -> tuple[F, dict[str, int]]:
         """As of Recommender."""
         shape, buffers = cls.inputs(config, tables)
-        model = cls(config, shape, embedding)
+        model = cls(config, shape, tables.scale, embedding)
         for name, value in buffers.items():
             model.get_buffer(name).copy_(value)
         model.start_at(tables.train_mean)

@@ -14,6 +14,7 @@ from widedeep.models.base import MakeEmbedding
 from widedeep.models.factorised import Factorised, Side
 from widedeep.models.feature_inputs import Columns, Values, describe
 from widedeep.parallel.rows import RowEmbedding
+from widedeep.schema.rating_scale import RatingScale
 
 
 class GenreHybrid(Factorised):
@@ -22,9 +23,15 @@ class GenreHybrid(Factorised):
     Without genres it is user . anime + MLP([user; anime]).
     """
 
-    def __init__(self, config: GenreHybridConfig, shape: dict[str, int], embedding: MakeEmbedding = RowEmbedding):
+    def __init__(
+        self,
+        config: GenreHybridConfig,
+        shape: dict[str, int],
+        scale: RatingScale,
+        embedding: MakeEmbedding = RowEmbedding,
+    ):
         """Build with empty buffers; the shape holds that of the genres, besides what `Factorised` needs."""
-        super().__init__(config, shape, embedding)
+        super().__init__(config, shape, scale, embedding)
         width = self.dot_width = config.embedding_dim
         self.build_embeddings(width)
         if config.genres:

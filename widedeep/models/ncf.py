@@ -11,17 +11,20 @@ from widedeep.models.base import MakeEmbedding
 from widedeep.models.bounded import Bounded
 from widedeep.models.factorised import Side
 from widedeep.parallel.rows import RowEmbedding
+from widedeep.schema.rating_scale import RatingScale
 
 
 class NCF(Bounded):
-    """rating = lowest + (10 - lowest) sigmoid(h . [user GMF * item GMF; MLP([user; item])]).
+    """rating = lowest + span * sigmoid(h . [user GMF * item GMF; MLP([user; item])]).
 
     GMF and MLP have embeddings of their own, which stand side by side in one table.
     """
 
-    def __init__(self, config: NCFConfig, shape: dict[str, int], embedding: MakeEmbedding = RowEmbedding):
+    def __init__(
+        self, config: NCFConfig, shape: dict[str, int], scale: RatingScale, embedding: MakeEmbedding = RowEmbedding
+    ):
         """Build with empty buffers; the shape is what `Bounded` needs."""
-        super().__init__(config, shape, embedding)
+        super().__init__(config, shape, scale, embedding)
         self.cross_entropy = config.loss == "cross_entropy"
         self.dot_width, self.mlp_width = config.gmf_dim, config.mlp_dim
         self.build_embeddings(config.gmf_dim + config.mlp_dim)

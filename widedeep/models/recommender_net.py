@@ -14,17 +14,24 @@ from widedeep.models.bounded import Bounded
 from widedeep.models.factorised import Side
 from widedeep.models.tiled_mlp import apply_in_tiles
 from widedeep.parallel.rows import RowEmbedding
+from widedeep.schema.rating_scale import RatingScale
 
 
 class RecommenderNet(Bounded):
-    """rating = lowest + (10 - lowest) sigmoid(dense(cosine(user, item))).
+    """rating = lowest + span * sigmoid(dense(cosine(user, item))).
 
     dense is one linear unit, after hidden layers if wanted.
     """
 
-    def __init__(self, config: RecommenderNetConfig, shape: dict[str, int], embedding: MakeEmbedding = RowEmbedding):
+    def __init__(
+        self,
+        config: RecommenderNetConfig,
+        shape: dict[str, int],
+        scale: RatingScale,
+        embedding: MakeEmbedding = RowEmbedding,
+    ):
         """Build with empty buffers; the shape is what `Bounded` needs."""
-        super().__init__(config, shape, embedding)
+        super().__init__(config, shape, scale, embedding)
         self.cross_entropy = config.loss == "cross_entropy"
         self.dot_width = config.embedding_dim
         self.build_embeddings(config.embedding_dim)

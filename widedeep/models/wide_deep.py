@@ -13,6 +13,7 @@ from widedeep.data.feature_tables import Tables
 from widedeep.models.base import MakeEmbedding
 from widedeep.models.factorised import Factorised, Side
 from widedeep.parallel.rows import RowEmbedding
+from widedeep.schema.rating_scale import RatingScale
 
 
 class WideDeep(Factorised):
@@ -20,9 +21,11 @@ class WideDeep(Factorised):
 
     item_wide: Tensor  # [I, F] float32
 
-    def __init__(self, config: WideDeepConfig, shape: dict[str, int], embedding: MakeEmbedding = RowEmbedding):
+    def __init__(
+        self, config: WideDeepConfig, shape: dict[str, int], scale: RatingScale, embedding: MakeEmbedding = RowEmbedding
+    ):
         """Build with empty buffers; the shape holds the number of wide features, besides what `Factorised` needs."""
-        super().__init__(config, shape, embedding)
+        super().__init__(config, shape, scale, embedding)
         self.build_embeddings(config.embedding_dim)
         width = config.embedding_dim
         self.build_tower(width, width, config)

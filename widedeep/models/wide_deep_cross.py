@@ -21,6 +21,7 @@ from widedeep.models.factorised import Factorised, Side
 from widedeep.models.feature_inputs import Columns, Embedded, describe
 from widedeep.models.tiled_mlp import tiles
 from widedeep.parallel.rows import RowEmbedding
+from widedeep.schema.rating_scale import RatingScale
 
 Cross = tuple[str, str]
 
@@ -30,9 +31,15 @@ class WideDeepCross(Factorised):
 
     pair_embedding: RowEmbedding | None
 
-    def __init__(self, config: WideDeepCrossConfig, shape: dict[str, int], embedding: MakeEmbedding = RowEmbedding):
+    def __init__(
+        self,
+        config: WideDeepCrossConfig,
+        shape: dict[str, int],
+        scale: RatingScale,
+        embedding: MakeEmbedding = RowEmbedding,
+    ):
         """Build with empty buffers; the shape holds those of both sides' columns, besides what `Factorised` needs."""
-        super().__init__(config, shape, embedding)
+        super().__init__(config, shape, scale, embedding)
         self.user_columns = Columns.of_shape("user_columns", shape, shape["users"])
         self.item_columns = Columns.of_shape("item_columns", shape, shape["items"])
         users, items = self.user_columns.vocabularies, self.item_columns.vocabularies

@@ -14,6 +14,7 @@ from widedeep.models.base import MakeEmbedding
 from widedeep.models.factorised import Factorised, Side
 from widedeep.models.feature_inputs import Columns, Embedded, describe
 from widedeep.parallel.rows import RowEmbedding
+from widedeep.schema.rating_scale import RatingScale
 
 
 class WideDeepFeatures(Factorised):
@@ -22,9 +23,15 @@ class WideDeepFeatures(Factorised):
     The linear layer over all of it is a sum of a part of the user, one of the item and one of the MLP.
     """
 
-    def __init__(self, config: WideDeepFeaturesConfig, shape: dict[str, int], embedding: MakeEmbedding = RowEmbedding):
+    def __init__(
+        self,
+        config: WideDeepFeaturesConfig,
+        shape: dict[str, int],
+        scale: RatingScale,
+        embedding: MakeEmbedding = RowEmbedding,
+    ):
         """Build with empty buffers; the shape holds those of both sides' columns, besides what `Factorised` needs."""
-        super().__init__(config, shape, embedding)
+        super().__init__(config, shape, scale, embedding)
         self.cold_users_alike = not (config.wide_users or config.deep_users)
         self.build_embeddings(config.embedding_dim)
         self.user_columns = Columns.of_shape("user_columns", shape, shape["users"])

@@ -1,6 +1,6 @@
 """Aggregates -> plotly figures. Light and dark are the page's affair: colours here must be readable on both."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from html import escape
 from typing import Any
 
@@ -10,8 +10,19 @@ import plotly.graph_objects as go
 from widedeep.reporting.tails import at_least, lorenz
 
 BLUE, ORANGE, GREEN, PINK = "#4c8fd6", "#dd8a3c", "#4fa877", "#cf6f9f"
-# One for each rating from 1 to 10: red, sand, blue.
-LEVELS = ("#a83a4b", "#c5544f", "#d97757", "#e49c62", "#dcbb79", "#bcc48d", "#86b8a6", "#569db5", "#4480b4", "#45609f")
+# From the lowest to the highest rating: red, sand, blue.
+LEVEL_COLORS = (
+    "#a83a4b",
+    "#c5544f",
+    "#d97757",
+    "#e49c62",
+    "#dcbb79",
+    "#bcc48d",
+    "#86b8a6",
+    "#569db5",
+    "#4480b4",
+    "#45609f",
+)
 SEASONS = {"winter": BLUE, "spring": PINK, "summer": GREEN, "fall": ORANGE}
 BAR, MARGIN = 24, 90  # pixels of a bar, and of all that is above and below the bars
 SHORT = 30  # letters of a label, so that it leaves room for the bars on a phone
@@ -71,14 +82,20 @@ def _rows(figure: go.Figure, count: int) -> go.Figure:
     return figure.update_layout(height=BAR * count + MARGIN, bargap=0.3)
 
 
-def rating_histogram(histogram: pd.DataFrame) -> go.Figure:
+def level_colors(count: int) -> list[str]:
+    """Colors of `count` ratings, from the lowest to the highest."""
+    places = [number * (len(LEVEL_COLORS) - 1) / max(1, count - 1) for number in range(count)]
+    return [LEVEL_COLORS[round(place)] for place in places]
+
+
+def rating_histogram(histogram: pd.DataFrame, levels: Sequence[float]) -> go.Figure:
     """Share of the ratings at each level."""
-    counts = histogram.set_index("rating")["n"].reindex(range(1, 11), fill_value=0)
+    counts = histogram.set_index("rating")["n"].reindex(levels, fill_value=0)
     shares = counts / counts.sum()
-    bar = go.Bar(x=list(counts.index), y=list(shares), marker_color=list(LEVELS), customdata=list(counts))
+    bar = go.Bar(x=list(counts.index), y=list(shares), marker_color=level_colors(len(counts)), customdata=list(counts))
     bar.hovertemplate = "rating %{x}: %{y:.1%} (%{customdata:,})<extra></extra>"
     figure = go.Figure(bar)
-    figure.update_xaxes(title="rating", dtick=1, showgrid=False)
+    figure.update_xaxes(title="rating", dtick=levels[1] - levels[0], showgrid=False)
     figure.update_yaxes(title="share of the ratings", tickformat=".0%")
     return figure.update_layout(height=HEIGHT)
 
@@ -87,15 +104,15 @@ def rating_shares(shares: pd.DataFrame) -> go.Figure:
     """Stacked bars of the ratings' levels.
 
     Args:
-        shares: a row for each bar, the first at the top; columns 1 to 10, each row adds up to 1.
+        shares: a row for each bar, the first at the top, adding up to 1; columns are the scale's ratings.
 
     """
     names = labels(shares.index)
     figure = go.Figure()
-    for level, color in zip(range(1, 11), LEVELS, strict=True):
-        hover = f"%{{y}}, rating {level}: %{{x:.1%}}<extra></extra>"
+    for level, color in zip(shares.columns, level_colors(len(shares.columns)), strict=True):
+        hover = f"%{{y}}, rating {level:g}: %{{x:.1%}}<extra></extra>"
         values = list(shares[level])
-        figure.add_bar(x=values, y=names, orientation="h", name=str(level), marker_color=color, hovertemplate=hover)
+        figure.add_bar(x=values, y=names, orientation="h", name=f"{level:g}", marker_color=color, hovertemplate=hover)
     figure.update_xaxes(title="share of the ratings", tickformat=".0%", range=[0, 1], nticks=5)
     _rows(figure, len(names))
     legend = {"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom", "x": 0, "entrywidth": 12}

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from widedeep.schema.rating_scale import RatingScale
+
 MIN_RATINGS = 10  # of an anime or a user, for its mean to be compared with the mean the dump states
 
 
@@ -39,6 +41,7 @@ class Findings:
     """A dump explored; the columns of the frames are those of the functions in aggregates.py."""
 
     source: str  # the directory of the dump
+    scale: RatingScale
     histogram: pd.DataFrame
     type_levels: pd.DataFrame
     score_quantiles: pd.DataFrame

@@ -108,15 +108,21 @@ def ratings_section(found: Findings) -> Section:
     histogram = found.histogram
     shares = histogram.assign(share=histogram["n"] / found.ratings)
     best = highest(shares, "n")
-    high = float(shares.loc[shares["rating"] >= 8, "share"].sum())
-    low = float(shares.loc[shares["rating"] <= 4, "share"].sum())
+    liked, disliked = found.scale.liked, found.scale.lowest + found.scale.span / 3
+    high = float(shares.loc[shares["rating"] >= liked, "share"].sum())
+    low = float(shares.loc[shares["rating"] <= disliked, "share"].sum())
     said = (
-        f"The commonest rating is {best['rating']:.0f} ({percent(best['share'])}); {percent(high)} of the ratings are "
-        f"8 or more and {percent(low)} are 4 or less. The mean is {found.mean:.2f}, and whoever always predicts it is "
-        f"off by {found.sd:.2f} (RMSE)."
+        f"The commonest rating is {best['rating']:g} ({percent(best['share'])}); {percent(high)} of the ratings are "
+        f"{liked:g} or more and {percent(low)} are {disliked:g} or less. The mean is "
+        f"{found.mean:.2f}, and whoever always predicts it is off by {found.sd:.2f} (RMSE)."
     )
     table = shares.assign(share=shares["share"].map(percent)).rename(columns={"n": "ratings"})
-    return Section("ratings", "Ratings", said, (Panel("Ratings by level", table, figures.rating_histogram(histogram)),))
+    return Section(
+        "ratings",
+        "Ratings",
+        said,
+        (Panel("Ratings by level", table, figures.rating_histogram(histogram, found.scale.levels)),),
+    )
 
 
 def tails_section(found: Findings) -> Section:
@@ -217,7 +223,9 @@ def types_section(found: Findings) -> Section:
     if known.empty or levels.empty:
         return Section("types", "Types", "No rated anime of this dump states its type.")
     shares = levels.pivot_table(index="type", columns="rating", values="n", fill_value=0)
-    shares = shares.reindex(index=[t for t in known["value"].head(MOST) if t in shares.index], columns=range(1, 11))
+    shares = shares.reindex(
+        index=[t for t in known["value"].head(MOST) if t in shares.index], columns=found.scale.levels
+    )
     shares = shares.fillna(0).div(shares.sum(axis=1), axis=0)
     first = known.iloc[0]
     said = (

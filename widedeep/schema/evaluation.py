@@ -10,7 +10,6 @@ from typing import Literal
 from pydantic import ValidationError
 
 from widedeep.common.errors import InputError
-from widedeep.schema.manifest import MAX_RATING
 from widedeep.schema.records import Record
 
 EVALUATION_FILE = "evaluation.json"
@@ -18,9 +17,6 @@ TOP_LENGTH = 10  # the metrics "at 10" look at the first items of a list
 LIST_LENGTH = 20  # length of evaluated lists; recall looks at all of it
 # Training ratings of a user or an item: (name, most of them).
 BUCKETS = (("0", 0), ("1-5", 5), ("6-20", 20), ("21-100", 100), (">100", None))
-BIN_WIDTH = 0.5
-# Bins begin at 0, which ratings reach where entries without a score count as 0.
-BINS = round(MAX_RATING / BIN_WIDTH)
 
 
 class ErrorMetrics(Record):

@@ -10,16 +10,15 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from widedeep.common.errors import InputError
+from widedeep.schema.rating_scale import RatingScale
 from widedeep.schema.records import Record
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
 # Where the manifest stands beside Parquet files: readers of a directory pass over names with an underscore.
 HIDDEN_MANIFEST = "_manifest.json"
 
 SPLITS = ("train", "valid", "test")
-MIN_RATING, MAX_RATING = 1, 10
-LIKED = 8.0  # a test rating from here on makes an anime relevant to the user
 # What lists that people export hold in place of a score they did not give; the first is what it can be kept as.
 UNSCORED = (0, -1)
 
@@ -92,7 +91,7 @@ class Ratings(Record):
     not_sampled: int
     train_mean: float
     shards: dict[str, tuple[DataFile, ...]]  # split -> files, each of one row group
-    lowest: int = MIN_RATING  # of the scale: 0 where entries without a score were kept as ratings of 0
+    scale: RatingScale
 
     def rows(self, split: str) -> int:
         """Number of ratings in a split."""

@@ -31,7 +31,7 @@ FAULTS = (
     "user_id_not_a_number",
     "rating_out_of_range",  # -3
     "duplicate_pair",
-    "rating_not_whole",  # 7.5
+    "rating_between_steps",  # 7.5
     "unknown_anime",
     "rating_not_a_number",  # empty
     "wrong_arity",  # a field too many
@@ -156,7 +156,7 @@ def _broken_line(turn: int, fault: str, line: str, model: Planted, ratings: Rati
         "anime_id_not_a_number": line.replace(f",{book.anime_id[ratings.item[place]]},", ",one,", 1),
         "rating_not_a_number": f"{head},",
         "rating_out_of_range": f"{head},{11 if second else -3}",
-        "rating_not_whole": f"{head},7.5",
+        "rating_between_steps": f"{head},7.5",
         "unknown_anime": f"{user},x,{book.anime_id[-1] + 1 + turn % 1000},Not in the catalogue,{value}",
         "duplicate_pair": f"{head},{int(value) % 10 + 1}",  # another rating: the first is the planted one
     }

@@ -18,7 +18,7 @@ from widedeep.models import REGISTRY
 from widedeep.models.artifact import FILE, load_artifact, save_artifact
 from widedeep.parallel.sharding import embedding_kind, send_local_parts, shard_group
 from widedeep.parallel.world import World
-from widedeep.schema.manifest import MAX_RATING, read_manifest
+from widedeep.schema.manifest import read_manifest
 from widedeep.training.checkpoints import Checkpointer, load_checkpoint
 from widedeep.training.progress import EpochBar
 from widedeep.training.run_directory import claim_run_directory, run_identity
@@ -186,7 +186,7 @@ class TrainingRun:
                 self.model, self.loader, world, popularity, users, config.ranking_users, config.seed
             )
         return RunMetrics(
-            scale=(self.loader.lowest, MAX_RATING),
+            scale=(self.loader.scale.lowest, self.loader.scale.highest),
             valid=self.state.progress.valid,
             test=test,
             reference_models=reference_models,

@@ -33,7 +33,7 @@ class TrainingStatistics(Record):
 class RunMetrics(Record):
     """The content of metrics.json. All errors are those of the best epoch's model."""
 
-    scale: tuple[float | int, float | int]  # lowest and highest rating
+    scale: tuple[float, float]  # lowest and highest rating
     valid: Metrics
     test: Metrics
     reference_models: dict[str, Metrics]
@@ -72,7 +72,7 @@ def show_summary(metrics: RunMetrics, run: Path) -> None:
         "user + item bias": metrics.reference_models["bias"],
         "this model": metrics.test,
     }
-    title = f"test ratings never seen, {low}-{high} scale ({run})"
+    title = f"test ratings never seen, {low:g}-{high:g} scale ({run})"
     print_table(title, ("", "RMSE", "MAE", "R2"), _rows(models, ("rmse", "mae", "r2")))
     if metrics.ranking:
         lists = {"most rated": metrics.ranking["popularity"], "by predicted rating": metrics.ranking["model"]}

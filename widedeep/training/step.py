@@ -137,7 +137,7 @@ def evaluate(model: Recommender, loader: Loader, split: str, world: World, size:
     model.eval()
     _average_statistics(model, world)
     model.settle()
-    errors = RatingErrors(world.device, loader.lowest)
+    errors = RatingErrors(world.device, loader.scale)
     batches = (
         part.take(slice(start, start + size)) for part in loader.batches(split) for start in range(0, len(part), size)
     )

@@ -8,6 +8,7 @@ import pytest
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import functions as F
 
+from tests.builders import TEN_POINTS
 from widedeep.baselines.biases import bias_predictor, fit_bias_grid, residuals
 from widedeep.baselines.factors import factor_predictor
 from widedeep.common.console import log
@@ -225,7 +226,9 @@ def test_spark_subtracts_the_same_biases_and_weighs_the_same(spark, prepared, sp
     order = np.lexsort((item, user))
     assert rest["user"].tolist() == user[order].tolist()
     assert rest["rating"].to_numpy() == pytest.approx(residuals(splits, bias_predictor(fit))[order], abs=1e-5)
-    levels = spark.createDataFrame([(float(n),) for n in range(1, 11)], "rating float").select(preference().alias("w"))
+    levels = spark.createDataFrame([(float(n),) for n in range(1, 11)], "rating float").select(
+        preference(TEN_POINTS).alias("w")
+    )
     assert [row["w"] for row in levels.collect()] == pytest.approx(preference_of(np.arange(1.0, 11.0)))
 
 

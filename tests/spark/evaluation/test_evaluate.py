@@ -14,7 +14,7 @@ from scipy.spatial.distance import pdist
 from scipy.stats import ttest_rel
 from sklearn.metrics import average_precision_score, mean_absolute_error, mean_squared_error, ndcg_score, r2_score
 
-from tests.builders import write_prepared
+from tests.builders import TEN_POINTS, write_prepared
 from widedeep.common.console import log
 from widedeep.common.errors import InputError
 from widedeep.config.evaluate import EvaluateConfig
@@ -156,7 +156,7 @@ def by_bucket(data: Data, frame: pd.DataFrame, figures):
 
 def test_errors_are_those_of_training(data, result):
     frame = predictions(data, 1, 1.2)
-    errors = RatingErrors(torch.device("cpu"))
+    errors = RatingErrors(torch.device("cpu"), TEN_POINTS)
     errors.add(*(torch.from_numpy(frame[name].to_numpy()) for name in ("predicted", "rating")))
     found = result.evaluations["good"].rating.overall
     expected = errors.result(World(0, 1, torch.device("cpu")))

@@ -2,6 +2,7 @@ import pytest
 
 from tests.spark.dumps import BAD, GOOD, RATINGS_HEADER, write_dump
 from widedeep.common.errors import InputError
+from widedeep.config.prepare import RatingsConfig
 from widedeep.spark.filesystem import Files
 from widedeep.spark.preparation.ingest import (
     RATING_COLUMNS,
@@ -15,7 +16,7 @@ from widedeep.spark.preparation.ingest import (
 
 def ratings_of(spark, path, anime_ids=(1, 5, 6)):
     anime = spark.createDataFrame([(a, n) for n, a in enumerate(anime_ids)], "anime_id bigint, item int")
-    return typed_ratings(read_csv(spark, Files(spark), str(path), RATING_COLUMNS), anime)
+    return typed_ratings(read_csv(spark, Files(spark), str(path), RATING_COLUMNS), anime, RatingsConfig())
 
 
 def test_every_bad_row_has_its_reason_and_content(spark, tmp_path):

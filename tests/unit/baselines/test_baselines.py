@@ -10,6 +10,7 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import mean_squared_error
 from sklearn.metrics.pairwise import cosine_similarity
 
+from tests.builders import TEN_POINTS
 from widedeep.baselines import user_knn
 from widedeep.baselines.base import BaselineContext
 from widedeep.baselines.biases import bias_predictor, bias_ranker, fit_bias_grid
@@ -34,7 +35,7 @@ def splits_of(train, valid=(), test=(), users=USERS, items=ITEMS) -> Splits:
         user, item, rating = torch.tensor(rows, dtype=torch.float32).reshape(-1, 3).T.contiguous()
         parts[name] = Batch(user.int(), item.int(), rating)
     mean = float(np.mean([row[2] for row in train]))
-    return Splits(users, items, mean, parts)
+    return Splits(users, items, mean, parts, TEN_POINTS)
 
 
 def context_of(splits: Splits) -> BaselineContext:
@@ -88,7 +89,14 @@ def test_top_k_columns_and_their_sparse_matrix_by_hand():
 
 
 def test_preference_by_hand():
-    assert preference(np.array([1.0, 3.0, 4.0, 7.0, 9.0, 10.0])).tolist() == [0.1, 0.1, 0.25, 1.0, 1.5, 1.75]
+    assert preference(np.array([1.0, 3.0, 4.0, 7.0, 9.0, 10.0]), TEN_POINTS).tolist() == [
+        0.1,
+        0.1,
+        0.25,
+        1.0,
+        1.5,
+        1.75,
+    ]
 
 
 def test_splits_hold_the_ratings_of_the_prepared_directory(small):
@@ -215,7 +223,7 @@ def test_no_item_is_its_own_neighbour():
 def test_item_lists_are_sums_of_similarities(splits):
     knn = ItemKnn(list_exponents=(0.8,), list_shrinkages=(2.0,), list_neighbours=(ITEMS,))
     plain, weighted = list(knn.list_candidates(splits))
-    history, opinions = dense(splits) > 0, dense(splits, preference(splits.pairs("train")[2]))
+    history, opinions = dense(splits) > 0, dense(splits, preference(splits.pairs("train")[2], TEN_POINTS))
     sizes = history.sum(0)
     for candidate, past in ((plain, history), (weighted, opinions)):
         assert candidate.settings["weighted_history"] == (past is opinions)
@@ -234,7 +242,7 @@ def test_user_lists_are_sums_of_opinions(splits, monkeypatch):
     monkeypatch.setattr(user_knn, "USERS_AT_ONCE", 7)
     knn = UserKnn(list_exponents=(0.7,), list_shrinkages=(2.0,), list_neighbours=(USERS,))
     _, weighted = list(knn.list_candidates(splits))
-    history, opinions = dense(splits) > 0, dense(splits, preference(splits.pairs("train")[2]))
+    history, opinions = dense(splits) > 0, dense(splits, preference(splits.pairs("train")[2], TEN_POINTS))
     sizes = history.sum(1)
     found = weighted.ranker(everyone(splits))
     for u in range(USERS):
@@ -358,7 +366,7 @@ def test_ease_scores_plain_and_weighted_histories(splits):
     candidates = list(Ease(l2=(3.0,)).candidates(context_of(splits)))
     kinds = [(candidate.settings["weighted_fit"], candidate.settings["weighted_history"]) for candidate in candidates]
     assert kinds == [(False, False), (False, True), (True, True)]
-    matrices = [dense(splits, v)[:, splits.rated] for v in (1, preference(splits.pairs("train")[2]))]
+    matrices = [dense(splits, v)[:, splits.rated] for v in (1, preference(splits.pairs("train")[2], TEN_POINTS))]
     for (fitted, scored), candidate in zip(kinds, candidates, strict=True):
         weights = ease_weights((matrices[fitted].T @ matrices[fitted]).astype(np.float32), 3.0)
         found = candidate.ranker(everyone(splits))

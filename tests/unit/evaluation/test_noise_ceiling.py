@@ -2,6 +2,7 @@ import math
 
 import pytest
 
+from tests.builders import TEN_POINTS
 from tests.training import ROOT
 from widedeep.common.command import load_config
 from widedeep.config.prepare import PrepareConfig
@@ -13,18 +14,20 @@ def figures(rmse, sd=1.66, ratings=40_000):
 
 
 def kinds(*args, **settings):
-    return [found.kind for found in suspicion(*args, **settings)]
+    return [found.kind for found in suspicion(*args, **{"noise": noise_rmse(TEN_POINTS), **settings})]
 
 
 def test_the_ceiling_by_hand():
     # Two ratings differ by 0.557 on a scale 4 wide: each errs by 0.39386, which is 0.88618 on one 9 wide.
-    assert noise_rmse() == pytest.approx(0.88618, abs=1e-5)
-    assert r2_ceiling(1.66) == pytest.approx(1 - (0.88618 / 1.66) ** 2, abs=1e-5)
-    assert r2_ceiling(4.0) == 0.924  # the reliability is the ceiling of ratings that spread wider
+    assert noise_rmse(TEN_POINTS) == pytest.approx(0.88618, abs=1e-5)
+    assert r2_ceiling(1.66, noise_rmse(TEN_POINTS)) == pytest.approx(1 - (0.88618 / 1.66) ** 2, abs=1e-5)
+    assert (
+        r2_ceiling(4.0, noise_rmse(TEN_POINTS)) == 0.924
+    )  # the reliability is the ceiling of ratings that spread wider
 
 
 def test_what_models_reach_is_not_suspected():
-    assert suspicion(figures(1.10)) == ()
+    assert suspicion(figures(1.10), noise_rmse(TEN_POINTS)) == ()
 
 
 def test_an_error_below_peoples_own_noise_is():
@@ -40,13 +43,13 @@ def test_a_known_noise_takes_the_place_of_peoples():
 
 
 def test_leaky_columns_are_named():
-    (found,) = suspicion(figures(1.1), leaky_columns=("Score", "Mean Score"))
+    (found,) = suspicion(figures(1.1), noise_rmse(TEN_POINTS), leaky_columns=("Score", "Mean Score"))
     assert found.kind == "leaky_columns"
     assert "Score, Mean Score" in found.why
 
 
 def test_nothing_is_said_without_test_ratings():
-    assert suspicion({"rmse": math.nan, "r2": math.nan, "ratings": 0}) == ()
+    assert suspicion({"rmse": math.nan, "r2": math.nan, "ratings": 0}, noise_rmse(TEN_POINTS)) == ()
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "conf" / "prepare").glob("*.toml")), ids=lambda file: file.stem)

@@ -5,6 +5,7 @@ import pytest
 import torch
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
+from tests.builders import TEN_POINTS
 from widedeep.evaluation.rating_errors import RatingErrors
 from widedeep.parallel.world import World
 
@@ -12,7 +13,7 @@ ALONE = World(0, 1, torch.device("cpu"))
 
 
 def errors_of(*batches):
-    errors = RatingErrors(ALONE.device)
+    errors = RatingErrors(ALONE.device, TEN_POINTS)
     for predicted, rating in batches:
         errors.add(torch.tensor(predicted), torch.tensor(rating))
     return errors.result(ALONE)
@@ -40,7 +41,7 @@ def test_errors_by_hand():
 
 
 def test_a_scale_from_zero_is_clipped_at_zero():
-    errors = RatingErrors(ALONE.device, lowest=0)
+    errors = RatingErrors(ALONE.device, TEN_POINTS.model_copy(update={"lowest": 0.0}))
     errors.add(torch.tensor([-2.0, 0.5, 11.0]), torch.tensor([0.0, 0.0, 10.0]))
     assert errors.result(ALONE)["mae"] == pytest.approx(0.5 / 3)
 

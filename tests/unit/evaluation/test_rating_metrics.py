@@ -1,12 +1,12 @@
 import math
-from itertools import pairwise
 
 import numpy as np
 import pytest
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
-from widedeep.evaluation.rating_metrics import bin_bounds, rating_metrics
-from widedeep.schema.evaluation import BINS
+from tests.builders import TEN_POINTS
+from widedeep.evaluation.rating_metrics import bin_width, last_bin, rating_metrics
+from widedeep.schema.rating_scale import RatingScale
 
 
 def cell(user, item, number, predicted, rating):
@@ -30,10 +30,10 @@ def test_errors_are_sklearns_however_ratings_are_cut_into_cells():
     rating = random.integers(1, 11, 500).astype(float)
     predicted = np.clip(rating + random.normal(0, 2, 500), 1, 10)
     user, item = (random.choice(["0", "1-5", ">100"], 500) for _ in range(2))
-    number = np.minimum(predicted // 0.5, BINS - 1).astype(int)
+    number = np.minimum(predicted // 0.5, last_bin(TEN_POINTS)).astype(int)
     keys = sorted(set(zip(user, item, number.tolist(), strict=True)))
     where = {key: (user == key[0]) & (item == key[1]) & (number == key[2]) for key in keys}
-    found = rating_metrics([cell(*key, predicted[at], rating[at]) for key, at in where.items()])
+    found = rating_metrics([cell(*key, predicted[at], rating[at]) for key, at in where.items()], TEN_POINTS)
     for errors, at in [
         (found.overall, np.ones(500, bool)),
         (found.by_user_ratings[">100"], user == ">100"),
@@ -53,7 +53,7 @@ def test_calibration_by_hand():
         cell("0", "1-5", 4, [2.2], [0]),
         cell("0", "0", 19, [10.0], [9]),
     ]
-    found = rating_metrics(cells)
+    found = rating_metrics(cells, TEN_POINTS)
     first, last = found.calibration
     assert (first.low, first.high, first.ratings) == (2.0, 2.5, 3)
     assert (first.mean_predicted, first.mean_rating) == (pytest.approx(2.2), 2.0)
@@ -62,12 +62,11 @@ def test_calibration_by_hand():
 
 
 def test_nothing_to_divide_by():
-    assert rating_metrics([]).overall.rmse is None
-    assert rating_metrics([]).calibration_error is None
-    assert rating_metrics([cell("0", "0", 1, [7.0], [8]), cell("0", "0", 1, [7.0], [8])]).overall.r2 is None
+    assert rating_metrics([], TEN_POINTS).overall.rmse is None
+    assert rating_metrics([], TEN_POINTS).calibration_error is None
+    assert rating_metrics([cell("0", "0", 1, [7.0], [8]), cell("0", "0", 1, [7.0], [8])], TEN_POINTS).overall.r2 is None
 
 
 def test_bins_fill_the_scale():
-    bounds = [bin_bounds(number) for number in range(BINS)]
-    assert (bounds[0][0], bounds[-1][1]) == (0, 10)
-    assert all(here[1] == after[0] for here, after in pairwise(bounds))
+    half_stars = RatingScale(lowest=0.5, highest=5, step=0.5, liked=4)
+    assert [(bin_width(scale), last_bin(scale)) for scale in (TEN_POINTS, half_stars)] == [(0.5, 19), (0.25, 19)]

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from tests.builders import COLD
+from tests.builders import COLD, TEN_POINTS
 from widedeep.config.models import WideDeepConfig
 from widedeep.config.train import TrainConfig
 from widedeep.data.batches import Batch
@@ -21,7 +21,9 @@ SHAPE = {"users": USERS, "items": ITEMS, "user_rows": USERS, "item_rows": ITEMS,
 def build(**settings) -> WideDeep:
     """A model none of whose weights and statistics has a value that could hide a mistake."""
     torch.manual_seed(0)
-    model = WideDeep(WideDeepConfig(embedding_dim=4, **{"hidden": (16, 8), "embedding_sd": 1.0, **settings}), SHAPE)
+    model = WideDeep(
+        WideDeepConfig(embedding_dim=4, **{"hidden": (16, 8), "embedding_sd": 1.0, **settings}), SHAPE, TEN_POINTS
+    )
     model.user_row.copy_(torch.arange(USERS))
     model.item_row.copy_(torch.arange(ITEMS))
     model.item_wide.copy_(torch.randn(ITEMS, 5))
@@ -69,7 +71,7 @@ def test_the_split_first_layer_is_one_linear_layer_over_the_concatenation():
 def test_it_starts_as_one_linear_layer_would():
     """PyTorch draws a layer's weights from ±1/√(inputs): the inputs are both embeddings, not one."""
     torch.manual_seed(0)
-    model = WideDeep(WideDeepConfig(embedding_dim=50, hidden=(200,)), SHAPE)
+    model = WideDeep(WideDeepConfig(embedding_dim=50, hidden=(200,)), SHAPE, TEN_POINTS)
     for part in (model.user_part, model.item_part):
         assert part.weight.abs().max().item() == pytest.approx(1 / 10, rel=1e-2)
     assert not torch.equal(model.user_part.weight, model.item_part.weight)

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tests.builders import TEN_POINTS
 from widedeep.reporting.findings import Agreement, Findings, Prepared
 from widedeep.reporting.page import MARK, render, script_json
 from widedeep.reporting.sections import audit_tables, percent, sections, several
@@ -46,6 +47,7 @@ def some_findings(name: str = "Action") -> Findings:
     )
     return Findings(
         source=name,
+        scale=TEN_POINTS,
         histogram=pd.DataFrame({"rating": [2, 8, 10], "n": [1, 6, 3]}),
         type_levels=pd.DataFrame({"type": [name, name], "rating": [8, 10], "n": [6, 2]}),
         score_quantiles=pd.DataFrame(

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.builders import TEN_POINTS
 from widedeep.config.models import WideDeepConfig
 from widedeep.models import WideDeep
 from widedeep.scoring.scorer import BLOCK, Scorer, top_unseen
@@ -40,7 +41,7 @@ def test_who_has_seen_all_gets_nothing():
 def model() -> WideDeep:
     torch.manual_seed(0)
     shape = {"users": 2 * BLOCK + 5, "items": 50, "user_rows": 2 * BLOCK + 5, "item_rows": 50, "wide": 1}
-    model = WideDeep(WideDeepConfig(embedding_dim=4, hidden=(8,), embedding_sd=1.0), shape).eval()
+    model = WideDeep(WideDeepConfig(embedding_dim=4, hidden=(8,), embedding_sd=1.0), shape, TEN_POINTS).eval()
     model.user_row.copy_(torch.arange(2 * BLOCK + 5))
     model.item_row.copy_(torch.arange(50))
     return model

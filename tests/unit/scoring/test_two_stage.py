@@ -4,6 +4,7 @@ import torch
 from pydantic import ValidationError
 from torch import Tensor
 
+from tests.builders import TEN_POINTS
 from widedeep.config.models import WideDeepConfig
 from widedeep.config.score import ScoreConfig
 from widedeep.models import Recommender, WideDeep
@@ -37,7 +38,7 @@ def model() -> WideDeep:
     """Not trained, so its scores are far from low rank."""
     torch.manual_seed(0)
     shape = {"users": USERS, "items": ITEMS, "user_rows": USERS, "item_rows": ITEMS, "wide": 1}
-    model = WideDeep(WideDeepConfig(embedding_dim=8, hidden=(16, 8), embedding_sd=2.0), shape).eval()
+    model = WideDeep(WideDeepConfig(embedding_dim=8, hidden=(16, 8), embedding_sd=2.0), shape, TEN_POINTS).eval()
     model.user_row.copy_(torch.arange(USERS))
     model.item_row.copy_(torch.arange(ITEMS))
     return model.requires_grad_(False)

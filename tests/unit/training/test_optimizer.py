@@ -3,6 +3,7 @@ import math
 import pytest
 import torch
 
+from tests.builders import TEN_POINTS
 from widedeep.config.train import OptimConfig, TrainConfig
 from widedeep.data.batches import Batch
 from widedeep.models import WideDeep
@@ -50,7 +51,7 @@ def after_one_step(epochs: int = 1, **optim) -> tuple[WideDeep, WideDeep]:
     models = []
     for _ in range(2):
         torch.manual_seed(0)
-        model = WideDeep(config.model, shape)
+        model = WideDeep(config.model, shape, TEN_POINTS)
         model.user_row.copy_(torch.arange(6))
         model.item_row.copy_(torch.arange(5))
         model.item_wide.fill_(0.5)

@@ -178,7 +178,7 @@ def _suspicions(manifest: Manifest, errors: ErrorMetrics) -> list[str]:
         return []
     leaky = [column for column, leak in manifest.leaks.items() if leak["used"]]
     test = {"rmse": errors.rmse, "r2": errors.r2, "ratings": errors.ratings}
-    return [s.why for s in suspicion(test, leaky, noise_rmse(manifest.ratings.lowest))]
+    return [s.why for s in suspicion(test, noise_rmse(manifest.ratings.scale), leaky)]
 
 
 def describe_split(manifest: Manifest) -> str:
@@ -186,7 +186,7 @@ def describe_split(manifest: Manifest) -> str:
     split = manifest.config["split"]
     parts = "/".join(f"{100 * split[name]:g}" for name in ("train", "valid", "test"))
     rows = sum(manifest.ratings.rows(name) for name in manifest.ratings.shards)
-    what = "ratings" if manifest.ratings.lowest else "entries, those without a score as 0"
+    what = "ratings" if manifest.config["ratings"]["unscored"] == "drop" else "entries, those without a score as 0"
     return f"{split['kind']} {parts} of {rows:,} {what}"
 
 

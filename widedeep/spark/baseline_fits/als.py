@@ -19,8 +19,9 @@ from widedeep.baselines.factors import Factors, factor_predictor, factor_ranker
 from widedeep.baselines.simple import mean_predictor
 from widedeep.baselines.tuning import Candidate
 from widedeep.config.fields import Count
-from widedeep.data.rating_matrices import LEAST, MOST, NEUTRAL, PER_POINT, Splits
+from widedeep.data.rating_matrices import LEAST, MOST, PER_STEP, Splits
 from widedeep.evaluation.reference_models import Biases
+from widedeep.schema.rating_scale import RatingScale
 
 
 class FactorFit(NamedTuple):
@@ -90,7 +91,7 @@ class ImplicitAls(Baseline):
     def fits(self, ratings: DataFrame, splits: Splits, seed: int) -> Iterator[FactorFit]:
         """Factorise plain and weighted histories with each rank, regularisation and alpha."""
         for weighted in (False, True):
-            weight = preference() if weighted else F.lit(1.0).cast("float")
+            weight = preference(splits.scale) if weighted else F.lit(1.0).cast("float")
             history = ratings.select("user", "item", weight.alias("rating"))
             for rank in self.ranks:
                 for reg in self.regularisations:
@@ -101,9 +102,10 @@ class ImplicitAls(Baseline):
                         yield FactorFit(settings, factors)
 
 
-def preference() -> Column:
+def preference(scale: RatingScale) -> Column:
     """Compute `widedeep.data.rating_matrices.preference` of the column rating."""
-    return F.greatest(F.lit(LEAST), F.least(F.lit(MOST), 1 + (F.col("rating") - NEUTRAL) * PER_POINT)).cast("float")
+    weight = 1 + (F.col("rating") - (scale.liked - scale.step)) * (PER_STEP / scale.step)
+    return F.greatest(F.lit(LEAST), F.least(F.lit(MOST), weight)).cast("float")
 
 
 def train_ratings(data: str) -> DataFrame:

@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from widedeep.baselines.tuning import ListBlock, Predictor
-from widedeep.schema.manifest import HIDDEN_MANIFEST, MAX_RATING, Manifest
+from widedeep.schema.manifest import HIDDEN_MANIFEST, Manifest
 from widedeep.schema.recommendations import RecommendationManifest
 from widedeep.scoring.pairs import PredictionManifest
 from widedeep.spark.filesystem import (
@@ -123,7 +123,8 @@ class SystemWriter:
         """A row for each item of the lists, ranked from 1."""
         rows, ranks = np.nonzero(block.items >= 0)
         user, item = block.users[rows], block.items[rows, ranks]
-        predicted = np.clip(predictor(user, item), self.manifest.ratings.lowest, MAX_RATING)
+        scale = self.manifest.ratings.scale
+        predicted = np.clip(predictor(user, item), scale.lowest, scale.highest)
         columns = [
             self.labels.user_id[user],
             (ranks + 1).astype(np.int32),

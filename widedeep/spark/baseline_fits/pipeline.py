@@ -16,7 +16,7 @@ from widedeep.common.errors import InputError
 from widedeep.config.baselines import BaselinesConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.data.rating_matrices import Splits, load_splits
-from widedeep.schema.manifest import LIKED, Manifest
+from widedeep.schema.manifest import Manifest
 from widedeep.spark.baseline_fits.outputs import ListLabels, SystemWriter, local_prepared
 from widedeep.spark.baseline_fits.registry import configured, selected
 from widedeep.spark.baseline_fits.results import (
@@ -140,4 +140,4 @@ def write_outputs(writer: SystemWriter, inputs: Inputs, name: str, tuned: Tuning
 def users_to_list(splits: Splits) -> np.ndarray:
     """Return the indexes of the users with a liked test item, ascending."""
     user, _, rating = splits.pairs("test")
-    return np.unique(user[rating >= LIKED]).astype(np.int64)
+    return np.unique(user[rating >= splits.scale.liked]).astype(np.int64)

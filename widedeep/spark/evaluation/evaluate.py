@@ -15,7 +15,7 @@ from widedeep.common.errors import InputError
 from widedeep.config.evaluate import EvaluateConfig
 from widedeep.reporting.evaluation_summary import print_comparison, print_evaluations
 from widedeep.schema.evaluation import EVALUATION_FILE, Comparison, Evaluation, parse_evaluation
-from widedeep.schema.manifest import HIDDEN_MANIFEST, LIKED
+from widedeep.schema.manifest import HIDDEN_MANIFEST
 from widedeep.spark.evaluation.compare import compare_systems
 from widedeep.spark.evaluation.evaluation_data import EvaluationData, read_evaluation_data
 from widedeep.spark.evaluation.ranking import measure_ranking
@@ -65,7 +65,7 @@ def _read_current_evaluation(data: EvaluationData, system: System) -> Evaluation
         evaluation = parse_evaluation(data.files.read_text(file), file)
     except InputError:
         return None
-    current = (data.manifest.digest, manifest_digests(data, system), LIKED)
+    current = (data.manifest.digest, manifest_digests(data, system), data.manifest.ratings.scale.liked)
     if (evaluation.data_digest, evaluation.inputs, evaluation.liked) != current:
         return None
     log.info("%s is evaluated already; --resume never evaluates it again", system.name)
@@ -85,7 +85,7 @@ def _evaluate(data: EvaluationData, system: System) -> Evaluation:
         seed=data.manifest.config.get("seed"),
         data_digest=data.manifest.digest,
         inputs=digests,
-        liked=LIKED,
+        liked=data.manifest.ratings.scale.liked,
         rating=rating,
         ranking=ranking,
     )

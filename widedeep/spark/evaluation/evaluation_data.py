@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 
 from widedeep.common.errors import InputError
 from widedeep.evaluation.ranking_metrics import ItemFacts, Lists, item_facts
-from widedeep.schema.manifest import LIKED, Manifest
+from widedeep.schema.manifest import Manifest
 from widedeep.spark.filesystem import Files, read_prepared
 
 
@@ -29,7 +29,7 @@ class EvaluationData:
     @property
     def relevant(self) -> DataFrame:
         """User and item of the test ratings that make an anime relevant."""
-        return self.test.where(F.col("rating") >= LIKED).select("user", "item")
+        return self.test.where(F.col("rating") >= self.manifest.ratings.scale.liked).select("user", "item")
 
     @cached_property
     def item_facts(self) -> Broadcast[ItemFacts]:

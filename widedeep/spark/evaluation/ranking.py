@@ -23,7 +23,6 @@ from widedeep.evaluation.ranking_metrics import (
     character_metrics,
 )
 from widedeep.schema.evaluation import LIST_LENGTH, TOP_LENGTH, MeanOverUsers, RankingMetrics
-from widedeep.schema.manifest import LIKED
 from widedeep.spark.evaluation.evaluation_data import EvaluationData
 from widedeep.spark.partitioning import task_count
 from widedeep.spark.session import run_concurrently
@@ -47,9 +46,10 @@ def measure_ranking(data: EvaluationData, path: str, target: str) -> RankingMetr
     assert row is not None
     if not row["users"]:
         raise InputError(
-            f"{data.directory} has no test rating of {LIKED:g} or more: there is nothing to judge lists by"
+            f"{data.directory} has no test rating of {data.manifest.ratings.scale.liked:g} or more: "
+            "there is nothing to judge lists by"
         )
-    _warn_of_short_lists(path, row)
+    _warn_of_short_lists(path, row, data.manifest.ratings.scale.liked)
     listed, items = sum(exposures.values()), data.manifest.items.rows
     return RankingMetrics(
         users=row["users"],
@@ -74,12 +74,12 @@ def _write_user_metrics(data: EvaluationData, placed: DataFrame, target: str) ->
         lists.unpersist()
 
 
-def _warn_of_short_lists(path: str, row: Row) -> None:
+def _warn_of_short_lists(path: str, row: Row, liked: float) -> None:
     if row["users_with_list"] < row["users"]:
         log.warning(
             "%s: %s of the %s users with a test rating of %g or more have no list; they count as users whose list has "
             "no relevant anime",
-            *(path, f"{row['users'] - row['users_with_list']:,}", f"{row['users']:,}", LIKED),
+            *(path, f"{row['users'] - row['users_with_list']:,}", f"{row['users']:,}", liked),
         )
     if row["longest_list"] < LIST_LENGTH:
         log.warning(

@@ -4,10 +4,11 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from widedeep.common.errors import InputError
-from widedeep.evaluation.rating_metrics import rating_metrics
-from widedeep.schema.evaluation import BIN_WIDTH, BINS, BUCKETS, RatingMetrics
-from widedeep.schema.manifest import MAX_RATING
+from widedeep.evaluation.rating_metrics import bin_width, last_bin, rating_metrics
+from widedeep.schema.evaluation import BUCKETS, RatingMetrics
+from widedeep.schema.rating_scale import RatingScale
 from widedeep.spark.evaluation.evaluation_data import EvaluationData
+from widedeep.spark.rating_sums import rating_sum, squared_rating_sum
 from widedeep.spark.shards import write_parquet
 
 PREDICTION_COLUMNS = ("user", "item", "rating", "predicted")
@@ -15,15 +16,16 @@ PREDICTION_COLUMNS = ("user", "item", "rating", "predicted")
 
 def measure_ratings(data: EvaluationData, path: str, target: str) -> RatingMetrics:
     """Measure the predicted ratings in `path`, and write the squared error of each to `target`."""
+    scale = data.manifest.ratings.scale
     predictions = data.read(path, "predictions", PREDICTION_COLUMNS)
     matches = match_predictions(data.test, predictions).persist()
     try:
         _check_predictions(data, path, predictions, matches)
-        write_parquet(data.files, rating_errors(matches, data.manifest.ratings.lowest), target)
+        write_parquet(data.files, rating_errors(matches, scale), target)
     finally:
         matches.unpersist()
-    cells = error_cells(data.spark.read.parquet(target), data.users, data.items)
-    return rating_metrics([row.asDict() for row in cells.collect()])
+    cells = error_cells(data.spark.read.parquet(target), data.users, data.items, scale)
+    return rating_metrics([row.asDict() for row in cells.collect()], scale)
 
 
 def _check_predictions(data: EvaluationData, path: str, predictions: DataFrame, matches: DataFrame) -> None:
@@ -68,27 +70,28 @@ def count_problems(matches: DataFrame) -> DataFrame:
     return matches.groupBy("problem").agg(F.count("*").alias("rows"), first).select("problem", "rows", "first.*")
 
 
-def rating_errors(matches: DataFrame, lowest: int) -> DataFrame:
+def rating_errors(matches: DataFrame, scale: RatingScale) -> DataFrame:
     """user, item, rating, predicted (float, clipped to the scale) and squared_error (double)."""
-    clipped = F.least(F.greatest("predicted", F.lit(float(lowest))), F.lit(float(MAX_RATING)))
+    clipped = F.least(F.greatest("predicted", F.lit(scale.lowest)), F.lit(scale.highest))
     error = clipped.cast("double") - F.col("rating")
     return matches.select(
         "user", "item", "rating", clipped.cast("float").alias("predicted"), (error * error).alias("squared_error")
     )
 
 
-def error_cells(errors: DataFrame, users: DataFrame, items: DataFrame) -> DataFrame:
+def error_cells(errors: DataFrame, users: DataFrame, items: DataFrame, scale: RatingScale) -> DataFrame:
     """Sums over the ratings of each pair of buckets and bin: some hundred rows, the input of `rating_metrics`.
 
     Args:
         errors: the output of `rating_errors`.
         users: user and train_ratings.
         items: item and train_ratings.
+        scale: the scale of the ratings.
 
     """
-    number = F.floor(F.col("predicted") / BIN_WIDTH)
+    number = F.floor(F.col("predicted") / bin_width(scale))
     with_buckets = (
-        errors.withColumn("bin", F.least(number, F.lit(BINS - 1)).cast("int"))
+        errors.withColumn("bin", F.least(number, F.lit(last_bin(scale))).cast("int"))
         .join(users.select("user", bucket("train_ratings").alias("user_bucket")), on="user", how="inner")
         .join(items.select("item", bucket("train_ratings").alias("item_bucket")), on="item", how="inner")
     )
@@ -97,8 +100,8 @@ def error_cells(errors: DataFrame, users: DataFrame, items: DataFrame) -> DataFr
         F.count("*").alias("ratings"),
         F.sum("squared_error").alias("squared_error"),
         F.sum(F.abs(predicted - rating)).alias("absolute_error"),
-        F.sum(rating).alias("rating"),
-        F.sum(rating * rating).alias("squared_rating"),
+        rating_sum(rating, scale).alias("rating"),
+        squared_rating_sum(rating, scale).alias("squared_rating"),
         F.sum(predicted).alias("predicted"),
     )
 

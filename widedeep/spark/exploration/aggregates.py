@@ -10,9 +10,16 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from widedeep.reporting.findings import MIN_RATINGS
+<<<<<<< HEAD
 from widedeep.spark.preparation.ingest import CORRUPT
 from widedeep.spark.preparation.mal_fields import anime_fields, user_fields
 from widedeep.spark.preparation.text_parsers import is_missing
+=======
+from widedeep.schema.rating_scale import RatingScale
+from widedeep.spark.preparation import features
+from widedeep.spark.preparation.ingest import CORRUPT, is_missing
+from widedeep.spark.rating_sums import rating_sum
+>>>>>>> d98c39f (Make the rating scale data: lowest, highest, step and what is liked stand in the manifest)
 
 # Columns in which the words for missing values, such as `null`, may be names.
 NAME_COLUMNS = ("Username", "Anime Title", "Name", "English name", "Other name")
@@ -92,20 +99,26 @@ def all_users(users: DataFrame, totals: DataFrame) -> DataFrame:
 
 
 def rating_levels(ratings: DataFrame) -> DataFrame:
+<<<<<<< HEAD
     """anime_id, rating:int, n:bigint: how often each anime got each rating. Most other aggregates are made from it."""
     levels = ratings.groupBy("anime_id", F.col("rating").cast("int").alias("rating"))
+=======
+    """anime_id, rating:double, n:bigint: how often each anime got each rating. Most of the report follows from it."""
+    levels = ratings.groupBy("anime_id", F.col("rating").cast("double").alias("rating"))
+>>>>>>> d98c39f (Make the rating scale data: lowest, highest, step and what is liked stand in the manifest)
     return levels.agg(F.count("*").alias("n"))
 
 
-def anime_totals(levels: DataFrame) -> DataFrame:
+def anime_totals(levels: DataFrame, scale: RatingScale) -> DataFrame:
     """anime_id, n:bigint, total:double: number and sum of each anime's ratings; from `rating_levels`."""
-    total = F.sum(F.col("n") * F.col("rating")).cast("double")
+    total = rating_sum(F.col("rating"), scale, weight=F.col("n"))
     return levels.groupBy("anime_id").agg(F.sum("n").alias("n"), total.alias("total"))
 
 
-def user_totals(ratings: DataFrame) -> DataFrame:
+def user_totals(ratings: DataFrame, scale: RatingScale) -> DataFrame:
     """user_id, n:bigint, total:double: number and sum of each user's ratings."""
-    return ratings.groupBy("user_id").agg(F.count("*").alias("n"), F.sum(F.col("rating").cast("double")).alias("total"))
+    total = rating_sum(F.col("rating"), scale)
+    return ratings.groupBy("user_id").agg(F.count("*").alias("n"), total.alias("total"))
 
 
 def with_totals(anime: DataFrame, totals: DataFrame) -> DataFrame:
@@ -115,7 +128,7 @@ def with_totals(anime: DataFrame, totals: DataFrame) -> DataFrame:
 
 
 def histogram(levels: DataFrame) -> DataFrame:
-    """rating:int, n:bigint, ascending."""
+    """rating:double, n:bigint, ascending."""
     return levels.groupBy("rating").agg(F.sum("n").alias("n")).orderBy("rating")
 
 
@@ -161,7 +174,7 @@ def by_year(rated: DataFrame) -> DataFrame:
 
 
 def type_levels(levels: DataFrame, anime: DataFrame) -> DataFrame:
-    """type:string (null: not stated), rating:int, n:bigint."""
+    """type:string (null: not stated), rating:double, n:bigint."""
     typed = levels.join(anime.select("anime_id", "type"), on="anime_id", how="inner")
     return typed.groupBy("type", "rating").agg(F.sum("n").alias("n")).orderBy("type", "rating")
 

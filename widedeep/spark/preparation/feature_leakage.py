@@ -16,10 +16,18 @@ from pyspark.sql import functions as F
 
 from widedeep.common.console import log
 from widedeep.evaluation import feature_leakage
+<<<<<<< HEAD
 from widedeep.schema.manifest import Audit, AuditedFeature, Column
 from widedeep.spark.partitioning import Salt, uniform
 from widedeep.spark.preparation.feature_tables import FeatureTable
 from widedeep.spark.session import run_concurrently
+=======
+from widedeep.schema.manifest import LEAKY_COLUMNS, AuditedFeature, Column
+from widedeep.schema.rating_scale import RatingScale
+from widedeep.spark.partitioning import Salt, uniform
+from widedeep.spark.preparation.encode import Encoded
+from widedeep.spark.rating_sums import rating_sum, squared_rating_sum
+>>>>>>> d98c39f (Make the rating scale data: lowest, highest, step and what is liked stand in the manifest)
 
 MOST_ENTITIES = 200_000
 
@@ -44,6 +52,7 @@ def audit_features(
     return Audit(split=split, items=tuple(of_items), users=tuple(of_users))
 
 
+<<<<<<< HEAD
 def audit_table(table: FeatureTable, train: DataFrame, held_out: DataFrame) -> list[AuditedFeature]:
     """Audit all features of a table and the leaky columns beside them, best on held-out ratings first.
 
@@ -95,6 +104,49 @@ def held_out_sums(held_out: DataFrame, key: str) -> DataFrame:
     rating = F.col("rating").cast("double")
     return held_out.groupBy(key).agg(
         F.count("*").cast("double").alias("held_out_n"), F.sum(rating).alias("held_out_total")
+=======
+def held_sums(held: DataFrame, key: str, scale: RatingScale) -> DataFrame:
+    """Number and sum of the held-out ratings by `key`: key, held_n:double, held_total:double."""
+    total = rating_sum(F.col("rating"), scale).alias("held_total")
+    return held.groupBy(key).agg(F.count("*").cast("double").alias("held_n"), total)
+
+
+def entity_table(
+    subject: Subject, train: DataFrame, held: DataFrame, scale: RatingScale
+) -> tuple[pa.Table, list[float]]:
+    """The features and sums of who (or what) has ratings, by position; the sums of squares of train and held.
+
+    The training sums are those that the features were made with, so only the held-out ratings are grouped.
+    """
+    key, share = F.col(subject.key), MOST_ENTITIES / max(subject.rows, 1)
+    chosen = uniform(key, Salt.AUDIT_SAMPLE) < share if share < 1 else F.lit(True)
+    sums = held_sums(held.where(chosen), subject.key, scale)
+    joined = subject.encoded.plain.where(chosen).join(sums, on=subject.key, how="left")
+    rated = joined.where("train_ratings > 0 OR held_n IS NOT NULL").fillna(0.0, ["held_n", "held_total"])
+    square = squared_rating_sum(F.col("rating"), scale)
+    squares = [float(part.where(chosen).agg(square).collect()[0][0] or 0.0) for part in (train, held)]
+    return rated.toArrow().sort_by(subject.key).combine_chunks(), squares
+
+
+def audit_table(subject: Subject, train: DataFrame, held: DataFrame, scale: RatingScale) -> list[AuditedFeature]:
+    """Audit all features of a table and the leaky columns beside them, best on held-out ratings first.
+
+    Args:
+        subject: the table.
+        train: user, item, rating of the training split.
+        held: the same of the held-out split.
+        scale: the scale of the ratings.
+
+    """
+    table, squares = entity_table(subject, train, held, scale)
+    n, mean = (table[name].to_numpy().astype(np.float64) for name in ("train_ratings", "train_mean"))
+    held_n, held_total = (table[name].to_numpy() for name in ("held_n", "held_total"))
+    # The mean is a float32; the exact sum is n times the lowest rating and a whole number of steps.
+    steps = np.round((n * mean - n * scale.lowest) / scale.step)
+    entities = feature_leakage.Entities(
+        feature_leakage.Sums(n, n * scale.lowest + steps * scale.step, squares[0]),
+        feature_leakage.Sums(held_n, held_total, squares[1]),
+>>>>>>> d98c39f (Make the rating scale data: lowest, highest, step and what is liked stand in the manifest)
     )
 
 

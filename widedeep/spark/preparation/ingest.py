@@ -11,7 +11,8 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 from widedeep.common.errors import InputError
-from widedeep.schema.manifest import MAX_RATING, MIN_RATING, UNSCORED
+from widedeep.config.prepare import RatingsConfig
+from widedeep.schema.manifest import UNSCORED
 from widedeep.spark.filesystem import Files
 from widedeep.spark.preparation.text_parsers import identifier, number
 
@@ -19,6 +20,9 @@ CORRUPT = "_corrupt"
 
 # The reason of a refused row that is not damaged: an anime in a user's list without a score.
 UNSCORED_REASON = "unscored"
+
+# Ratings nearer than this to a whole number of steps are on the scale, as 0.1 has no exact double.
+STEP_TOLERANCE = 1e-6
 
 RATING_COLUMNS = ("user_id", "anime_id", "rating")
 
@@ -69,6 +73,7 @@ def row_content(frame: DataFrame) -> Column:
     return F.coalesce(F.col(CORRUPT), F.to_csv(F.struct(*(F.col(f"`{name}`") for name in raw))))
 
 
+<<<<<<< HEAD
 def typed_ratings(raw: DataFrame, anime: DataFrame, zero_unscored: bool = False) -> DataFrame:
     """Type the ratings, look up their anime and find their faults.
 
@@ -76,6 +81,15 @@ def typed_ratings(raw: DataFrame, anime: DataFrame, zero_unscored: bool = False)
         raw: from `read_csv`.
         anime: anime_id and item of the known anime; broadcast to every task.
         zero_unscored: whether entries without a score are ratings of 0; otherwise they are refused as `unscored`.
+=======
+def typed_ratings(raw: DataFrame, anime: DataFrame, config: RatingsConfig) -> DataFrame:
+    """Type the ratings and look their anime up.
+
+    Args:
+        raw: from `read_csv`.
+        anime: `anime_id`, `item` of the known anime; small enough to travel to every task.
+        config: the scale, and whether entries without a score are ratings of 0 or refused as `unscored`.
+>>>>>>> d98c39f (Make the rating scale data: lowest, highest, step and what is liked stand in the manifest)
 
     Returns:
         user_id:bigint, anime_id:bigint, item:int, rating:float, reason, row (bad rows only), file, block, line.
@@ -88,9 +102,10 @@ def typed_ratings(raw: DataFrame, anime: DataFrame, zero_unscored: bool = False)
     frame = typed.join(F.broadcast(known), on=F.col("_anime") == F.col("_known_id"), how="left")
     value = F.col("_value")
     unscored = value.isin(*(float(mark) for mark in UNSCORED))
-    if zero_unscored:
+    if config.unscored == "zero":
         value, unscored = F.when(unscored, float(UNSCORED[0])).otherwise(value), F.lit(False)
-    lowest = UNSCORED[0] if zero_unscored else MIN_RATING
+    scale = config.scale
+    steps = (value - scale.lowest) / scale.step
     reason = first_reason(
         {
             "wrong_arity": F.col(CORRUPT).isNotNull(),
@@ -98,8 +113,8 @@ def typed_ratings(raw: DataFrame, anime: DataFrame, zero_unscored: bool = False)
             "anime_id_not_a_number": F.col("_anime").isNull(),
             "rating_not_a_number": value.isNull(),
             UNSCORED_REASON: unscored,
-            "rating_out_of_range": ~value.between(lowest, MAX_RATING),
-            "rating_not_whole": value != F.floor(value),
+            "rating_out_of_range": ~value.between(scale.lowest, scale.highest),
+            "rating_between_steps": F.abs(steps - F.round(steps)) > STEP_TOLERANCE,
             "unknown_anime": F.col("item").isNull(),
         }
     )

@@ -21,7 +21,7 @@ from widedeep.common.console import log, stdout
 from widedeep.common.errors import InputError
 from widedeep.config.score import ScoreConfig
 from widedeep.models.artifact import FILE, Artifact, load_artifact
-from widedeep.schema.manifest import HIDDEN_MANIFEST, MAX_RATING
+from widedeep.schema.manifest import HIDDEN_MANIFEST
 from widedeep.schema.recommendations import COLUMNS, Recall, RecommendationManifest
 from widedeep.scoring.pairs import PredictionManifest
 from widedeep.scoring.scorer import BLOCK, Scorer
@@ -230,7 +230,7 @@ def score_block(
             pa.array(chosen, pa.int32()),
             pa.array(artifact.anime_id[chosen], pa.int64()),
             pa.array(scores[rows, ranks], pa.float32()),
-            pa.array(np.clip(predicted[rows, ranks], artifact.lowest, MAX_RATING), pa.float32()),
+            pa.array(np.clip(predicted[rows, ranks], artifact.scale.lowest, artifact.scale.highest), pa.float32()),
         ],
         schema=SCORED,
     )
