@@ -97,13 +97,8 @@ def test_multi_hot_ids_leave_unknown_values_out(spark):
 def test_statistics_damped_means_and_ranks_by_hand(spark):
     train = spark.createDataFrame([(0, 10.0), (0, 8.0), (1, 4.0), (2, 6.0), (2, 6.0)], "item int, rating float")
     items = spark.createDataFrame([(0,), (1,), (2,), (3,)], "item int")
-<<<<<<< HEAD
-    statistics = rating_statistics(train, "item", mean=6.8, prior=2.0)
+    statistics = rating_statistics(train, "item", mean=6.8, prior=2.0, scale=TEN_POINTS)
     rows = with_ranks(with_statistics(items, statistics, "item", 6.8), 2).orderBy("item").collect()
-=======
-    statistics = features.rating_statistics(train, "item", mean=6.8, prior=2.0, scale=TEN_POINTS)
-    rows = features.with_ranks(features.with_statistics(items, statistics, "item", 6.8), 2).orderBy("item").collect()
->>>>>>> d98c39f (Make the rating scale data: lowest, highest, step and what is liked stand in the manifest)
     assert [r["train_ratings"] for r in rows] == [2, 1, 2, 0]
     assert [r["train_mean"] for r in rows] == pytest.approx([9.0, 4.0, 6.0, 6.8])
     assert [r["damped_mean"] for r in rows] == pytest.approx([31.6 / 4, 17.6 / 3, 25.6 / 4, 6.8])

@@ -171,21 +171,12 @@ def test_entries_without_a_score_are_ratings_of_zero_where_that_is_asked_for(spa
     rows = [*GOOD, "1,Xinil,6,Odd,0", "2,null,5,Movie,-1", "3,unlisted,6,Odd,-2"]
     raw = write_dump(tmp_path / "raw", ratings=rows, anime=ANIME[:3])
     settings = {"input": str(raw), "max_bad_share": 0.2, "split": {"train": 1.0, "valid": 0.0, "test": 0.0}}
-<<<<<<< HEAD
     zero = run_prepare(spark, **settings, output=str(tmp_path / "zero"), ratings={"unscored": "zero"}, shards=1)
-    assert (zero.ratings.lowest, zero.ratings.quarantined) == (0, {"rating_out_of_range": 1})
-    assert sorted(ratings_of(tmp_path / "zero", "train")["rating"]) == [0, 0, 3, 7, 8, 8, 9, 10]
-    # Without them the mean is 7.5; two of nine rows are put aside and not counted among the bad ones.
-    drop = run_prepare(spark, **settings, output=str(tmp_path / "drop"), shards=1)
-    assert (drop.ratings.lowest, drop.ratings.train_mean) == (1, 7.5)
-=======
-    zero = prepare(spark, **settings, output=str(tmp_path / "zero"), ratings={"unscored": "zero"}, shards=1)
     assert (zero.ratings.scale.lowest, zero.ratings.quarantined) == (0, {"rating_out_of_range": 1})
     assert sorted(ratings_of(tmp_path / "zero", "train")["rating"]) == [0, 0, 3, 7, 8, 8, 9, 10]
     # Without them the mean is 7.5; two of nine rows are put aside and not counted among the bad ones.
-    drop = prepare(spark, **settings, output=str(tmp_path / "drop"), shards=1)
+    drop = run_prepare(spark, **settings, output=str(tmp_path / "drop"), shards=1)
     assert (drop.ratings.scale.lowest, drop.ratings.train_mean) == (1, 7.5)
->>>>>>> d98c39f (Make the rating scale data: lowest, highest, step and what is liked stand in the manifest)
     assert drop.ratings.quarantined == {"rating_out_of_range": 1, "unscored": 2}
 
 

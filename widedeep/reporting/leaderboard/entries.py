@@ -186,7 +186,8 @@ def describe_split(manifest: Manifest) -> str:
     split = manifest.config["split"]
     parts = "/".join(f"{100 * split[name]:g}" for name in ("train", "valid", "test"))
     rows = sum(manifest.ratings.rows(name) for name in manifest.ratings.shards)
-    what = "ratings" if manifest.config["ratings"]["unscored"] == "drop" else "entries, those without a score as 0"
+    with_zeros = manifest.config.get("ratings", {}).get("unscored") == "zero"
+    what = "entries, those without a score as 0" if with_zeros else "ratings"
     return f"{split['kind']} {parts} of {rows:,} {what}"
 
 

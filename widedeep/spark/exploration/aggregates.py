@@ -10,16 +10,11 @@ from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from widedeep.reporting.findings import MIN_RATINGS
-<<<<<<< HEAD
+from widedeep.schema.rating_scale import RatingScale
 from widedeep.spark.preparation.ingest import CORRUPT
 from widedeep.spark.preparation.mal_fields import anime_fields, user_fields
 from widedeep.spark.preparation.text_parsers import is_missing
-=======
-from widedeep.schema.rating_scale import RatingScale
-from widedeep.spark.preparation import features
-from widedeep.spark.preparation.ingest import CORRUPT, is_missing
 from widedeep.spark.rating_sums import rating_sum
->>>>>>> d98c39f (Make the rating scale data: lowest, highest, step and what is liked stand in the manifest)
 
 # Columns in which the words for missing values, such as `null`, may be names.
 NAME_COLUMNS = ("Username", "Anime Title", "Name", "English name", "Other name")
@@ -99,13 +94,11 @@ def all_users(users: DataFrame, totals: DataFrame) -> DataFrame:
 
 
 def rating_levels(ratings: DataFrame) -> DataFrame:
-<<<<<<< HEAD
-    """anime_id, rating:int, n:bigint: how often each anime got each rating. Most other aggregates are made from it."""
-    levels = ratings.groupBy("anime_id", F.col("rating").cast("int").alias("rating"))
-=======
-    """anime_id, rating:double, n:bigint: how often each anime got each rating. Most of the report follows from it."""
+    """anime_id, rating:double, n:bigint: how often each anime got each rating.
+
+    Most other aggregates are made from it.
+    """
     levels = ratings.groupBy("anime_id", F.col("rating").cast("double").alias("rating"))
->>>>>>> d98c39f (Make the rating scale data: lowest, highest, step and what is liked stand in the manifest)
     return levels.agg(F.count("*").alias("n"))
 
 

@@ -54,7 +54,6 @@ def explore(spark: SparkSession, config: ExploreConfig) -> Findings:
         return aggregate(dump, config, prepared, keep)
 
 
-<<<<<<< HEAD
 @contextmanager
 def kept_frames() -> Iterator[Keep]:
     """Give a function that keeps frames on disk, as they may be larger than memory, until the block ends."""
@@ -68,31 +67,6 @@ def kept_frames() -> Iterator[Keep]:
         yield keep
     finally:
         for frame in kept:
-=======
-    def run(self) -> Findings:
-        """Read the dump and add it up."""
-        prepared = self._prepared()
-        paths = {
-            kind: f"{self.config.input}/{getattr(self.config, f'{kind}_file')}"
-            for kind in ("ratings", "users", "anime")
-        }
-        log.info("reading the anime and the users of %s", self.config.input)
-        anime, users = together(
-            lambda: self._entity(paths["anime"], ANIME_NEEDED, True),
-            lambda: self._entity(paths["users"], USERS_NEEDED, False),
-        )
-        catalogue = self._keep(sums.catalogue(anime.frame))
-        log.info("reading the ratings")
-        ratings, good = self._ratings(paths["ratings"], catalogue)
-        if not ratings.rows or sum(ratings.refused.values()) == ratings.rows:
-            raise InputError(f"input file {paths['ratings']} has no good row ({ratings.rows} read): {ratings.refused}")
-        log.info("adding up %s ratings", f"{ratings.rows - sum(ratings.refused.values()):,}")
-        levels = self._keep(sums.rating_levels(good))
-        people = self._keep(sums.people(users.frame, sums.user_totals(good, self.config.ratings.scale)))
-        files = {"ratings": ratings, "users": users, "anime": anime}
-        found = self._add_up(catalogue, levels, people, files, prepared)
-        for frame in self.kept:
->>>>>>> d98c39f (Make the rating scale data: lowest, highest, step and what is liked stand in the manifest)
             frame.unpersist()
 
 
@@ -108,7 +82,6 @@ def check_dump(spark: SparkSession, files: Files, config: ExploreConfig, keep: K
         checked = check_file(path, keep(path, lambda: ingest.entity_rows(raw, columns[0], columns[1:])))
         return checked, missing_shares(raw)
 
-<<<<<<< HEAD
     (anime, anime_missing), (users, users_missing) = run_concurrently(
         lambda: check_entities(anime_path, ANIME_NEEDED, True),
         lambda: check_entities(users_path, USERS_NEEDED, False),
@@ -119,7 +92,7 @@ def check_dump(spark: SparkSession, files: Files, config: ExploreConfig, keep: K
     known = parsed_anime.select("anime_id", F.lit(0).alias("item"))
     # The text of the bad rows is kept, too: it needs all columns, and if Spark reads only some of them, it takes rows
     # with missing or extra columns for whole.
-    typed = keep("ratings", lambda: ingest.typed_ratings(raw, known).drop("item"))
+    typed = keep("ratings", lambda: ingest.typed_ratings(raw, known, config.ratings).drop("item"))
     ratings = check_ratings(ratings_path, typed, keep)
     require_good_rows(ratings)
     missing = {"ratings": missing_shares(raw), "users": users_missing, "anime": anime_missing}
@@ -136,12 +109,12 @@ def missing_shares(raw: DataFrame) -> dict[str, float]:
 
 def aggregate(dump: CheckedDump, config: ExploreConfig, prepared: Prepared | None, keep: Keep) -> Findings:
     """Aggregate the good rows of a dump by Spark and collect the small results."""
-    ratings = dump.ratings.unique.select("user_id", "anime_id", "rating")
+    ratings, scale = dump.ratings.unique.select("user_id", "anime_id", "rating"), config.ratings.scale
     log.info("aggregating %s ratings", f"{dump.ratings.read - sum(dump.ratings.bad.values()):,}")
     levels = keep("levels", lambda: aggregates.rating_levels(ratings))
-    users = keep("users", lambda: aggregates.all_users(dump.users.good, aggregates.user_totals(ratings)))
+    users = keep("users", lambda: aggregates.all_users(dump.users.good, aggregates.user_totals(ratings, scale)))
     _, user_count = run_concurrently(levels.count, users.count)  # kept before many ask for them at once
-    rated = keep("rated", lambda: aggregates.with_totals(dump.parsed_anime, aggregates.anime_totals(levels)))
+    rated = keep("rated", lambda: aggregates.with_totals(dump.parsed_anime, aggregates.anime_totals(levels, scale)))
     studios = keep("studios", lambda: aggregates.by_category(rated, "studios"))
     collected = collect(
         {
@@ -164,6 +137,7 @@ def aggregate(dump: CheckedDump, config: ExploreConfig, prepared: Prepared | Non
     files = {"ratings": dump.ratings, "users": dump.users, "anime": dump.anime}
     return Findings(
         source=config.input,
+        scale=scale,
         **collected,
         studio_count=studios.where("value IS NOT NULL").count(),
         users=user_count,
@@ -177,90 +151,6 @@ def aggregate(dump: CheckedDump, config: ExploreConfig, prepared: Prepared | Non
         ),
         prepared=prepared,
     )
-=======
-    def _ratings(self, path: str, catalogue: DataFrame) -> tuple[Checked, DataFrame]:
-        """The ratings as prepare would refuse and keep them: of a pair rated twice, the first."""
-        raw, lacking = self._read(path, ingest.RATING_COLUMNS, False)
-        known = catalogue.select("anime_id", F.lit(0).alias("item"))
-        typed = ingest.typed_ratings(raw, known, self.config.ratings)
-        # The text of the bad rows is kept: it needs all columns, and Spark takes a row of which it needs only some
-        # for whole although others are missing or too many.
-        checked = _checked(self._keep(typed.drop("item")), lacking)
-        good = checked.frame.where("reason IS NULL")
-        repeated = self._keep(ingest.repeated_pairs(good, max(-(-checked.rows // PAIRS_PER_TASK), 1)))
-        if not repeated.isEmpty():
-            copies = self._keep(ingest.copies(good, repeated))
-            again = copies.where("copy > 1").count()
-            if again:
-                checked.refused["duplicate_pair"] = again
-            first = copies.where("copy = 1").drop("copy")
-            good = ingest.without_pairs(good, repeated).unionByName(first)
-        return checked, good.select("user_id", "anime_id", "rating")
-
-    def _add_up(
-        self,
-        catalogue: DataFrame,
-        levels: DataFrame,
-        people: DataFrame,
-        files: dict[str, Checked],
-        prepared: Prepared | None,
-    ) -> Findings:
-        # Filled before many ask for them at once.
-        _, users = together(levels.count, people.count)
-        rated = self._keep(sums.with_totals(catalogue, sums.anime_totals(levels, self.config.ratings.scale)))
-        studios = self._keep(sums.of_anime(rated, "studios"))
-        frames = {
-            "histogram": sums.histogram(levels),
-            "type_levels": sums.type_levels(levels, catalogue),
-            "score_quantiles": sums.score_quantiles(catalogue),
-            "genres": sums.of_anime(rated, "genres"),
-            "types": sums.of_anime(rated, "type"),
-            "studios": studios.limit(self.config.studios + 1),
-            "premieres": sums.premieres(rated),
-            "years": sums.by_year(rated),
-            "genders": sums.genders(people),
-            "user_tail": sums.long_tail(people),
-            "anime_tail": sums.long_tail(rated),
-        }
-        log.info("counting by genre, type, studio, year, gender and activity")
-        tables = together(*(frame.toPandas for frame in frames.values()))
-        collected: dict[str, Any] = dict(zip(frames, tables, strict=True))
-        # The null one is for the anime without a studio, if there are any.
-        shown = collected["studios"]
-        collected["studios"] = shown.head(self.config.studios + int(shown["value"].isna().any()))
-        return Findings(
-            source=self.config.input,
-            scale=self.config.ratings.scale,
-            **collected,
-            studio_count=studios.where("value IS NOT NULL").count(),
-            users=users,
-            anime=catalogue.count(),
-            rows={file: checked.rows for file, checked in files.items()},
-            refused={file: checked.refused for file, checked in files.items()},
-            missing={file: checked.missing for file, checked in files.items()},
-            agreements=(
-                agreement("Score", "anime", rated, "score"),
-                agreement("Mean Score", "users", people, "stated"),
-            ),
-            prepared=prepared,
-        )
-
-    def _prepared(self) -> Prepared | None:
-        """What the prepared directory says; InputError if it was never committed."""
-        directory = self.config.prepared
-        if directory is None:
-            return None
-        manifest = read_prepared(self.files, directory)
-        quarantine = self.spark.read.parquet(f"{directory}/quarantine")
-        return Prepared(
-            directory=directory,
-            read=manifest.ratings.read,
-            quarantined={"ratings": manifest.ratings.quarantined, **manifest.quarantined},
-            examples=sums.quarantine_examples(quarantine).toPandas(),
-            leaks=manifest.leaks,
-            audit=manifest.audit.model_dump(mode="json") if manifest.audit else None,
-        )
->>>>>>> d98c39f (Make the rating scale data: lowest, highest, step and what is liked stand in the manifest)
 
 
 def collect(frames: dict[str, DataFrame]) -> dict[str, Any]:

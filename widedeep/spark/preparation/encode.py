@@ -11,8 +11,8 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from widedeep.config.prepare import FeatureConfig
-<<<<<<< HEAD
 from widedeep.schema.manifest import LEAKY_COLUMNS, Column, ColumnKind, Numeric
+from widedeep.schema.rating_scale import RatingScale
 from widedeep.spark.preparation.mal_fields import Field, Fields, anime_fields, user_fields
 from widedeep.spark.preparation.numeric_columns import fit_numeric, raw_name, scaled
 from widedeep.spark.preparation.rating_statistics import (
@@ -22,13 +22,6 @@ from widedeep.spark.preparation.rating_statistics import (
     with_statistics,
 )
 from widedeep.spark.preparation.vocabularies import category_id_list, category_ids, fit_vocabularies
-=======
-from widedeep.schema.manifest import LEAKY_COLUMNS, Column, Numeric
-from widedeep.schema.rating_scale import RatingScale
-from widedeep.spark.preparation import features
-
-Fields = dict[str, list[features.Field]]
->>>>>>> d98c39f (Make the rating scale data: lowest, highest, step and what is liked stand in the manifest)
 
 
 class EncodedTable(NamedTuple):
@@ -51,13 +44,8 @@ Feature = tuple[Column, Expression]
 
 
 def encode_items(
-<<<<<<< HEAD
-    raw: DataFrame, items: DataFrame, train: DataFrame, mean: float, options: FeatureConfig
-) -> tuple[EncodedTable, dict[str, float]]:
-=======
     raw: DataFrame, items: DataFrame, train: DataFrame, mean: float, options: FeatureConfig, scale: RatingScale
-) -> tuple[Encoded, dict[str, float]]:
->>>>>>> d98c39f (Make the rating scale data: lowest, highest, step and what is liked stand in the manifest)
+) -> tuple[EncodedTable, dict[str, float]]:
     """The items' table, and the regression that imputed missing ranks.
 
     Args:
@@ -65,25 +53,15 @@ def encode_items(
         items: anime_id, item.
         train: item, rating of the training split.
         mean: its mean rating.
-<<<<<<< HEAD
         options: how to impute, scale and encode.
-=======
-        options: how to impute, scale and code.
         scale: the scale of the ratings.
 
->>>>>>> d98c39f (Make the rating scale data: lowest, highest, step and what is liked stand in the manifest)
     """
     fields = anime_fields()
     title = F.coalesce(F.col("Name"), F.concat(F.lit("anime "), "anime_id")).alias("title")
-<<<<<<< HEAD
-    statistics = rating_statistics(train, "item", mean, options.prior_ratings)
+    statistics = rating_statistics(train, "item", mean, options.prior_ratings, scale)
     known = with_statistics(items, statistics, "item", mean)
     parsed = known.join(raw, on=known["anime_id"] == raw["id"], how="inner").select(
-=======
-    statistics = features.rating_statistics(train, "item", mean, options.prior_ratings, scale)
-    known = features.with_statistics(items, statistics, "item", mean)
-    typed = known.join(raw, on=known["anime_id"] == raw["id"], how="inner").select(
->>>>>>> d98c39f (Make the rating scale data: lowest, highest, step and what is liked stand in the manifest)
         *known.columns, title, *_parsed(fields)
     )
     table = with_ranks(parsed, options.rank_min_ratings).localCheckpoint()
@@ -96,25 +74,14 @@ def encode_items(
 
 
 def encode_users(
-<<<<<<< HEAD
-    raw: DataFrame, users: DataFrame, train: DataFrame, mean: float, options: FeatureConfig
+    raw: DataFrame, users: DataFrame, train: DataFrame, mean: float, options: FeatureConfig, scale: RatingScale
 ) -> EncodedTable:
     """The users' table; for the arguments see `encode_items`. A user without a row in `raw` has only missing values."""
     fields = user_fields()
     name = F.coalesce(F.col("Username"), F.lit("")).alias("username")
-    statistics = rating_statistics(train, "user", mean, options.prior_ratings)
+    statistics = rating_statistics(train, "user", mean, options.prior_ratings, scale)
     known = with_statistics(users, statistics, "user", mean)
     # No broadcast: in memory the users' texts are ten times as large as in Parquet.
-=======
-    raw: DataFrame, users: DataFrame, train: DataFrame, mean: float, options: FeatureConfig, scale: RatingScale
-) -> Encoded:
-    """The users' table; the arguments are as those of `encode_items`. Users may be missing in `raw`."""
-    fields = features.user_fields()
-    name = F.coalesce(F.col("Username"), F.lit("")).alias("username")
-    statistics = features.rating_statistics(train, "user", mean, options.prior_ratings, scale)
-    known = features.with_statistics(users, statistics, "user", mean)
-    # Never by broadcast: as Parquet the users' texts are a tenth of what they take in memory.
->>>>>>> d98c39f (Make the rating scale data: lowest, highest, step and what is liked stand in the manifest)
     joined = known.join(raw.hint("merge"), on=known["user_id"] == raw["id"], how="left")
     parsed = joined.select(*known.columns, name, *_parsed(fields))
     table = parsed.withColumn("mean_score", F.col("damped_mean")).localCheckpoint()
@@ -139,19 +106,12 @@ def _encode(
 
     Args:
         table: keys, statistics, parsed features and raw texts.
-<<<<<<< HEAD
         fields: the features parsed from the dump.
         from_train: numeric columns computed from training ratings -> where the value was imputed, if it may have been.
         keys: identifiers to keep as they are.
         options: how to impute, scale and encode.
-=======
-        fields: where the features come from.
-        computed: numeric columns that are in no field; where a value was imputed, if it may have been.
-        keys: identifiers to take over as they are.
-        options: how to impute, scale and code.
         scale: the scale of the ratings.
 
->>>>>>> d98c39f (Make the rating scale data: lowest, highest, step and what is liked stand in the manifest)
     """
     used = [f for f in fields.numeric if f.source not in LEAKY_COLUMNS or f.source in options.leaky_columns]
     sources = {field.name: field.source for field in used}

@@ -16,24 +16,23 @@ from pyspark.sql import functions as F
 
 from widedeep.common.console import log
 from widedeep.evaluation import feature_leakage
-<<<<<<< HEAD
 from widedeep.schema.manifest import Audit, AuditedFeature, Column
-from widedeep.spark.partitioning import Salt, uniform
-from widedeep.spark.preparation.feature_tables import FeatureTable
-from widedeep.spark.session import run_concurrently
-=======
-from widedeep.schema.manifest import LEAKY_COLUMNS, AuditedFeature, Column
 from widedeep.schema.rating_scale import RatingScale
 from widedeep.spark.partitioning import Salt, uniform
-from widedeep.spark.preparation.encode import Encoded
+from widedeep.spark.preparation.feature_tables import FeatureTable
 from widedeep.spark.rating_sums import rating_sum, squared_rating_sum
->>>>>>> d98c39f (Make the rating scale data: lowest, highest, step and what is liked stand in the manifest)
+from widedeep.spark.session import run_concurrently
 
 MOST_ENTITIES = 200_000
 
 
 def audit_features(
-    items: FeatureTable, users: FeatureTable, train: DataFrame, held_out: DataFrame, split: Literal["valid", "test"]
+    items: FeatureTable,
+    users: FeatureTable,
+    train: DataFrame,
+    held_out: DataFrame,
+    split: Literal["valid", "test"],
+    scale: RatingScale,
 ) -> Audit:
     """Measure each feature of both tables alone.
 
@@ -43,33 +42,35 @@ def audit_features(
         train: user, item, rating of the training split.
         held_out: the same of the split that is held out.
         split: the name of that split.
+        scale: the scale of the ratings.
 
     """
     log.info("auditing features …")
     of_items, of_users = run_concurrently(
-        *(partial(audit_table, table, train, held_out) for table in (items, users)),
+        *(partial(audit_table, table, train, held_out, scale) for table in (items, users)),
     )
     return Audit(split=split, items=tuple(of_items), users=tuple(of_users))
 
 
-<<<<<<< HEAD
-def audit_table(table: FeatureTable, train: DataFrame, held_out: DataFrame) -> list[AuditedFeature]:
+def audit_table(table: FeatureTable, train: DataFrame, held_out: DataFrame, scale: RatingScale) -> list[AuditedFeature]:
     """Audit all features of a table and the leaky columns beside them, best on held-out ratings first.
 
     Args:
         table: the feature table.
         train: user, item, rating of the training split.
         held_out: the same of the held-out split.
+        scale: the scale of the ratings.
 
     """
-    rated, squares = rated_entities(table, train, held_out)
+    rated, squares = rated_entities(table, train, held_out, scale)
     n, mean = (rated[name].to_numpy().astype(np.float64) for name in ("train_ratings", "train_mean"))
     held_out_n, held_out_total = (rated[name].to_numpy() for name in ("held_out_n", "held_out_total"))
     if not n.sum() or not held_out_n.sum():
         return []
-    # The mean is a float32 and the sum of ratings a whole number.
+    # The mean is a float32; the exact sum is n times the lowest rating and a whole number of steps.
+    steps = np.round((n * mean - n * scale.lowest) / scale.step)
     entities = feature_leakage.Entities(
-        feature_leakage.Sums(n, np.round(n * mean), squares[0]),
+        feature_leakage.Sums(n, n * scale.lowest + steps * scale.step, squares[0]),
         feature_leakage.Sums(held_out_n, held_out_total, squares[1]),
     )
     known = feature_leakage.deviations(entities)
@@ -81,73 +82,27 @@ def audit_table(table: FeatureTable, train: DataFrame, held_out: DataFrame) -> l
     return sorted(audited, key=lambda f: -(f.held_out_r2 if f.held_out_r2 is not None else -math.inf))
 
 
-def rated_entities(table: FeatureTable, train: DataFrame, held_out: DataFrame) -> tuple[pa.Table, list[float]]:
+def rated_entities(
+    table: FeatureTable, train: DataFrame, held_out: DataFrame, scale: RatingScale
+) -> tuple[pa.Table, list[float]]:
     """The features and sums of the users or items with ratings; and the sums of squares of all ratings of both splits.
 
     The sums of the training ratings are in the feature table, so only the held-out ratings are grouped.
     """
     key, share = F.col(table.key), MOST_ENTITIES / max(table.written.rows, 1)
     chosen = uniform(key, Salt.AUDIT_SAMPLE) < share if share < 1 else F.lit(True)
-    sums = held_out_sums(held_out.where(chosen), table.key)
+    sums = held_out_sums(held_out.where(chosen), table.key, scale)
     joined = table.encoded.audited.where(chosen).join(sums, on=table.key, how="left")
     rated = joined.where("train_ratings > 0 OR held_out_n IS NOT NULL").fillna(0.0, ["held_out_n", "held_out_total"])
-    square = F.sum(F.col("rating").cast("double") * F.col("rating"))
+    square = squared_rating_sum(F.col("rating"), scale)
     squares = [float(part.where(chosen).agg(square).collect()[0][0] or 0.0) for part in (train, held_out)]
     return rated.toArrow().sort_by(table.key).combine_chunks(), squares
 
 
-def held_out_sums(held_out: DataFrame, key: str) -> DataFrame:
-    """Number and sum of the held-out ratings by `key`: key, held_out_n:double, held_out_total:double.
-
-    Ratings are whole numbers, so the sums are exact and the same in any order.
-    """
-    rating = F.col("rating").cast("double")
-    return held_out.groupBy(key).agg(
-        F.count("*").cast("double").alias("held_out_n"), F.sum(rating).alias("held_out_total")
-=======
-def held_sums(held: DataFrame, key: str, scale: RatingScale) -> DataFrame:
-    """Number and sum of the held-out ratings by `key`: key, held_n:double, held_total:double."""
-    total = rating_sum(F.col("rating"), scale).alias("held_total")
-    return held.groupBy(key).agg(F.count("*").cast("double").alias("held_n"), total)
-
-
-def entity_table(
-    subject: Subject, train: DataFrame, held: DataFrame, scale: RatingScale
-) -> tuple[pa.Table, list[float]]:
-    """The features and sums of who (or what) has ratings, by position; the sums of squares of train and held.
-
-    The training sums are those that the features were made with, so only the held-out ratings are grouped.
-    """
-    key, share = F.col(subject.key), MOST_ENTITIES / max(subject.rows, 1)
-    chosen = uniform(key, Salt.AUDIT_SAMPLE) < share if share < 1 else F.lit(True)
-    sums = held_sums(held.where(chosen), subject.key, scale)
-    joined = subject.encoded.plain.where(chosen).join(sums, on=subject.key, how="left")
-    rated = joined.where("train_ratings > 0 OR held_n IS NOT NULL").fillna(0.0, ["held_n", "held_total"])
-    square = squared_rating_sum(F.col("rating"), scale)
-    squares = [float(part.where(chosen).agg(square).collect()[0][0] or 0.0) for part in (train, held)]
-    return rated.toArrow().sort_by(subject.key).combine_chunks(), squares
-
-
-def audit_table(subject: Subject, train: DataFrame, held: DataFrame, scale: RatingScale) -> list[AuditedFeature]:
-    """Audit all features of a table and the leaky columns beside them, best on held-out ratings first.
-
-    Args:
-        subject: the table.
-        train: user, item, rating of the training split.
-        held: the same of the held-out split.
-        scale: the scale of the ratings.
-
-    """
-    table, squares = entity_table(subject, train, held, scale)
-    n, mean = (table[name].to_numpy().astype(np.float64) for name in ("train_ratings", "train_mean"))
-    held_n, held_total = (table[name].to_numpy() for name in ("held_n", "held_total"))
-    # The mean is a float32; the exact sum is n times the lowest rating and a whole number of steps.
-    steps = np.round((n * mean - n * scale.lowest) / scale.step)
-    entities = feature_leakage.Entities(
-        feature_leakage.Sums(n, n * scale.lowest + steps * scale.step, squares[0]),
-        feature_leakage.Sums(held_n, held_total, squares[1]),
->>>>>>> d98c39f (Make the rating scale data: lowest, highest, step and what is liked stand in the manifest)
-    )
+def held_out_sums(held_out: DataFrame, key: str, scale: RatingScale) -> DataFrame:
+    """Number and sum of the held-out ratings by `key`: key, held_out_n:double, held_out_total:double."""
+    total = rating_sum(F.col("rating"), scale)
+    return held_out.groupBy(key).agg(F.count("*").cast("double").alias("held_out_n"), total.alias("held_out_total"))
 
 
 def audit_feature(

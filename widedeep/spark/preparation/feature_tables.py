@@ -5,7 +5,7 @@ from typing import Literal, NamedTuple
 from pyspark.sql import DataFrame
 
 from widedeep.common.console import log
-from widedeep.config.prepare import FeatureConfig
+from widedeep.config.prepare import PrepareConfig
 from widedeep.schema.manifest import Table
 from widedeep.spark import shards
 from widedeep.spark.preparation.encode import EncodedTable, encode_items, encode_users
@@ -38,7 +38,7 @@ class Entities(NamedTuple):
 
 
 def write_feature_tables(
-    workspace: Workspace, items: Entities, users: Entities, train: DataFrame, mean: float, options: FeatureConfig
+    workspace: Workspace, items: Entities, users: Entities, train: DataFrame, mean: float, config: PrepareConfig
 ) -> FeatureTables:
     """Encode both tables and write them.
 
@@ -48,16 +48,17 @@ def write_feature_tables(
         users: the users.
         train: user, item, rating of the training split.
         mean: its mean rating.
-        options: how to impute, scale and encode.
+        config: how to impute, scale and encode, and the scale of the ratings.
 
     """
+    options, scale = config.features, config.ratings.scale
 
     def write_items() -> tuple[FeatureTable, dict[str, float]]:
-        encoded, regression = encode_items(items.raw, items.index, train, mean, options)
+        encoded, regression = encode_items(items.raw, items.index, train, mean, options, scale)
         return _write(workspace, "items", "item", encoded), regression
 
     def write_users() -> FeatureTable:
-        return _write(workspace, "users", "user", encode_users(users.raw, users.index, train, mean, options))
+        return _write(workspace, "users", "user", encode_users(users.raw, users.index, train, mean, options, scale))
 
     (items_table, regression), users_table = run_concurrently(write_items, write_users)
     return FeatureTables(items_table, users_table, regression)

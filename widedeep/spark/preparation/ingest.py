@@ -73,23 +73,13 @@ def row_content(frame: DataFrame) -> Column:
     return F.coalesce(F.col(CORRUPT), F.to_csv(F.struct(*(F.col(f"`{name}`") for name in raw))))
 
 
-<<<<<<< HEAD
-def typed_ratings(raw: DataFrame, anime: DataFrame, zero_unscored: bool = False) -> DataFrame:
+def typed_ratings(raw: DataFrame, anime: DataFrame, config: RatingsConfig) -> DataFrame:
     """Type the ratings, look up their anime and find their faults.
 
     Args:
         raw: from `read_csv`.
         anime: anime_id and item of the known anime; broadcast to every task.
-        zero_unscored: whether entries without a score are ratings of 0; otherwise they are refused as `unscored`.
-=======
-def typed_ratings(raw: DataFrame, anime: DataFrame, config: RatingsConfig) -> DataFrame:
-    """Type the ratings and look their anime up.
-
-    Args:
-        raw: from `read_csv`.
-        anime: `anime_id`, `item` of the known anime; small enough to travel to every task.
         config: the scale, and whether entries without a score are ratings of 0 or refused as `unscored`.
->>>>>>> d98c39f (Make the rating scale data: lowest, highest, step and what is liked stand in the manifest)
 
     Returns:
         user_id:bigint, anime_id:bigint, item:int, rating:float, reason, row (bad rows only), file, block, line.

@@ -16,6 +16,7 @@ from widedeep.spark.preparation.checks import CheckedFile, CheckedRatings
 from widedeep.spark.preparation.mal_fields import anime_fields, user_fields
 from widedeep.spark.preparation.splits import ROW_WISE, assign_split
 from widedeep.spark.preparation.workspace import Workspace
+from widedeep.spark.rating_sums import rating_sum
 
 
 class SplitRatings(NamedTuple):
@@ -117,7 +118,8 @@ def write_rating_shards(
     shards.write_split_shards(workspace.files, placed, workspace.staging, filled, ["_key", "user", "item"])
     written = {split: _describe(workspace, split, rows[split]) if split in filled else () for split in SPLITS}
     train = workspace.spark.read.parquet(f"{workspace.staging}/ratings/split=train")
-    return RatingShards(written, train, train.agg(F.avg("rating")).collect()[0][0])
+    mean = train.agg(rating_sum(F.col("rating"), config.ratings.scale) / F.count("rating")).collect()[0][0]
+    return RatingShards(written, train, mean)
 
 
 def _describe(workspace: Workspace, split: str, rows: int) -> tuple[DataFile, ...]:

@@ -3,10 +3,12 @@
 from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
+from widedeep.schema.rating_scale import RatingScale
 from widedeep.spark.preparation.numeric_columns import rounded
+from widedeep.spark.rating_sums import rating_sum
 
 
-def rating_statistics(train: DataFrame, key: str, mean: float, prior: float) -> DataFrame:
+def rating_statistics(train: DataFrame, key: str, mean: float, prior: float, scale: RatingScale) -> DataFrame:
     """Count and means of the training ratings of each `key`.
 
     The damped mean is that of the key's ratings and `prior` further ratings at the global mean, so that
@@ -16,8 +18,7 @@ def rating_statistics(train: DataFrame, key: str, mean: float, prior: float) -> 
         key, train_ratings:int, train_mean:float, damped_mean:double.
 
     """
-    # Ratings are whole numbers, so the sum is exact and the same in any order.
-    totals = train.groupBy(key).agg(F.count("*").alias("n"), F.sum(F.col("rating").cast("double")).alias("total"))
+    totals = train.groupBy(key).agg(F.count("*").alias("n"), rating_sum(F.col("rating"), scale).alias("total"))
     damped = (F.col("total") + prior * mean) / (F.col("n") + prior)
     return totals.select(
         key,

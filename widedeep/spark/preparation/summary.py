@@ -1,17 +1,16 @@
 """What prepare prints: rows read, refused and written, and the features that predict held-out ratings best."""
 
 from widedeep.common.console import print_table, stdout
-from widedeep.schema.manifest import MIN_RATING, SPLITS, Audit, AuditedFeature, Manifest
+from widedeep.schema.manifest import SPLITS, Audit, AuditedFeature, Manifest
 from widedeep.spark.preparation.feature_leakage import most_predictive
 
 
 def show_summary(manifest: Manifest, output: str) -> None:
     """Print what was read, refused and written."""
     print_table(f"prepared {output}", ("what", "count"), _counts(manifest))
-    lowest = manifest.ratings.lowest
-    if lowest < MIN_RATING:
+    if manifest.config["ratings"]["unscored"] == "zero":
         stdout.print(
-            f"WARNING: entries without a score count as ratings of {lowest}: "
+            f"WARNING: entries without a score count as ratings of {manifest.ratings.scale.lowest:g}: "
             "errors depend on predicting who gives a score, too"
         )
     used = [name for name, leak in manifest.leaks.items() if leak["used"]]
