@@ -226,7 +226,7 @@ def test_evaluating_them_gives_the_errors_that_training_measured(spark, prepared
     config = EvaluateConfig(data=str(prepared), predictions=str(predicted), output=str(tmp_path / "out"))
     result = evaluate_systems(spark, config)
     expected = json.loads((run / "metrics.json").read_text())["test"]
-    assert result.found["out"].rating.overall.model_dump() == pytest.approx(expected, rel=1e-5)
+    assert result.evaluations["out"].rating.overall.model_dump() == pytest.approx(expected, rel=1e-5)
 
 
 def test_something_must_be_asked_for():
