@@ -99,7 +99,7 @@ class Ratings(Record):
 
 
 class AuditedFeature(Record):
-    """How well a feature alone predicts ratings, fitted on train; see widedeep/evaluation/feature_leakage.py."""
+    """How well a feature alone predicts ratings, fitted on train; see docs/leak-audit.md."""
 
     table: Literal["items", "users"]
     name: str

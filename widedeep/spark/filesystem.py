@@ -16,7 +16,7 @@ from widedeep.schema.manifest import MANIFEST, Manifest, parse_manifest
 
 
 def scratch_directory() -> Path:
-    """A new directory on this machine, gone when the process ends."""
+    """A new directory on this machine; it is deleted when the process ends."""
     here = Path(tempfile.mkdtemp(prefix="widedeep-"))
     atexit.register(shutil.rmtree, here, ignore_errors=True)
     return here
@@ -33,7 +33,7 @@ class Files:
         return self._jvm.org.apache.hadoop.fs.Path(name)
 
     def _here(self, path: Path) -> Any:
-        # No as_uri: Hadoop takes %20 for what it says.
+        # No as_uri: Hadoop does not decode %20.
         return self._path(f"file://{path.resolve()}")
 
     def _system(self, name: str) -> Any:
@@ -44,11 +44,11 @@ class Files:
         return self._system(name).makeQualified(self._path(name)).toString()
 
     def exists(self, name: str) -> bool:
-        """Whether a file or directory is there."""
+        """Whether there is such a file or directory."""
         return self._system(name).exists(self._path(name))
 
     def is_directory(self, name: str) -> bool:
-        """Whether it is a directory and no file."""
+        """Whether an existing path is a directory."""
         return self._system(name).getFileStatus(self._path(name)).isDirectory()
 
     def local(self, name: str) -> Path | None:
@@ -123,13 +123,13 @@ class Files:
             reader.close()
 
     def fetch(self, name: str) -> Path:
-        """Copy a file to this machine, until the job ends; return its path here."""
+        """Copy a file to this machine, where it is deleted when the process ends; return its path here."""
         target = scratch_directory() / name.rsplit("/", 1)[-1]
         self._system(name).copyToLocalFile(False, self._path(name), self._here(target), True)
         return target
 
     def send(self, here: Path, name: str) -> None:
-        """Move a file of this machine to where the data is."""
+        """Move a file of this machine to the file system of the data."""
         target = self._system(name)
         target.copyFromLocalFile(True, True, self._here(here), self._path(name))
 

@@ -1,7 +1,7 @@
 """Dense indices, hashes, exact order statistics and partitions of rows.
 
-None of it depends on the cluster's size or on how the input was cut, and nothing that grows with
-the number of rows comes to the driver.
+No result depends on the size of the cluster or on the partitions of the input, and nothing that grows
+with the number of rows comes to the driver.
 """
 
 from bisect import bisect_right
@@ -73,29 +73,29 @@ def order_statistics(
         ranks: group -> increasing ranks, each below the group's number of rows.
 
     """
-    wanted = []  # (group, bucket, rank in the bucket, position in the answer)
-    for name, positions in ranks.items():
+    wanted = []  # (group, bucket, rank in the bucket, number in the answer)
+    for name, group_ranks in ranks.items():
         buckets = sorted(counts[name])
         starts = list(accumulate((counts[name][b] for b in buckets), initial=0))
-        for position, rank in enumerate(positions):
+        for number, rank in enumerate(group_ranks):
             at = bisect_right(starts, rank) - 1
-            wanted.append((name, buckets[at], rank - starts[at] + 1, position))
-    found: dict[str, list[int]] = {name: [0] * len(positions) for name, positions in ranks.items()}
+            wanted.append((name, buckets[at], rank - starts[at] + 1, number))
+    keys: dict[str, list[int]] = {name: [0] * len(group_ranks) for name, group_ranks in ranks.items()}
     if not wanted:
-        return found
+        return keys
     spark = frame.sparkSession
-    table = spark.createDataFrame(wanted, f"{group} string, _bucket int, _rank int, _position int")
+    table = spark.createDataFrame(wanted, f"{group} string, _bucket int, _rank int, _number int")
     near = frame.select(group, key, bucket_of(F.col(key)).alias("_bucket")).join(
         F.broadcast(table.select(group, "_bucket").distinct()), on=[group, "_bucket"], how="left_semi"
     )
     sorted_keys = near.groupBy(group, "_bucket").agg(F.sort_array(F.collect_list(key)).alias("_keys"))
     for row in (
         table.join(sorted_keys, on=[group, "_bucket"], how="inner")
-        .selectExpr(f"{group} AS name", "_position", "_keys[_rank - 1] AS value")
+        .selectExpr(f"{group} AS name", "_number", "_keys[_rank - 1] AS value")
         .collect()
     ):
-        found[row["name"]][row["_position"]] = row["value"]
-    return found
+        keys[row["name"]][row["_number"]] = row["value"]
+    return keys
 
 
 def task_count(spark: SparkSession, rows: int, smallest: int, largest: int) -> int:

@@ -1,4 +1,4 @@
-"""Which rating is trained on, which chooses settings, which is reported: a hash of (user, anime, seed).
+"""The split of each rating (train, valid or test), by a hash of (user, anime, seed).
 
 Pure DataFrame -> DataFrame; the same answer on any cluster.
 """
@@ -9,7 +9,7 @@ from pyspark.sql import functions as F
 from widedeep.config.prepare import SplitConfig
 from widedeep.spark.partitioning import Salt, bucket_counts, hash_key, order_statistics, uniform
 
-# Rules that look at one rating alone: working them out again is cheaper than writing them down.
+# Rules that depend on one rating alone: applying them again is cheaper than storing the result.
 ROW_WISE = ("random", "cold_item", "cold_user")
 
 
@@ -19,7 +19,7 @@ def assign_split(ratings: DataFrame, config: SplitConfig, seed: int) -> DataFram
     Args:
         ratings: user_id:bigint, anime_id:bigint and, for `stratified`, the columns of `config.strata`.
         config: the rule and its shares.
-        seed: another seed gives another split.
+        seed: of the hashes.
 
     """
     pair = (F.col("user_id"), F.col("anime_id"))
@@ -59,7 +59,7 @@ def _sampled(ratings: DataFrame, config: SplitConfig, seed: int) -> Column:
 
 
 def _by_share(share: Column, config: SplitConfig) -> Column:
-    """A number in [0, 1) -> the split whose part of [0, 1) it lies in."""
+    """A number in [0, 1) -> the split whose part of [0, 1) contains it."""
     return (
         F.when(share < config.train, "train")
         .when(share < config.train + config.valid, "valid")
