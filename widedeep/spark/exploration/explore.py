@@ -116,21 +116,11 @@ def aggregate(dump: CheckedDump, config: ExploreConfig, prepared: Prepared | Non
     _, user_count = run_concurrently(levels.count, users.count)  # kept before many ask for them at once
     rated = keep("rated", lambda: aggregates.with_totals(dump.parsed_anime, aggregates.anime_totals(levels, scale)))
     studios = keep("studios", lambda: aggregates.by_category(rated, "studios"))
-    collected = collect(
-        {
-            "histogram": aggregates.histogram(levels),
-            "type_levels": aggregates.type_levels(levels, dump.parsed_anime),
-            "score_quantiles": aggregates.score_quantiles(dump.parsed_anime),
-            "genres": aggregates.by_category(rated, "genres"),
-            "types": aggregates.by_category(rated, "type"),
-            "studios": studios.limit(config.studios + 1),
-            "premieres": aggregates.premieres(rated),
-            "years": aggregates.by_year(rated),
-            "genders": aggregates.genders(users),
-            "user_tail": aggregates.long_tail(users),
-            "anime_tail": aggregates.long_tail(rated),
-        }
-    )
+    log.info("counting by genre, type, studio, year, gender and activity")
+    frames = small_frames(dump.parsed_anime, levels, rated, users)
+    frames["studios"] = studios.limit(config.studios + 1)
+    tables = run_concurrently(*(frame.toPandas for frame in frames.values()))
+    collected: dict[str, Any] = dict(zip(frames, tables, strict=True))
     # The null studio is for the anime without one, if there are any.
     shown = collected["studios"]
     collected["studios"] = shown.head(config.studios + int(shown["value"].isna().any()))
@@ -153,10 +143,20 @@ def aggregate(dump: CheckedDump, config: ExploreConfig, prepared: Prepared | Non
     )
 
 
-def collect(frames: dict[str, DataFrame]) -> dict[str, Any]:
-    """Name -> pandas frame; all are computed concurrently."""
-    log.info("counting by genre, type, studio, year, gender and activity")
-    return dict(zip(frames, run_concurrently(*(frame.toPandas for frame in frames.values())), strict=True))
+def small_frames(anime: DataFrame, levels: DataFrame, rated: DataFrame, users: DataFrame) -> dict[str, DataFrame]:
+    """The aggregates that go to the driver, by their name in Findings; the arguments are named as in `aggregates`."""
+    return {
+        "histogram": aggregates.histogram(levels),
+        "type_levels": aggregates.type_levels(levels, anime),
+        "score_quantiles": aggregates.score_quantiles(anime),
+        "genres": aggregates.by_category(rated, "genres"),
+        "types": aggregates.by_category(rated, "type"),
+        "premieres": aggregates.premieres(rated),
+        "years": aggregates.by_year(rated),
+        "genders": aggregates.genders(users),
+        "user_tail": aggregates.long_tail(users),
+        "anime_tail": aggregates.long_tail(rated),
+    }
 
 
 def read_preparation(spark: SparkSession, files: Files, directory: str) -> Prepared:
