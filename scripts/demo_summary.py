@@ -7,14 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from widedeep.common.console import print_table, stdout
 from widedeep.data.feature_tables import Tables
 from widedeep.data.parquet import open_parquet
 from widedeep.schema.manifest import read_manifest
-
-console = Console()
 
 
 def main() -> None:
@@ -27,32 +23,31 @@ def main() -> None:
     planted = args.raw / "planted.json"
     show_errors(metrics, json.loads(planted.read_text())["rmse_floor"] if planted.exists() else None)
     settings = ["--user", str(first_user(args.data)), "--recommendations", str(args.recommendations)]
-    console.print(f"\n$ widedeep recommendations {' '.join(settings)}", style="dim", soft_wrap=True, highlight=False)
+    stdout.print(f"\n$ widedeep recommendations {' '.join(settings)}", style="dim", soft_wrap=True, highlight=False)
     subprocess.run([sys.executable, "-m", "widedeep", "recommendations", *settings], check=True)
 
 
-def show_errors(metrics: dict[str, Any], planted: float | None) -> None:
-    """Print the errors on the test split between what is trivial and what is possible."""
-    test, bias = metrics["test"], metrics["reference_models"]["bias"]["rmse"]
-    table = Table(title="Test split: error of the predicted rating", title_justify="left")
-    table.add_column("predicted by")
-    for name in ("RMSE", "MAE", "R²"):
-        table.add_column(name, justify="right")
-    table.add_row("the mean of all ratings", f"{metrics['reference_models']['global_mean']['rmse']:.4f}")
-    table.add_row("mean + user's and anime's bias", f"{bias:.4f}")
-    table.add_row("this model", *(f"{test[name]:.4f}" for name in ("rmse", "mae", "r2")), style="bold")
-    if planted is not None:
-        table.add_row("the planted truth (only noise left)", f"{planted:.4f}")
-    console.print(table)
-    if planted is not None:
-        closed = (bias - test["rmse"]) / (bias - planted)
-        console.print(f"The model goes {closed:.0%} of the way from the biases to the planted truth.")
+def show_errors(metrics: dict[str, Any], noise_floor: float | None) -> None:
+    """Print the errors on the test split, from trivial predictions down to the noise floor."""
+    test, reference_models = metrics["test"], metrics["reference_models"]
+    bias = reference_models["bias"]["rmse"]
+    rows = [
+        ["the mean of all ratings", f"{reference_models['global_mean']['rmse']:.4f}", "", ""],
+        ["mean + user's and anime's bias", f"{bias:.4f}", "", ""],
+        ["this model", *(f"{test[name]:.4f}" for name in ("rmse", "mae", "r2"))],
+    ]
+    if noise_floor is not None:
+        rows.append(["the planted truth (only noise left)", f"{noise_floor:.4f}", "", ""])
+    print_table("Test split: error of the predicted rating", ["predicted by", "RMSE", "MAE", "R²"], rows)
+    if noise_floor is not None:
+        closed = (bias - test["rmse"]) / (bias - noise_floor)
+        stdout.print(f"The model goes {closed:.0%} of the way from the biases to the planted truth.")
     speed, seconds = metrics["train"]["samples_per_second"], metrics["train"]["seconds"]
-    console.print(f"Trained at {speed:,.0f} ratings a second, in {seconds:,.0f} s.", highlight=False)
+    stdout.print(f"Trained at {speed:,.0f} ratings a second, in {seconds:,.0f} s.", highlight=False)
 
 
 def first_user(data: Path) -> int:
-    """The id of the user of the first training rating: one who certainly has ratings."""
+    """The user_id of the first training rating, a user who certainly has ratings."""
     manifest = read_manifest(data)
     with open_parquet(data / manifest.ratings.shards["train"][0].path) as shard:
         user = next(shard.iter_batches(1, columns=["user"])).column("user")[0].as_py()

@@ -1,14 +1,4 @@
-"""Whether a model's test figures are better than they could be without a leak.
-
-People do not rate the same thing the same way twice. Amatriain, Pujol and Oliver ("I like it... I like it not:
-Evaluating user ratings noise in recommender systems", UMAP 2009) had 118 people rate 100 movies three times on a scale
-of 5: two ratings of a movie by the same person differ by an RMSE of 0.557 or more, whatever the two trials, and the
-test-retest reliability, the share of the variance that is no such noise, is 0.924. Two noisy ratings differ by the
-noise of both, so that of one has an sd of 0.557 / sqrt(2) = 0.394: a tenth of that scale's width of 4, which is 0.886
-on the scale from 1 to 10. No prediction from other ratings can be closer to a rating than its noise, so an RMSE below
-0.886, or an R2 above 0.924, asks for an explanation. Of ratings with the sd of the 2023 dump (1.66) that noise leaves
-1 - 0.886^2 / 1.66^2 = 0.72 of the variance to explain. That noise grows with the width of a scale is an assumption.
-"""
+"""Whether test metrics are better than the noise of people's ratings allows without a leak; see docs/noise-floor.md."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -20,25 +10,25 @@ RE_RATING_RMSE = 0.557  # Amatriain et al.: the least of all pairs of trials, 1-
 RE_RATING_WIDTH = 4.0
 RELIABILITY = 0.924
 NOISE_SHARE = RE_RATING_RMSE / math.sqrt(2) / RE_RATING_WIDTH  # sd of one rating's noise over a scale's width
-SIGMAS = 3.0  # of luck allowed
+SIGMAS = 3.0  # standard errors below the floor that chance explains
 # Squared errors of ratings spread about 1.4 times as much as their mean (kurtosis 3, that of a normal distribution).
 SQUARED_ERROR_SPREAD = math.sqrt(2.0)
 
 
 class Suspicion(NamedTuple):
-    """A sign that a figure is too good."""
+    """A sign that a metric is too good."""
 
     kind: str  # ceiling or leaky_columns
     why: str
 
 
 def noise_rmse(scale: RatingScale) -> float:
-    """The RMSE that the noise of people's own ratings alone leaves, on a scale."""
+    """The noise floor of a rating scale: the RMSE that is left by the noise of people's own ratings."""
     return NOISE_SHARE * scale.span
 
 
 def r2_ceiling(sd: float, noise: float) -> float:
-    """The highest R2 without a leak for ratings of this sd; `noise` is the noise's sd if it is known."""
+    """The highest R2 without a leak, for ratings of this sd and noise of sd `noise`."""
     return min(RELIABILITY, 1 - (noise / sd) ** 2) if sd > 0 else math.nan
 
 
@@ -47,7 +37,7 @@ def suspicion(
     noise: float,
     leaky_columns: Sequence[str] = (),
 ) -> tuple[Suspicion, ...]:
-    """Why test figures are not to be believed; empty if there is nothing against them.
+    """Reasons to suspect a leak behind test metrics; empty if there are none.
 
     Args:
         test: `rmse`, `r2` and `ratings` (their number) on the test split, in the ratings' own unit.
@@ -60,7 +50,7 @@ def suspicion(
         why = f"it was given {', '.join(leaky_columns)}: computed from all ratings, those of the test split included"
         found.append(Suspicion("leaky_columns", why))
     rmse, r2 = test["rmse"], test["r2"]
-    # R2 ties the variance of the ratings to the error; a model may be a little luckier than the noise.
+    # R2 and RMSE give the variance of the ratings; by chance, a model may be a little below the noise floor.
     lucky = 1 - SIGMAS * SQUARED_ERROR_SPREAD / 2 / math.sqrt(max(test["ratings"], 1))
     noise = noise * max(lucky, 0.0)
     ceiling = r2_ceiling(rmse / math.sqrt(1 - r2), noise) if r2 < 1 and rmse > 0 else RELIABILITY

@@ -11,7 +11,8 @@ from plotly.offline import get_plotlyjs
 from plotly.utils import PlotlyJSONEncoder
 
 from widedeep.reporting.findings import Findings
-from widedeep.reporting.sections import Panel, Section, sections, totals
+from widedeep.reporting.panels import Panel, Section
+from widedeep.reporting.sections import sections, totals
 
 # The first line of a page; by it we know one that we may replace.
 MARK = "<!doctype html><!-- widedeep explore -->"

@@ -1,8 +1,10 @@
-"""How unequally ratings are shared out, from the counts of how many have how many."""
+"""How unequally ratings are spread, from the number of users (or anime) with each number of ratings."""
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+
+from widedeep.evaluation.gini import gini
 
 Floats = NDArray[np.float64]
 
@@ -27,14 +29,9 @@ def top_share(tail: pd.DataFrame, share: float) -> float:
     return float(np.interp(share, *lorenz(tail)))
 
 
-def gini(tail: pd.DataFrame) -> float:
-    """Gini coefficient: 0 if all have equally many, towards 1 if one has all.
-
-    Twice the area between the Lorenz curve and the diagonal; the curve is made of straight lines, so
-    the trapezoids are exact.
-    """
-    x, y = lorenz(tail)
-    return float(2 * ((x[1:] - x[:-1]) * (y[1:] + y[:-1]) / 2).sum() - 1)
+def gini_of_tail(tail: pd.DataFrame) -> float | None:
+    """Gini coefficient of the numbers of ratings; None without ratings."""
+    return gini(dict(zip(tail["n"].tolist(), tail["entities"].tolist(), strict=True)))
 
 
 def quantile(tail: pd.DataFrame, share: float) -> int:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from widedeep.evaluation.damped_biases import fit_damped_biases
 from widedeep.synthesis.catalogue import Floats, build_catalogue
 from widedeep.synthesis.planted_model import (
     CALIBRATION_BLOCKS,
@@ -60,11 +61,7 @@ def bias_rmse(seed: int, sample: list[Ratings], damping: float = 5.0, rounds: in
     if held.all() or not held.any():
         return math.nan
     fitted = ~held
-    of_user, of_item, mean = np.zeros(user.max() + 1), np.zeros(item.max() + 1), rating[fitted].mean()
-    for _ in range(rounds):
-        for effect, key in ((of_item, item[fitted]), (of_user, user[fitted])):
-            effect[:] = 0
-            rest = rating[fitted] - mean - of_user[user[fitted]] - of_item[item[fitted]]
-            effect[:] = np.bincount(key, rest, len(effect)) / (np.bincount(key, minlength=len(effect)) + damping)
-    error = rating[held] - np.clip(mean + of_user[user[held]] + of_item[item[held]], 1, 10)
+    shape = (int(user.max()) + 1, int(item.max()) + 1)
+    biases = fit_damped_biases(user[fitted], item[fitted], rating[fitted], shape, (damping, damping), rounds)
+    error = rating[held] - np.clip(biases.predict(user[held], item[held]), 1, 10)
     return float(np.sqrt((error**2).mean()))

@@ -11,8 +11,10 @@ import pytest
 from tests.builders import TEN_POINTS
 from widedeep.reporting.findings import Agreement, Findings, Prepared
 from widedeep.reporting.page import MARK, render, script_json
-from widedeep.reporting.sections import audit_tables, percent, sections, several
-from widedeep.reporting.tails import at_least, gini, lorenz, quantile, top_share
+from widedeep.reporting.panels import percent, several
+from widedeep.reporting.quality_sections import audit_tables
+from widedeep.reporting.sections import sections
+from widedeep.reporting.tails import at_least, gini_of_tail, lorenz, quantile, top_share
 
 EVIL = '<img src="http://evil.example/x.png" onerror="alert(1)"></script><b>Studio & Söhne</b>'
 
@@ -136,7 +138,7 @@ class Page(HTMLParser):
 def test_gini_is_half_the_relative_mean_difference(counts):
     x = np.array(counts, float)
     expected = np.abs(x[:, None] - x).sum() / (2 * len(x) ** 2 * x.mean())
-    assert gini(tail_of(counts)) == pytest.approx(expected)
+    assert gini_of_tail(tail_of(counts)) == pytest.approx(expected)
 
 
 def test_shares_of_a_tail_worked_out_by_hand():

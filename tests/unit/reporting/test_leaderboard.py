@@ -50,7 +50,8 @@ def work(tmp_path):
     """Two seeds of a model and of two baselines; EASE only ranks."""
     figures = {"wide": [(1.18, 0.02), (1.20, 0.04)], "bias": [(1.21, 0.08), (1.21, 0.08)], "ease": [(None, 0.3)] * 2}
     for seed in (0, 1):
-        config = {"split": {"kind": "random", "train": 0.8, "valid": 0.1, "test": 0.1}}
+        split = {"kind": "random", "train": 0.8, "valid": 0.1, "test": 0.1}
+        config = {"split": split, "ratings": {"unscored": "drop"}}
         prepared = tmp_path / f"seed-{seed}" / "prepared"
         prepared.mkdir(parents=True)
         manifest = write_prepared(prepared, users=30, items=20, ratings=400)
