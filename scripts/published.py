@@ -50,7 +50,7 @@ def main() -> None:
         options.json.write_text(json.dumps(results, indent=1) + "\n")
     for name, result in results.items():
         rows = [(key, f"{v:.4f}" if isinstance(v, float) else v) for key, v in flatten(result).items()]
-        print_table(name, ["metric", "value"], rows, text_columns=2)
+        print_table(name, ["metric", "value"], rows, text=("metric", "value"))
 
 
 if __name__ == "__main__":

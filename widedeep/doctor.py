@@ -120,7 +120,9 @@ def main(argv: Sequence[str]) -> None:
     """Run all checks, print them, and exit with 1 if something is wrong."""
     config = load_config(DoctorConfig, argv, "doctor")
     findings = examine(config.data)
-    print_table("this machine", ("", "found"), [(name, escape(found)) for name, found, *_ in findings], text_columns=2)
+    print_table(
+        "this machine", ("", "found"), [(name, escape(found)) for name, found, *_ in findings], text=("", "found")
+    )
     for finding in findings:
         if text := finding.mistake or finding.remark:
             stdout.print(f"{finding.name}: {text}", markup=False, highlight=False)

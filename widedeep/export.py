@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from rich.table import Table as View
 
 from widedeep.common.command import load_config
-from widedeep.common.console import stdout
+from widedeep.common.console import print_table
 from widedeep.common.errors import InputError
 from widedeep.common.files import atomic_directory
 from widedeep.config.export import ExportConfig
@@ -115,9 +114,4 @@ def main(argv: Sequence[str]) -> None:
     """Parse, write, print."""
     config = load_config(ExportConfig, argv, "export")
     rows = export(load_trained(config.run_dir, config.data), config.output)
-    view = View(title=f"export in {config.output}", title_justify="left")
-    view.add_column("file")
-    view.add_column("rows", justify="right")
-    for name, count in rows.items():
-        view.add_row(name, f"{count:,}")
-    stdout.print(view)
+    print_table(f"export in {config.output}", ("file", "rows"), [(name, f"{count:,}") for name, count in rows.items()])

@@ -10,19 +10,18 @@ from typing import Any
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from pydantic import ValidationError
-from rich.table import Table as View
 
 from widedeep.common.command import load_config
-from widedeep.common.console import stdout
+from widedeep.common.console import print_table
 from widedeep.common.errors import InputError
 from widedeep.config.recommendations import LookUpConfig
 from widedeep.data.parquet import CHECKED_FORMAT
 from widedeep.schema.manifest import HIDDEN_MANIFEST
-from widedeep.schema.recommendations import COLUMNS, RecommendationManifest
+from widedeep.schema.recommendations import RecommendationManifest
 
 
 def recommendations_of(directory: Path, user: int) -> list[dict[str, Any]]:
-    """A user's rows, best first. Only the row group that holds the user is read.
+    """Return a user's rows, best first. It reads only the row group that holds the user.
 
     Raises:
         InputError: the directory was never committed, or the user is not in it.
@@ -43,15 +42,9 @@ def recommendations_of(directory: Path, user: int) -> list[dict[str, Any]]:
 def main(argv: Sequence[str]) -> None:
     """Parse, look up, print."""
     config = load_config(LookUpConfig, argv, "recommendations")
-    view = View(title=f"for user {config.user}", title_justify="left")
-    for name in COLUMNS[1:]:
-        view.add_column(name, justify="left" if name == "title" else "right")
-    for row in recommendations_of(config.recommendations, config.user):
-        view.add_row(
-            str(row["rank"]),
-            str(row["anime_id"]),
-            row["title"],
-            f"{row['score']:.4f}",
-            f"{row['predicted_rating']:.2f}",
-        )
-    stdout.print(view)
+    rows = [
+        (row["rank"], row["anime_id"], row["title"], f"{row['affinity']:.4f}", f"{row['predicted_rating']:.2f}")
+        for row in recommendations_of(config.recommendations, config.user)
+    ]
+    columns = ("rank", "anime_id", "title", "affinity", "predicted_rating")
+    print_table(f"for user {config.user}", columns, rows, text=("title",))

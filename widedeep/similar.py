@@ -7,10 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from rich.table import Table as View
 
 from widedeep.common.command import load_config
-from widedeep.common.console import log, stdout
+from widedeep.common.console import log, print_table
 from widedeep.common.errors import InputError
 from widedeep.config.similar import SimilarConfig
 from widedeep.scoring.title_search import match_title
@@ -18,7 +17,7 @@ from widedeep.scoring.vectors import Trained, load_trained, nearest
 
 
 def find_anime(trained: Trained, query: str) -> int:
-    """The position of the anime that is meant; says which other titles match."""
+    """The index of the anime that is meant; says which other titles match."""
     titles = trained.tables.items.strings("title")
     found = match_title(query, titles, trained.artifact.item_ratings.tolist())
     if found.others:
@@ -28,14 +27,14 @@ def find_anime(trained: Trained, query: str) -> int:
 
 
 def find_user(trained: Trained, user_id: int) -> int:
-    """The position of a user; raises InputError if there is none."""
+    """The index of a user; raises InputError if there is none."""
     found = np.flatnonzero(trained.artifact.user_id == user_id)
     if not len(found):
         raise InputError(f"user {user_id} is not among the {len(trained.artifact.user_id):,} users of the data")
     return int(found[0])
 
 
-def show_neighbours(trained: Trained, side: str, position: int, count: int, least: int) -> None:
+def show_neighbours(trained: Trained, side: str, index: int, count: int, least: int) -> None:
     """Print a table of `count` of them, each with at least as many training ratings: little is learnt of the others."""
     artifact = trained.artifact
     ids, ratings = (
@@ -43,15 +42,15 @@ def show_neighbours(trained: Trained, side: str, position: int, count: int, leas
     )
     key, text = ("user_id", "username") if side == "users" else ("anime_id", "title")
     names = trained.table(side).strings(text)
-    if not ratings[position]:
-        log.warning("%r has no training ratings: what the model knows of it is little or nothing", names[position])
-    places, cosines = nearest(trained.vectors(side), position, torch.from_numpy(ratings >= least), count)
-    view = View(title=f"like {names[position]} ({key} {ids[position]})", title_justify="left")
-    for name in ("rank", key, text, "cosine", "training ratings"):
-        view.add_column(name, justify="left" if name == text else "right")
-    for rank, (place, cosine) in enumerate(zip(places.tolist(), cosines.tolist(), strict=True), start=1):
-        view.add_row(str(rank), str(ids[place]), names[place], f"{cosine:.4f}", f"{ratings[place]:,}")
-    stdout.print(view)
+    if not ratings[index]:
+        log.warning("%r has no training ratings: what the model knows of it is little or nothing", names[index])
+    neighbours, cosines = nearest(trained.vectors(side), index, torch.from_numpy(ratings >= least), count)
+    rows = [
+        (rank, ids[other], names[other], f"{cosine:.4f}", f"{ratings[other]:,}")
+        for rank, (other, cosine) in enumerate(zip(neighbours.tolist(), cosines.tolist(), strict=True), start=1)
+    ]
+    columns = ("rank", key, text, "cosine", "training ratings")
+    print_table(f"like {names[index]} ({key} {ids[index]})", columns, rows, text=(text,))
 
 
 def main(argv: Sequence[str]) -> None:

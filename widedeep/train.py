@@ -11,10 +11,10 @@ if __name__ == "__main__":
 from collections.abc import Sequence
 
 from widedeep.common.command import load_config, run_command
-from widedeep.config.train import TrainConfig
 from widedeep.parallel.world import join_world
 from widedeep.training.run import TrainingRun
 from widedeep.training.run_metrics import show_summary
+from widedeep.training.settings import TrainConfig
 
 
 def main(argv: Sequence[str]) -> None:

@@ -6,15 +6,18 @@ from typing import Any
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
 
 from benchmarks.measure import alternately, gemm_rate_of_cores
 from benchmarks.workspace import Workspace
-from widedeep.config.models import WideDeepConfig
 from widedeep.config.score import ScoreConfig
-from widedeep.models.artifact import FILE, load_artifact
+from widedeep.models.artifact import MODEL_FILE, load_artifact
 from widedeep.models.tiled_mlp import TILE_PAIRS
+from widedeep.models.wide_deep import WideDeepConfig
 from widedeep.schema.manifest import SPLITS
-from widedeep.spark.scoring.score_all import approximate, make_scorer, placed_by_user, seen_items, spark_schema
+from widedeep.scoring.batch import SCORED_SCHEMA
+from widedeep.spark.scoring.approximation import fit_approximation
+from widedeep.spark.scoring.recommendations import make_scorer, place_users, seen_items
 from widedeep.spark.session import build_session
 
 USERS = 16_000
@@ -29,11 +32,11 @@ def _spent(frame: DataFrame) -> None:
 def bench(space: Workspace, repeats: int) -> dict[str, Any]:
     """Top-N of the same users by the full model, by the two-stage method and by ALS, in turn."""
     data, run = space.prepared, space.run
-    artifact = load_artifact(run / FILE)
+    artifact = load_artifact(run / MODEL_FILE)
     items = len(artifact.anime_id)
     spark = build_session("widedeep bench", {"spark.sql.execution.arrow.maxRecordsPerBatch": "2048"})
     try:
-        spark.sparkContext.addFile(str(run / FILE))
+        spark.sparkContext.addFile(str(run / MODEL_FILE))
         everybody = spark.read.parquet(f"{data}/users").where("train_ratings > 0")
         everybody = everybody.select("user", "user_id", "train_ratings").orderBy(F.xxhash64("user_id"))
         seen = seen_items(spark, str(data), SPLITS)
@@ -43,17 +46,19 @@ def bench(space: Workspace, repeats: int) -> dict[str, Any]:
         )
         counts = [users.count() for users in (exact_users, rough_users)]
         config = ScoreConfig(data=str(data), run_dir=str(run), top_n=TOP_N, method="two_stage")
-        fitted = approximate(config, artifact, everybody, seen)
+        fitted = fit_approximation(config, artifact, everybody, seen)
         assert fitted is not None
-        sent = spark.sparkContext.broadcast(fitted[0].to_bytes())
-        exact = make_scorer(FILE, TOP_N, "popular", None, 0)
-        rough = make_scorer(FILE, TOP_N, "popular", sent, config.candidates_each)
+        sent = spark.sparkContext.broadcast(fitted.approximation.to_bytes())
+        exact = make_scorer(MODEL_FILE, config, None)
+        rough = make_scorer(MODEL_FILE, config, sent)
         als = fit_als(spark, str(data), exact_users)
         als_items, als_users = als.itemFactors.count(), exact_users.select("user").cache()
 
+        schema = from_arrow_schema(SCORED_SCHEMA)
+
         def score(users: DataFrame, scorer: Any) -> None:
-            placed = placed_by_user(users, config.users_per_file)[0]
-            _spent(placed.select("user", "user_id", "train_ratings", "seen").mapInArrow(scorer, spark_schema()))
+            placed = place_users(users, config.users_per_file)
+            _spent(placed.select("user", "user_id", "train_ratings", "seen").mapInArrow(scorer, schema))
 
         times = alternately(
             repeats,
@@ -66,7 +71,7 @@ def bench(space: Workspace, repeats: int) -> dict[str, Any]:
     pairs = (counts[0] * items, counts[1] * items, counts[0] * als_items)
     rates = [count / seconds for count, seconds in zip(pairs, times, strict=True)]
     sizes = {"users": counts[0], "items": items, "als_items": als_items}
-    return {**summarise(*rates, recall=fitted[1].value), **sizes}
+    return {**summarise(*rates, recall=fitted.recall.value), **sizes}
 
 
 def summarise(exact: float, two_stage: float, als: float, recall: float) -> dict[str, float]:

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from benchmarks.measure import command, gemm_rate
 from benchmarks.workspace import Workspace
-from widedeep.config.models import WideDeepConfig
 from widedeep.data.batches import unpack_columns
 from widedeep.data.pyarrow_reader import read_shards
 from widedeep.data.shards import read_row_groups
+from widedeep.models.wide_deep import WideDeepConfig
 from widedeep.schema.manifest import Manifest, read_manifest
 
 PLAIN_SECONDS = 8.0

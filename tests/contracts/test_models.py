@@ -1,22 +1,20 @@
 """What every architecture of the registry must do, whatever it computes."""
 
-import math
-
 import pytest
 import torch
 from pydantic import TypeAdapter
 from torch import nn
 
 from tests.builders import COLD, write_prepared
-from widedeep.config.models import ModelConfig
-from widedeep.config.train import TrainConfig
 from widedeep.data.batches import Batch
 from widedeep.data.feature_tables import Tables
-from widedeep.models import REGISTRY, Recommender
+from widedeep.models import REGISTRY, ModelConfig, Recommender
 from widedeep.models.artifact import load_artifact, save_artifact
 from widedeep.models.tiled_mlp import TILE_ITEMS, TILE_PAIRS
 from widedeep.parallel.rows import RowEmbedding
 from widedeep.parallel.world import World
+from widedeep.training.losses import find_loss
+from widedeep.training.settings import TrainConfig
 from widedeep.training.step import TrainState
 
 USERS, ITEMS = 2 * TILE_PAIRS // TILE_ITEMS + 4, TILE_ITEMS + 37  # no multiples of the tile
@@ -38,9 +36,16 @@ VARIANTS = {
     "genre_hybrid": {"embedding_dim": 4, "hidden": (16, 8), "batch_norm": True},
     "genre_hybrid without": {"embedding_dim": 4, "hidden": (16,), "genres": False},
     "ncf": {"gmf_dim": 6, "mlp_dim": 4, "hidden": (16, 8), "batch_norm": True},
-    "ncf, squared": {"gmf_dim": 6, "mlp_dim": 4, "hidden": (16, 8), "loss": "squared"},
+    "ncf, squared": {
+        "gmf_dim": 6,
+        "mlp_dim": 4,
+        "hidden": (16, 8),
+    },
     "recommender_net": {"embedding_dim": 6},
-    "recommender_net, dense": {"embedding_dim": 6, "dense": (8, 5), "loss": "squared"},
+    "recommender_net, dense": {
+        "embedding_dim": 6,
+        "dense": (8, 5),
+    },
 }
 
 
@@ -61,11 +66,11 @@ def data(tmp_path_factory):
 
 
 @pytest.fixture(params=VARIANTS)
-def made(request, data) -> tuple[Recommender, dict[str, int]]:
-    """A model none of whose weights and statistics has a value that could hide a mistake, and its shape."""
+def model(request, data) -> Recommender:
+    """A model none of whose weights and statistics has a value that could hide a mistake."""
     config = config_of(request.param)
     torch.manual_seed(0)
-    model, shape = REGISTRY[config.name].from_tables(config, data[1])
+    model = REGISTRY[config.name].from_tables(config, data[1])
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.BatchNorm1d):
@@ -73,12 +78,7 @@ def made(request, data) -> tuple[Recommender, dict[str, int]]:
                 module.running_var.copy_(torch.rand(len(module.running_var)) + 0.5)
         for parameter in model.parameters():
             parameter += 0.3 * torch.randn(parameter.shape)
-    return model.eval(), shape
-
-
-@pytest.fixture
-def model(made) -> Recommender:
-    return made[0]
+    return model.eval()
 
 
 def everything() -> tuple[torch.Tensor, torch.Tensor]:
@@ -89,11 +89,11 @@ def everything() -> tuple[torch.Tensor, torch.Tensor]:
 def one_by_one(model: Recommender) -> torch.Tensor:
     """[USERS, ITEMS] ratings of `forward`."""
     user, item = everything()
-    return model(user.repeat_interleave(ITEMS), item.repeat(USERS)).view(USERS, ITEMS)
+    return model(user.repeat_interleave(ITEMS), item.repeat(USERS)).affinity.view(USERS, ITEMS)
 
 
 @torch.no_grad()
-def test_blocks_chosen_pairs_and_codes_score_as_forward_does(model):
+def test_blocks_chosen_pairs_and_encodings_score_as_forward_does(model):
     expected, (user, item) = one_by_one(model), everything()
     assert expected.isfinite().all()
     assert expected.std() > 0.05
@@ -107,19 +107,22 @@ def test_blocks_chosen_pairs_and_codes_score_as_forward_does(model):
     torch.testing.assert_close(scores, expected.gather(1, chosen), rtol=1e-5, atol=1e-5)
     pairs = model.score_pairs(users[:, None], items[None])
     torch.testing.assert_close(pairs, expected, rtol=1e-5, atol=1e-5)
+    rated = torch.full((USERS, 7), torch.nan)
+    model.rate_chosen(users, items, chosen, rated)
+    torch.testing.assert_close(rated, model.rate_pairs(users[:, None], items[chosen]), rtol=1e-5, atol=1e-5)
+    if model.affinity_is_rating:
+        torch.testing.assert_close(rated, scores, rtol=1e-5, atol=1e-5)
     few = torch.full((1, 1), torch.nan)
     model.score_block(users[-1:], items[-1:], few)
     torch.testing.assert_close(few, expected[-1:, -1:], rtol=1e-5, atol=1e-5)
 
 
 @torch.no_grad()
-def test_an_artifact_scores_the_same_bits(made, data, tmp_path, request):
-    model, shape = made
+def test_an_artifact_scores_the_same_bits(model, data, tmp_path):
     manifest, tables = data
-    config = config_of(request.node.callspec.params["made"])
-    save_artifact(tmp_path / "model.safetensors", model, config, shape, manifest, tables)
+    save_artifact(tmp_path / "model.safetensors", model, manifest, tables)
     loaded = load_artifact(tmp_path / "model.safetensors")
-    assert loaded.config == config
+    assert loaded.config == model.config
     assert loaded.model.cold_users_alike == model.cold_users_alike
     assert torch.equal(one_by_one(loaded.model), one_by_one(model))
 
@@ -128,7 +131,7 @@ def test_an_artifact_scores_the_same_bits(made, data, tmp_path, request):
 def test_whoever_has_no_training_ratings_scores_finitely_and_alike_if_said(model, data):
     assert (data[1].users.values("train_ratings")[-COLD:] == 0).all()
     assert (data[1].items.values("train_ratings")[-COLD:] == 0).all()
-    model.settle()
+    model.fill_cold_rows()
     predicted = one_by_one(model)
     assert predicted[-COLD:].isfinite().all()
     assert predicted[:, -COLD:].isfinite().all()
@@ -159,7 +162,8 @@ def test_a_gradient_reaches_every_parameter_and_every_row_used(model):
     random = torch.Generator().manual_seed(1)
     user = torch.randint(USERS - COLD, (3000,), generator=random).int()
     item = torch.randint(ITEMS - COLD, (3000,), generator=random).int()
-    model.loss(model(user, item), torch.full((3000,), 3.0)).mean().backward()
+    loss = find_loss(None, model)
+    loss(model(user, item), torch.full((3000,), 3.0), model.scale).mean().backward()
     tables = [module for module in model.modules() if isinstance(module, RowEmbedding)]
     for table in tables:
         assert sum(len(rows) for rows, _ in table.gathered) == 3000
@@ -186,7 +190,7 @@ def test_training_lowers_the_loss(model):
     for _ in range(30):
         state.train_step(Batch(user, item, rating))
         with torch.no_grad():
-            losses.append(model.eval().loss(model(user, item), rating).mean().item())
+            losses.append(state.loss(model.eval()(user, item), rating, model.scale).mean().item())
     assert losses[-1] < 0.97 * losses[0]
 
 
@@ -200,19 +204,11 @@ def test_users_and_items_have_vectors(model):
         torch.testing.assert_close(vectors(positions[3:5]), found[3:5])
 
 
-@pytest.mark.parametrize("name", ["ncf", "recommender_net"])
-def test_cross_entropy_by_hand(name, data):
-    model = REGISTRY[name].from_tables(TypeAdapter(ModelConfig).validate_python({"name": name}), data[1])[0]
-    # 4 of 1 to 10 is a third of the scale, 7 two thirds.
-    loss = model.loss(torch.tensor([4.0]), torch.tensor([7.0]))
-    assert loss.item() == pytest.approx(-(2 / 3 * math.log(1 / 3) + 1 / 3 * math.log(2 / 3)), rel=1e-5)
-
-
 @pytest.mark.parametrize("name", REGISTRY)
 @torch.no_grad()
 def test_the_first_predictions_are_near_the_mean_rating(name, data):
     torch.manual_seed(0)
-    model = REGISTRY[name].from_tables(TypeAdapter(ModelConfig).validate_python({"name": name}), data[1])[0]
+    model = REGISTRY[name].from_tables(TypeAdapter(ModelConfig).validate_python({"name": name}), data[1])
     predicted = one_by_one(model.eval())
     assert (predicted.mean() - data[0].ratings.train_mean).abs() < 0.3
     assert (predicted - data[0].ratings.train_mean).abs().max() < 2.0
@@ -223,8 +219,8 @@ def test_a_sigmoid_reaches_over_the_scale_of_the_data(tmp_path):
     tables, none = Tables(tmp_path, manifest), torch.zeros(1, dtype=torch.int32)
     for variant in ("ncf", "recommender_net"):
         config = config_of(variant)
-        model, shape = REGISTRY[config.name].from_tables(config, tables)
-        save_artifact(tmp_path / "model", model, config, shape, manifest, tables)
+        model = REGISTRY[config.name].from_tables(config, tables)
+        save_artifact(tmp_path / "model", model, manifest, tables)
         artifact = load_artifact(tmp_path / "model")
         assert artifact.scale.lowest == 0
         for total, rating in ((-50.0, 0.0), (0.0, 5.0), (50.0, 10.0)):
@@ -233,9 +229,4 @@ def test_a_sigmoid_reaches_over_the_scale_of_the_data(tmp_path):
                 model.last.bias.fill_(total)
                 if variant == "ncf":
                     model.product.zero_()
-            assert model(none, none).item() == pytest.approx(rating, abs=1e-5)
-        # The loss is least where the prediction is the rating, at the lowest one too.
-        for true in (0.0, 3.0, 10.0):
-            predicted = torch.linspace(0, 10, 101)
-            losses = model.loss(predicted, torch.full((101,), true))
-            assert predicted[losses.argmin()].item() == pytest.approx(true, abs=1e-5)
+            assert model(none, none).rating.item() == pytest.approx(rating, abs=1e-5)

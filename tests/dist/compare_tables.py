@@ -11,8 +11,10 @@ import torch
 from torch import Tensor
 from torch.distributed.tensor import DTensor, Shard
 
-from widedeep.config.models import WideDeepConfig, WideDeepCrossConfig
-from widedeep.config.train import EmbeddingConfig, LoaderConfig, OptimConfig, TrainConfig
+from widedeep.models.wide_deep import WideDeepConfig
+from widedeep.models.wide_deep_cross import WideDeepCrossConfig
+from widedeep.config.train import EmbeddingConfig, LoaderConfig, OptimConfig
+from widedeep.training.settings import TrainConfig
 from widedeep.models import REGISTRY
 from widedeep.data.loaders import make_loader
 from widedeep.parallel.rows import RowEmbedding
@@ -52,7 +54,7 @@ class Training:
         )
         torch.manual_seed(3)
         tables, kind = Tables(data, read_manifest(data)), embedding_kind(config.embedding, world)
-        self.model, _ = REGISTRY[model.name].from_tables(model, tables, kind)
+        self.model = REGISTRY[model.name].from_tables(model, tables, kind)
         self.state = TrainState(self.model, config, world, STEPS)
         self.embeddings = [module for module in self.model.modules() if isinstance(module, RowEmbedding)]
         self.tables = [embedding.weight.data for embedding in self.embeddings]

@@ -17,9 +17,9 @@ from widedeep.common.command import load_config
 from widedeep.common.errors import InputError
 from widedeep.common.launch import ENTERED, TUNING
 from widedeep.common.machine import LOOPBACK
-from widedeep.config.models import NCFConfig
 from widedeep.config.prepare import PrepareConfig
-from widedeep.config.train import TrainConfig
+from widedeep.models.ncf import NCFConfig
+from widedeep.training.settings import TrainConfig
 
 WIDEDEEP = Path(sys.executable).with_name("widedeep")
 PLAIN = {name: value for name, value in os.environ.items() if name not in {*TUNING, ENTERED, "OMP_WAIT_POLICY"}}

@@ -118,7 +118,7 @@ def test_a_run_on_other_data_is_refused(run, tmp_path):
 
 
 def test_export_holds_vocabularies_scalers_and_unit_vectors(run, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("widedeep.scoring.vectors.BLOCK", 50)  # several blocks
+    monkeypatch.setattr("widedeep.scoring.vectors.VECTORS_PER_BLOCK", 50)  # several blocks
     output = tmp_path / "export"
     export.main(flags(run, "--output", str(output)))
     capsys.readouterr()

@@ -27,7 +27,7 @@ def derailed(tmp_path_factory):
 def rmse_of_artifact(data, manifest, run, split: str) -> float:
     rows = torch.from_numpy(read_split(data, manifest, split))
     with torch.no_grad():
-        predicted = load_artifact(run / "model.safetensors").model(rows[:, 0].int(), rows[:, 1].int())
+        predicted = load_artifact(run / "model.safetensors").model(rows[:, 0].int(), rows[:, 1].int()).rating
     return float(np.sqrt(np.mean((np.clip(predicted.numpy(), 1, 10) - rows[:, 2].numpy()) ** 2)))
 
 

@@ -27,19 +27,20 @@ def setup_logging() -> None:
     log.propagate = False
 
 
-def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], text_columns: int = 1) -> None:
+def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], text: Sequence[str] = ()) -> None:
     """Print a summary table to stdout.
 
     Args:
         title: the line above the table.
         columns: the headings; if all are empty, no heading is shown.
         rows: the cells of each row, as many as columns.
-        text_columns: how many columns, from the left, hold text; all others are aligned to the right, as numbers are.
+        text: names of the columns aligned to the left; by default the first column. All others are numbers.
 
     """
     table = Table(title=title, title_justify="left", show_header=any(columns))
     for number, name in enumerate(columns):
-        table.add_column(name, justify="left" if number < text_columns else "right")
+        left = name in text if text else number == 0
+        table.add_column(name, justify="left" if left else "right")
     for row in rows:
         table.add_row(*map(str, row))
     stdout.print(table)

@@ -57,7 +57,6 @@ Widths = Annotated[tuple[Count, ...], BeforeValidator(comma_separated), AfterVal
 RUN_DIR = AliasChoices("run_dir", "run")
 ReaderName = Literal["petastorm", "pyarrow"]
 SplitName = Literal["train", "valid", "test"]
-Loss = Literal["cross_entropy", "squared"]
 
 
 class Settings(Record):

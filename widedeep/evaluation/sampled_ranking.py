@@ -5,6 +5,7 @@ A model with a good RMSE can still recommend poorly, so every run reports both.
 
 import math
 from collections import defaultdict
+from typing import Literal
 
 import numpy as np
 import torch
@@ -15,11 +16,15 @@ from widedeep.parallel.world import World
 from widedeep.schema.evaluation import LIST_LENGTH
 from widedeep.scoring.scorer import Scorer, top_unseen
 
+Split = Literal["valid", "test"]
 
-def sample_users(loader: Loader, world: World, users: int, count: int, seed: int) -> torch.Tensor:
-    """Up to `count` users with a liked item in the test split, [n] int64, the same on every rank."""
+
+def sample_users(
+    loader: Loader, world: World, users: int, count: int, seed: int, split: Split = "test"
+) -> torch.Tensor:
+    """Up to `count` users with a liked item in a split, [n] int64, the same on every rank."""
     liked = torch.zeros(users, dtype=torch.int64, device=world.device)
-    for batch in loader.batches("test"):
+    for batch in loader.batches(split):
         liked += torch.bincount(batch.user[batch.rating >= loader.scale.liked].long(), minlength=users)
     candidates = world.sum(liked).nonzero().flatten().cpu()
     order = torch.randperm(len(candidates), generator=torch.Generator().manual_seed(seed))
@@ -60,30 +65,33 @@ def measure_ranking(
     users: int,
     count: int,
     seed: int,
+    split: Split = "test",
 ) -> dict[str, dict[str, float]]:
-    """NDCG@10, Recall@20 and coverage over a sample of test users, by `model` and by `popularity`.
+    """NDCG@10, Recall@20 and coverage over a sample of users, by `model` and by `popularity`.
 
-    The candidates are all items that are not among the user's train and valid ratings.
+    The candidates are all items that the user did not rate in the splits before: train, and for test valid, too.
 
     Args:
-        model: the Recommender whose predicted ratings rank the items.
+        model: the Recommender whose affinities rank the items.
         loader: the ratings.
         world: all ranks read; each scores its share of the users.
         popularity: [I] training ratings of each item.
         users: number of all users.
         count: size of the sample.
         seed: seed of the sample.
+        split: the split whose liked items are relevant.
 
     """
-    sample = sample_users(loader, world, users, count, seed)
-    relevant = interactions(loader, world, "test", sample, loader.scale.liked)
+    sample = sample_users(loader, world, users, count, seed, split)
+    relevant = interactions(loader, world, split, sample, loader.scale.liked)
     seen = interactions(loader, world, "train", sample)
-    for user, items in interactions(loader, world, "valid", sample).items():
-        seen[user].extend(items)
+    if split == "test":
+        for user, items in interactions(loader, world, "valid", sample).items():
+            seen[user].extend(items)
     mine = share_of_sample(sample, world).numpy()
     seen_items = [np.array(seen[user], dtype=np.int64) for user in mine.tolist()]
     scorer = Scorer(model, len(popularity), world.device)
-    by_model, _ = scorer.top(mine.astype(np.int32), seen_items, LIST_LENGTH)
+    by_model = scorer.top(mine.astype(np.int32), seen_items, LIST_LENGTH).items
     by_count = _most_rated(popularity, seen_items)
     result = {}
     for name, tops in {"model": by_model, "popularity": by_count}.items():

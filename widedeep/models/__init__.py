@@ -1,7 +1,10 @@
-"""The architectures by name."""
+"""All architectures. To add one, write a file like the others here and add its class to ARCHITECTURES."""
+
+from typing import TYPE_CHECKING, Annotated, Any, Union
+
+from pydantic import Discriminator, Tag
 
 from widedeep.models.base import Recommender
-from widedeep.models.factorised import Factorised
 from widedeep.models.genre_hybrid import GenreHybrid
 from widedeep.models.ncf import NCF
 from widedeep.models.recommender_net import RecommenderNet
@@ -9,22 +12,31 @@ from widedeep.models.wide_deep import WideDeep
 from widedeep.models.wide_deep_cross import WideDeepCross
 from widedeep.models.wide_deep_features import WideDeepFeatures
 
-REGISTRY: dict[str, type[Factorised]] = {
-    "wide_deep": WideDeep,
-    "wide_deep_features": WideDeepFeatures,
-    "wide_deep_cross": WideDeepCross,
-    "genre_hybrid": GenreHybrid,
-    "ncf": NCF,
-    "recommender_net": RecommenderNet,
-}
+# The first is the default.
+ARCHITECTURES: tuple[type[Recommender], ...] = (
+    WideDeep,
+    WideDeepFeatures,
+    WideDeepCross,
+    GenreHybrid,
+    NCF,
+    RecommenderNet,
+)
+REGISTRY: dict[str, type[Any]] = {architecture.name(): architecture for architecture in ARCHITECTURES}
 
-__all__ = [
-    "NCF",
-    "REGISTRY",
-    "GenreHybrid",
-    "Recommender",
-    "RecommenderNet",
-    "WideDeep",
-    "WideDeepCross",
-    "WideDeepFeatures",
-]
+
+def _name(section: Any) -> Any:
+    """Return the name of the architecture that a section chooses; the default's if it has no name."""
+    default = ARCHITECTURES[0].name()
+    return section.get("name", default) if isinstance(section, dict) else getattr(section, "name", None)
+
+
+# The section `[model]`: the settings of one architecture, chosen by its key `name`.
+if TYPE_CHECKING:
+    ModelConfig = Any
+else:
+    ModelConfig = Annotated[
+        Union[tuple(Annotated[kind.config_class, Tag(name)] for name, kind in REGISTRY.items())],  # noqa: UP007
+        Discriminator(_name),
+    ]
+
+__all__ = ["ARCHITECTURES", "REGISTRY", "ModelConfig", "Recommender"]

@@ -15,15 +15,14 @@ from safetensors import SafetensorError, safe_open
 
 from widedeep.common.errors import InputError
 from widedeep.common.files import atomic_file
-from widedeep.config.models import ModelConfig
 from widedeep.data.feature_tables import Tables
-from widedeep.models import REGISTRY, Recommender
+from widedeep.models import REGISTRY, ModelConfig, Recommender
 from widedeep.schema.manifest import Manifest
 from widedeep.schema.rating_scale import RatingScale
 
-FILE = "model.safetensors"
+MODEL_FILE = "model.safetensors"
 FORMAT = "widedeep/2"
-KINDS = {torch.float32: "F32", torch.int32: "I32", torch.int64: "I64"}
+SAFETENSORS_DTYPES = {torch.float32: "F32", torch.int32: "I32", torch.int64: "I64"}
 
 
 @dataclass(frozen=True)
@@ -40,10 +39,23 @@ class Artifact:
     user_ratings: np.ndarray  # [users] int32, in the training split
     item_ratings: np.ndarray  # [items] int32, in the training split
 
+    def check_trained_on(self, digest: str, run: object, data: object) -> None:
+        """Raise InputError unless `digest` is that of the data that the model was trained on.
 
-def save_artifact(
-    file: Path, model: Recommender, config: ModelConfig, shape: dict[str, int], manifest: Manifest, tables: Tables
-) -> None:
+        Args:
+            digest: of the manifest in `data`.
+            run: the run's directory, for the message.
+            data: the prepared directory, for the message.
+
+        """
+        if self.manifest_digest != digest:
+            raise InputError(
+                f"the model in {run} was trained on other data (digest {self.manifest_digest[:12]}) than {data} holds "
+                f"({digest[:12]}): name the directory it was trained on with --data, or train again"
+            )
+
+
+def save_artifact(file: Path, model: Recommender, manifest: Manifest, tables: Tables) -> None:
     """Write the artifact atomically. If tables are sharded, the other ranks `send_local_parts` meanwhile."""
     extra = {
         "ids.user_id": tables.users.values("user_id"),
@@ -55,8 +67,8 @@ def save_artifact(
     tensors |= {name: torch.from_numpy(np.array(value)) for name, value in extra.items()}
     header = {
         "format": FORMAT,
-        "config": config.model_dump_json(),
-        "shape": json.dumps(shape),
+        "config": model.config.model_dump_json(),
+        "shape": json.dumps(model.shape),
         "manifest_digest": manifest.digest,
         "scale": manifest.ratings.scale.model_dump_json(),
         "vocabularies": json.dumps({"users": manifest.users.vocabularies, "items": manifest.items.vocabularies}),
@@ -77,7 +89,11 @@ def _pieces(tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> It
     end = 0
     for name, tensor in tensors.items():
         start, end = end, end + tensor.numel() * tensor.element_size()
-        places[name] = {"dtype": KINDS[tensor.dtype], "shape": list(tensor.shape), "data_offsets": [start, end]}
+        places[name] = {
+            "dtype": SAFETENSORS_DTYPES[tensor.dtype],
+            "shape": list(tensor.shape),
+            "data_offsets": [start, end],
+        }
     text = json.dumps(places).encode()
     text += b" " * (-len(text) % 8)
     yield len(text).to_bytes(8, "little") + text

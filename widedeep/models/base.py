@@ -1,50 +1,82 @@
-"""What every architecture offers: encode users, encode items, score pairs of codes.
+"""The interface of all architectures: encode users, encode items, score and rate pairs of encodings.
 
-Training, evaluation and batch scoring call the same three, so they cannot disagree. A batch job
-encodes each user and each item once and pays only `score_pairs` for each pair.
+A model gives two answers for a pair: an affinity, which ranks items, and a rating, which is shown. Training, evaluation
+and batch scoring call the same methods, so they cannot disagree. A batch job encodes each user and each item once and
+then pays for the pairs alone.
 
-Legend: B pairs, U users, I items, P items of a user, C width of a code, D width of a vector.
+Legend: B pairs, U users, I items, P items of a user, C width of an encoding, D width of a vector, L ratings of a
+history.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from widedeep.config.models import ArchitectureConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.parallel.rows import RowEmbedding
+from widedeep.schema.rating_scale import RatingScale
 
-# Pairs of `score_chosen` scored at once: their codes and activations then stay in a core's own cache.
+# Pairs that `score_chosen` scores at once: their encodings and activations then stay in a core's own cache.
 CHOSEN_PAIRS = 1024
 
-# What makes a table of (rows, width, sd): one that each rank holds as a whole, or a share of one.
+# Makes an embedding table of (rows, width, sd): a whole one on each rank, or one that is sharded over the ranks.
 MakeEmbedding = Callable[[int, int, float], RowEmbedding]
 
 M = TypeVar("M", bound="Recommender")
 
 
-class Recommender(nn.Module, ABC):
-    """Predicts the rating, on the 1-10 scale, that a user gives an item.
+class Scores(NamedTuple):
+    """The two answers of a model for each pair; the same tensor twice if the model only predicts ratings."""
 
-    An architecture of the registry is made by `from_tables`, or of the config and the shape that this gave: its
-    weights and buffers are then what `load_state_dict` fills.
+    affinity: Tensor  # [B] float32; a higher affinity ranks first
+    rating: Tensor  # [B] float32, not clipped to the scale
+
+
+class Histories(NamedTuple):
+    """Ratings of users, some of whom may be unknown to the model."""
+
+    items: Tensor  # [U, L] int32 item indexes, -1 where a history is shorter
+    ratings: Tensor  # [U, L] float32
+
+
+class Recommender(nn.Module, ABC):
+    """Scores and rates pairs of users and items.
+
+    `from_tables` builds a new model. The constructor, given the config, shape and scale of an existing model, builds
+    one whose weights and buffers `load_state_dict` then fills.
     """
 
-    # Whether users without training ratings all have the same code; then they need scoring only once.
+    # Whether the affinity is the predicted rating. If so, callers need not ask for both.
+    affinity_is_rating: bool = True
+    # Whether all cold users have the same encoding. If so, they need scoring only once.
     cold_users_alike: bool = True
+    # Whether `encode_histories` works: whether the model can serve people who are not in the data.
+    encodes_histories: bool = False
+    # Name of the loss (see training/losses.py) that the architecture was published with.
+    default_loss: str = "mse"
+
+    config_class: type[ArchitectureConfig]  # the architecture's section of the settings; its `name` is the name
+    config: Any  # an instance of it
+    shape: dict[str, int]  # sizes that the constructor needs; stored in the artifact
+    scale: RatingScale
 
     @classmethod
-    def from_tables(
-        cls: type[M], config: Any, tables: Tables, embedding: MakeEmbedding = RowEmbedding
-    ) -> tuple[M, dict[str, int]]:
-        """An untrained model of prepared data, and the shape it was built with.
+    def name(cls) -> str:
+        """Return the name of the architecture."""
+        return cls.config_class.model_fields["name"].default
+
+    @classmethod
+    def from_tables(cls: type[M], config: Any, tables: Tables, embedding: MakeEmbedding = RowEmbedding) -> M:
+        """Build an untrained model for prepared data.
 
         Args:
-            config: the architecture's own section of the settings.
+            config: the architecture's section of the settings.
             tables: the prepared feature tables.
-            embedding: makes a table of (rows, width, sd).
+            embedding: makes an embedding table of (rows, width, sd).
 
         Raises:
             InputError: the tables lack a column that the config names.
@@ -54,49 +86,77 @@ class Recommender(nn.Module, ABC):
 
     @abstractmethod
     def encode_users(self, user: Tensor) -> Tensor:
-        """[B] int32 positions in the users' table -> [B, C] float32."""
+        """Encode users of the data: [B] int32 user indexes -> [B, C] float32."""
+
+    def encode_histories(self, histories: Histories) -> Tensor:
+        """Encode people by their ratings: histories of U users -> [U, C] float32, as `encode_users` encodes users.
+
+        Raises:
+            NotImplementedError: the model knows users by their index alone; see `encodes_histories`.
+
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def encode_items(self, item: Tensor) -> Tensor:
-        """[B] int32 positions in the items' table -> [B, C] float32."""
+        """Encode items: [B] int32 item indexes -> [B, C] float32."""
 
     @abstractmethod
     def score_pairs(self, users: Tensor, items: Tensor) -> Tensor:
-        """[..., C] and [..., C] codes, which broadcast -> [...] float32 ratings, not clipped."""
+        """Return the affinities of pairs: encodings [..., C] and [..., C], which broadcast -> [...] float32."""
+
+    def rate_pairs(self, users: Tensor, items: Tensor) -> Tensor:
+        """Predict the ratings of pairs, not clipped: encodings [..., C] and [..., C], which broadcast -> [...]."""
+        return self.score_pairs(users, items)
 
     def score_block(self, users: Tensor, items: Tensor, out: Tensor) -> None:
-        """Score all pairs: [U, C] and [I, C] codes -> out [U, I]. Models with a faster way override it."""
+        """Write the affinities of all pairs: encodings [U, C] and [I, C] -> out [U, I].
+
+        Architectures override it where all pairs of a block together cost less than one by one.
+        """
         out.copy_(self.score_pairs(users[:, None], items[None]))
 
     def score_chosen(self, users: Tensor, items: Tensor, chosen: Tensor, out: Tensor) -> None:
-        """Score each user's own items: [U, C] and [I, C] codes, chosen [U, P] positions among I -> out [U, P]."""
+        """Write the affinities of chosen items of each user.
+
+        Args:
+            users: [U, C] encodings.
+            items: [I, C] encodings.
+            chosen: [U, P] indexes into `items`.
+            out: [U, P], overwritten.
+
+        """
+        self._fill_chosen(self.score_pairs, users, items, chosen, out)
+
+    def rate_chosen(self, users: Tensor, items: Tensor, chosen: Tensor, out: Tensor) -> None:
+        """Write the predicted ratings of chosen items of each user; the arguments are those of `score_chosen`."""
+        self._fill_chosen(self.rate_pairs, users, items, chosen, out)
+
+    def _fill_chosen(
+        self, answer: Callable[[Tensor, Tensor], Tensor], users: Tensor, items: Tensor, chosen: Tensor, out: Tensor
+    ) -> None:
         height = max(1, CHOSEN_PAIRS // chosen.shape[1])
         for top in range(0, len(users), height):
             part = slice(top, top + height)
-            out[part] = self.score_pairs(users[part, None], items[chosen[part]])
+            out[part] = answer(users[part, None], items[chosen[part]])
 
-    def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        """[B], [B] int32 -> [B] float32 ratings, not clipped."""
-        return self.score_pairs(self.encode_users(user), self.encode_items(item))
-
-    def loss(self, predicted: Tensor, rating: Tensor) -> Tensor:
-        """What training makes small, of each pair: [B] from `forward` and [B] true ratings -> [B]."""
-        return (predicted - rating).square()
+    def forward(self, user: Tensor, item: Tensor) -> Scores:
+        """Return both answers for pairs: [B] user indexes and [B] item indexes, int32."""
+        users, items = self.encode_users(user), self.encode_items(item)
+        affinity = self.score_pairs(users, items)
+        return Scores(affinity, affinity if self.affinity_is_rating else self.rate_pairs(users, items))
 
     def user_vectors(self, user: Tensor) -> Tensor:
-        """What the model has learnt of users: [B] int32 -> [B, D] float32, the embeddings side by side."""
+        """Return the learnt vectors of users, for finding similar ones: [B] int32 -> [B, D] float32."""
         raise NotImplementedError
 
     def item_vectors(self, item: Tensor) -> Tensor:
-        """What the model has learnt of items: [B] int32 -> [B, D] float32; D need not be that of users."""
+        """Return the learnt vectors of items: [B] int32 -> [B, D] float32; D may differ from that of users."""
         raise NotImplementedError
 
     @torch.no_grad()
-    def settle(self) -> None:
-        """Called before evaluation and export: give what was never trained its value.
-
-        The last row of a table, shared by all without training ratings, becomes the mean of the trained ones.
-        """
+    def fill_cold_rows(self) -> None:
+        """Give cold users and items their embedding, the mean of the trained ones; call it before evaluation."""
         for module in self.modules():
             if isinstance(module, RowEmbedding):
                 module.fill_cold_row()

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from widedeep.config.models import ArchitectureConfig, TowerConfig
 from widedeep.data.feature_tables import Tables, embedding_rows
-from widedeep.models.base import MakeEmbedding, Recommender
+from widedeep.models.base import MakeEmbedding, Recommender, Scores
 from widedeep.models.layers import folded, hidden_layers, split_linear
 from widedeep.models.tiled_mlp import score_hidden
 from widedeep.parallel.rows import RowEmbedding
@@ -88,16 +88,14 @@ class Factorised(Recommender):
         self.bias = nn.Parameter(torch.zeros(1))
 
     @classmethod
-    def from_tables(
-        cls: type[F], config: Any, tables: Tables, embedding: MakeEmbedding = RowEmbedding
-    ) -> tuple[F, dict[str, int]]:
-        """As of Recommender."""
-        shape, buffers = cls.inputs(config, tables)
+    def from_tables(cls: type[F], config: Any, tables: Tables, embedding: MakeEmbedding = RowEmbedding) -> F:
+        """Build an untrained model for prepared data; see `Recommender.from_tables`."""
+        shape, buffers = cls.build_inputs(config, tables)
         model = cls(config, shape, tables.scale, embedding)
         for name, value in buffers.items():
             model.get_buffer(name).copy_(value)
-        model.start_at(tables.train_mean)
-        return model, shape
+        model.init_bias(tables.train_mean)
+        return model
 
     # --- what an architecture supplies ----------------------------------------------------------
 
@@ -117,12 +115,12 @@ class Factorised(Recommender):
         """`output` in place, of a block of sums [U, I]."""
 
     @torch.no_grad()
-    def start_at(self, mean: float) -> None:
+    def init_bias(self, mean: float) -> None:
         """Let the first predictions be near the mean rating: the first steps need not find it."""
         (self.last.bias if self.bias is None else self.bias).fill_(mean)
 
     @classmethod
-    def inputs(cls, config: Any, tables: Tables) -> tuple[dict[str, int], dict[str, Tensor]]:
+    def build_inputs(cls, config: Any, tables: Tables) -> tuple[dict[str, int], dict[str, Tensor]]:
         """The shape, and the buffers by their names; an architecture adds its own."""
         user_row, user_rows = embedding_rows(tables.users.values("train_ratings"))
         item_row, item_rows = embedding_rows(tables.items.values("train_ratings"))
@@ -162,11 +160,12 @@ class Factorised(Recommender):
             total = total + self._deep(hidden.reshape(-1, self.hidden)).view(total.shape)
         return self.output(self._biased(total))
 
-    def forward(self, user: Tensor, item: Tensor) -> Tensor:
-        """[B], [B] -> [B]: `score_pairs` of the two codes, without putting these together and apart again."""
-        return self.output(self.total(user, item))
+    def forward(self, user: Tensor, item: Tensor) -> Scores:
+        """Return the scores of pairs, [B] and [B] -> [B]: `score_pairs` without making the encodings first."""
+        rating = self.output(self.raw_score(user, item))
+        return Scores(rating, rating)
 
-    def total(self, user: Tensor, item: Tensor) -> Tensor:
+    def raw_score(self, user: Tensor, item: Tensor) -> Tensor:
         """[B], [B] -> [B], before `output`."""
         users, items = self.user_side(user), self.item_side(item)
         terms = [side.scalar for side in (users, items) if side.scalar is not None]  # each [B, 1]

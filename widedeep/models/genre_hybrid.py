@@ -3,12 +3,14 @@
 Legend: B pairs, D embedding width.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor
 
-from widedeep.config.models import GenreHybridConfig
+from widedeep.config.fields import Count
+from widedeep.config.models import TowerConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.models.base import MakeEmbedding
 from widedeep.models.factorised import Factorised, Side
@@ -17,11 +19,21 @@ from widedeep.parallel.rows import RowEmbedding
 from widedeep.schema.rating_scale import RatingScale
 
 
+class GenreHybridConfig(TowerConfig):
+    """genre_hybrid: a dot product plus an MLP, both over user, anime and genre embeddings."""
+
+    name: Literal["genre_hybrid"] = "genre_hybrid"
+    embedding_dim: Count = Field(default=32, ge=1, description="width of every embedding")
+    genres: bool = Field(default=True, description="embed the genres of an anime, too")
+
+
 class GenreHybrid(Factorised):
     """rating = user . (anime + genres) + MLP([user; anime; genres]); genres is the mean of the anime's genres'.
 
     Without genres it is user . anime + MLP([user; anime]).
     """
+
+    config_class = GenreHybridConfig
 
     def __init__(
         self,
@@ -42,9 +54,9 @@ class GenreHybrid(Factorised):
         self.build_tower(width, 2 * width if config.genres else width, config)
 
     @classmethod
-    def inputs(cls, config: Any, tables: Tables) -> tuple[dict[str, int], dict[str, Tensor]]:
+    def build_inputs(cls, config: Any, tables: Tables) -> tuple[dict[str, int], dict[str, Tensor]]:
         """As of Factorised, and the genres."""
-        shape, buffers = super().inputs(config, tables)
+        shape, buffers = super().build_inputs(config, tables)
         if not config.genres:
             return shape, buffers
         more_shape, more_buffers = describe("item_columns", tables.items, (), ("genres",))

@@ -4,11 +4,14 @@ Legend: B pairs, D embedding width.
 """
 
 from itertools import pairwise
+from typing import Annotated, Literal
 
+from pydantic import BeforeValidator, Field
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
-from widedeep.config.models import RecommenderNetConfig
+from widedeep.config.fields import Count, comma_separated
+from widedeep.config.models import ArchitectureConfig
 from widedeep.models.base import MakeEmbedding
 from widedeep.models.bounded import Bounded
 from widedeep.models.factorised import Side
@@ -17,11 +20,23 @@ from widedeep.parallel.rows import RowEmbedding
 from widedeep.schema.rating_scale import RatingScale
 
 
+class RecommenderNetConfig(ArchitectureConfig):
+    """recommender_net: a sigmoid over the cosine of two embeddings."""
+
+    name: Literal["recommender_net"] = "recommender_net"
+    embedding_dim: Count = Field(default=128, ge=1, description="width of the user and of the item embedding")
+    dense: Annotated[tuple[Annotated[Count, Field(ge=1)], ...], BeforeValidator(comma_separated)] = Field(
+        default=(64,), description="widths of the layers between the cosine and the output"
+    )
+
+
 class RecommenderNet(Bounded):
     """rating = lowest + span * sigmoid(dense(cosine(user, item))).
 
     dense is one linear unit, after hidden layers if wanted.
     """
+
+    config_class = RecommenderNetConfig
 
     def __init__(
         self,
@@ -32,7 +47,6 @@ class RecommenderNet(Bounded):
     ):
         """Build with empty buffers; the shape is what `Bounded` needs."""
         super().__init__(config, shape, scale, embedding)
-        self.cross_entropy = config.loss == "cross_entropy"
         self.dot_width = config.embedding_dim
         self.build_embeddings(config.embedding_dim)
         layers: list[nn.Module] = []

@@ -5,10 +5,14 @@ A linear model over item features beside an MLP over user and item embeddings; t
 Legend: B pairs, I items, D embedding width, F wide features.
 """
 
+from typing import Literal
+
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from widedeep.config.models import WideDeepConfig
+from widedeep.config.fields import Count, Names
+from widedeep.config.models import TowerConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.models.base import MakeEmbedding
 from widedeep.models.factorised import Factorised, Side
@@ -16,8 +20,21 @@ from widedeep.parallel.rows import RowEmbedding
 from widedeep.schema.rating_scale import RatingScale
 
 
+class WideDeepConfig(TowerConfig):
+    """wide_deep: a linear model of item features, plus an MLP over a user and an item embedding."""
+
+    name: Literal["wide_deep"] = "wide_deep"
+    embedding_dim: Count = Field(default=32, ge=1, description="width of the user and of the item embedding")
+    wide_numeric: Names = Field(
+        default=("score", "popularity", "rank"), description="numbers of items in the wide part"
+    )
+    wide_multi_hot: Names = Field(default=("genres",), description="multi-hot item columns of the wide part")
+
+
 class WideDeep(Factorised):
     """rating = wide(item features) + MLP([user embedding; item embedding])."""
+
+    config_class = WideDeepConfig
 
     item_wide: Tensor  # [I, F] float32
 
@@ -34,11 +51,11 @@ class WideDeep(Factorised):
         self.register_buffer("item_wide", torch.zeros(shape["items"], shape["wide"]))
 
     @classmethod
-    def inputs(cls, config: WideDeepConfig, tables: Tables) -> tuple[dict[str, int], dict[str, Tensor]]:
+    def build_inputs(cls, config: WideDeepConfig, tables: Tables) -> tuple[dict[str, int], dict[str, Tensor]]:
         """As of Factorised, and the wide features."""
         items = tables.items
         wide = torch.cat([items.numeric(config.wide_numeric), *(items.multi_hot(m) for m in config.wide_multi_hot)], 1)
-        shape, buffers = super().inputs(config, tables)
+        shape, buffers = super().build_inputs(config, tables)
         return {**shape, "wide": wide.shape[1]}, {**buffers, "item_wide": wide}
 
     def user_side(self, user: Tensor) -> Side:

@@ -7,13 +7,15 @@ it is, and the weights of a block's pairs are looked up tile by tile.
 Legend: B pairs, U users, I items, C width of a code.
 """
 
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import torch
+from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor
 
 from widedeep.common.errors import InputError
-from widedeep.config.models import WideDeepCrossConfig
+from widedeep.config.fields import Count, Names, crosses_of_two_columns
+from widedeep.config.models import TowerConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.models.base import MakeEmbedding
 from widedeep.models.crosses import BothSides, SameSide, pair_buckets
@@ -26,8 +28,48 @@ from widedeep.schema.rating_scale import RatingScale
 Cross = tuple[str, str]
 
 
+class WideDeepCrossConfig(TowerConfig):
+    """wide_deep_cross: a linear model of crossed columns, plus an MLP over embedded columns."""
+
+    name: Literal["wide_deep_cross"] = "wide_deep_cross"
+    pair_buckets: Count = Field(
+        default=10_000, ge=0, description="number of weights that user x anime pairs are hashed to; 0: no such cross"
+    )
+    crosses: Annotated[Names, AfterValidator(crosses_of_two_columns)] = Field(
+        default=("gender*genres", "location*genres", "type*source"),
+        description="further crosses of two category or multi-hot columns, such as gender*genres",
+    )
+    wide_users: Names = Field(
+        default=("gender", "location"), description="columns of users in the wide part, one weight for each value"
+    )
+    wide_items: Names = Field(
+        default=("type", "source", "genres"), description="columns of items in the wide part, one weight for each value"
+    )
+    embedding_dim: Count = Field(default=16, ge=1, description="width of each column's embedding in the MLP")
+    deep_items: Names = Field(
+        default=("genres", "source", "type", "studios"), description="columns of items embedded for the MLP"
+    )
+    deep_users: Names = Field(
+        default=("mean_score", "days_watched", "completed", "total_entries"),
+        description="numbers of users that the MLP reads",
+    )
+    deep_numeric: Names = Field(
+        default=(), description="numbers of items that the MLP reads; the published model has none"
+    )
+    wide_only: bool = Field(default=False, description="train the linear model without the MLP")
+    deep_only: bool = Field(default=False, description="train the MLP without the linear model")
+
+    @model_validator(mode="after")
+    def _keeps_a_part(self) -> "WideDeepCrossConfig":
+        if self.wide_only and self.deep_only:
+            raise ValueError("wide_only and deep_only together leave nothing: give one of them or none")
+        return self
+
+
 class WideDeepCross(Factorised):
     """rating = weights of values and of pairs of values + MLP([users' numbers; embedded columns of items])."""
+
+    config_class = WideDeepCrossConfig
 
     pair_embedding: RowEmbedding | None
 
@@ -61,7 +103,7 @@ class WideDeepCross(Factorised):
             self.build_bias()
 
     @classmethod
-    def inputs(cls, config: Any, tables: Tables) -> tuple[dict[str, int], dict[str, Tensor]]:
+    def build_inputs(cls, config: Any, tables: Tables) -> tuple[dict[str, int], dict[str, Tensor]]:
         """As of Factorised, and the columns of both sides; raises InputError for a cross of unknown columns."""
         known = set(tables.users.table.vocabularies), set(tables.items.table.vocabularies)
         sorted_out(config.crosses, *known)
@@ -73,7 +115,7 @@ class WideDeepCross(Factorised):
         if not config.wide_only:
             items, numbers = [*items, *config.deep_items], (config.deep_users, config.deep_numeric)
         parts = [
-            super().inputs(config, tables),
+            super().build_inputs(config, tables),
             describe("user_columns", tables.users, numbers[0], users),
             describe("item_columns", tables.items, numbers[1], items),
         ]
@@ -129,9 +171,9 @@ class WideDeepCross(Factorised):
         for rows, columns in tiles(out):
             out[rows, columns].add_(self._pair_weights(user_keys[rows], item_keys[:, columns]))
 
-    def total(self, user: Tensor, item: Tensor) -> Tensor:
+    def raw_score(self, user: Tensor, item: Tensor) -> Tensor:
         """[B], [B] -> [B]."""
-        rest = super().total(user, item)
+        rest = super().raw_score(user, item)
         if self.pair_embedding is None:
             return rest
         return rest + self._pair_weights(self._user_key(user), self._item_key(item))

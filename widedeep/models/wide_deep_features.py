@@ -3,12 +3,14 @@
 Legend: B pairs, D embedding width, E numbers of a side, W embedded columns of a side.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from widedeep.config.models import WideDeepFeaturesConfig
+from widedeep.config.fields import Count, DropShare, Names, Widths
+from widedeep.config.models import TowerConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.models.base import MakeEmbedding
 from widedeep.models.factorised import Factorised, Side
@@ -17,11 +19,36 @@ from widedeep.parallel.rows import RowEmbedding
 from widedeep.schema.rating_scale import RatingScale
 
 
+class WideDeepFeaturesConfig(TowerConfig):
+    """wide_deep_features: a linear model over embeddings of ids and categories, plus an MLP over numbers."""
+
+    name: Literal["wide_deep_features"] = "wide_deep_features"
+    hidden: Widths = Field(default=(128, 64, 32), description="widths of the hidden layers")
+    dropout: DropShare = Field(default=0.2, description="share of hidden units set to 0 in training")
+    embedding_dim: Count = Field(default=16, ge=1, description="width of every embedding")
+    wide_users: Names = Field(default=("gender",), description="category columns of users in the wide part")
+    wide_items: Names = Field(
+        default=("type", "status", "producers", "studios", "source", "age_rating"),
+        description="category and multi-hot columns of items in the wide part",
+    )
+    deep_users: Names = Field(
+        default=("days_watched", "mean_score", "completed", "total_entries"),
+        description="numbers of users that the MLP reads",
+    )
+    deep_items: Names = Field(
+        default=("episodes", "rank", "popularity", "favorites", "duration", "aired_start", "aired_end"),
+        description="numbers of items that the MLP reads",
+    )
+    deep_multi_hot: Names = Field(default=("genres",), description="multi-hot columns of items that the MLP reads")
+
+
 class WideDeepFeatures(Factorised):
     """rating = linear([embeddings of the user, the item and their categories; MLP(standardised numbers)]).
 
     The linear layer over all of it is a sum of a part of the user, one of the item and one of the MLP.
     """
+
+    config_class = WideDeepFeaturesConfig
 
     def __init__(
         self,
@@ -47,10 +74,10 @@ class WideDeepFeatures(Factorised):
         self.build_tower(shape["user_columns.numbers"], shape["item_columns.numbers"], config)
 
     @classmethod
-    def inputs(cls, config: Any, tables: Tables) -> tuple[dict[str, int], dict[str, Tensor]]:
+    def build_inputs(cls, config: Any, tables: Tables) -> tuple[dict[str, int], dict[str, Tensor]]:
         """As of Factorised, and the columns of both sides."""
         parts = [
-            super().inputs(config, tables),
+            super().build_inputs(config, tables),
             describe("user_columns", tables.users, config.deep_users, config.wide_users),
             describe("item_columns", tables.items, config.deep_items, config.wide_items, config.deep_multi_hot),
         ]

@@ -58,7 +58,7 @@ def print_comparison(comparison: Comparison) -> None:
                 numbers = (_four_digits(value, "+") for value in (found.difference, found.low, found.high))
                 rows.append([name, metric, *numbers, _p_value(found.p_value)])
     title = f"compared with {comparison.against}, 95 % intervals over users"
-    print_table(title, ["system", "metric", "difference", "from", "to", "p"], rows, text_columns=2)
+    print_table(title, ["system", "metric", "difference", "from", "to", "p"], rows, text=("system", "metric"))
 
 
 def _four_digits(value: float | None, sign: str = "") -> str:

@@ -1,28 +1,40 @@
-"""What a directory of recommendations holds beside its lists."""
+"""A directory of recommendations: the columns of its lists, and its manifest."""
 
 from typing import Any
+
+import pyarrow as pa
 
 from widedeep.schema.manifest import DataFile
 from widedeep.schema.records import Record
 
-COLUMNS = ("user_id", "rank", "anime_id", "title", "score", "predicted_rating")
+LIST_SCHEMA = pa.schema(
+    [
+        ("user_id", pa.int64()),
+        ("rank", pa.int32()),  # from 1
+        ("anime_id", pa.int64()),
+        ("title", pa.string()),
+        ("affinity", pa.float32()),  # what ranks: higher is better
+        ("predicted_rating", pa.float32()),  # on the scale of the ratings
+    ]
+)
 
 
 class Recall(Record):
-    """How much of the exact top-N the two-stage method found, on a sample of users."""
+    """Share of the exact top-N that the two-stage method finds, measured on a sample of users."""
 
-    value: float  # share of the exact lists' items
+    value: float  # share of the items of the exact lists
     users: int
     candidates: int  # of each user
 
 
 class RecommendationManifest(Record):
-    """`_manifest.json` of a recommendations directory; written last."""
+    """`_manifest.json` of a directory of recommendations; written last."""
 
+    format_version: int = 2  # 1: the column affinity was called score
     config: dict[str, Any]
     data_digest: str  # of the prepared directory
     users: int
     rows: int
     distinct_anime: int
-    recall: Recall | None = None  # none where every pair was scored
+    recall: Recall | None = None  # None if every pair was scored
     files: tuple[DataFile, ...]

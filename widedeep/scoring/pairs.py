@@ -1,49 +1,36 @@
-"""Predicted ratings of chosen pairs, and the manifest of a directory of them.
+"""Predicted ratings of chosen pairs.
 
-Legend: B pairs, U different users among them, I different items, C width of a code.
+Legend: B pairs, U different users among them, I different items, C width of an encoding.
 """
-
-from typing import Any
 
 import numpy as np
 import torch
 
 from widedeep.models import Recommender
-from widedeep.schema.manifest import DataFile
-from widedeep.schema.records import Record
 
-# Pairs scored at once: their two codes of 129 numbers are 8 MB.
-BLOCK_PAIRS = 8192
-
-
-class PredictionManifest(Record):
-    """`_manifest.json` of a predictions directory; written last."""
-
-    config: dict[str, Any]
-    data_digest: str  # of the prepared directory
-    rows: int
-    files: tuple[DataFile, ...]
+# Pairs rated at once: their two encodings of 129 numbers take 8 MB.
+PAIRS_PER_BLOCK = 8192
 
 
 @torch.inference_mode()
 def predict_pairs(
     model: Recommender, users: np.ndarray, items: np.ndarray, device: torch.device | None = None
 ) -> np.ndarray:
-    """[B], [B] positions -> [B] float32 ratings, not clipped. Each user and each item of a block is encoded once."""
+    """Predict the ratings of pairs, not clipped: [B] user and [B] item indexes -> [B] float32.
+
+    It encodes each user and each item of a block once.
+    """
     out = np.empty(len(users), np.float32)
-    for low in range(0, len(users), BLOCK_PAIRS):
-        part = slice(low, low + BLOCK_PAIRS)
+    for low in range(0, len(users), PAIRS_PER_BLOCK):
+        part = slice(low, low + PAIRS_PER_BLOCK)
         distinct_users, user = _distinct(users[part], device)
         distinct_items, item = _distinct(items[part], device)
-        user_codes, item_codes = (
-            model.encode_users(distinct_users),
-            model.encode_items(distinct_items),
-        )  # [U, C], [I, C]
-        out[part] = model.score_pairs(user_codes[user], item_codes[item]).cpu().numpy()
+        user_encodings, item_encodings = model.encode_users(distinct_users), model.encode_items(distinct_items)
+        out[part] = model.rate_pairs(user_encodings[user], item_encodings[item]).cpu().numpy()
     return out
 
 
-def _distinct(positions: np.ndarray, device: torch.device | None) -> tuple[torch.Tensor, torch.Tensor]:
-    """The different positions, int32, and where each of the given ones is among them."""
-    values, places = np.unique(positions, return_inverse=True)
+def _distinct(indexes: np.ndarray, device: torch.device | None) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the distinct indexes, int32, and for each given index its place among them."""
+    values, places = np.unique(indexes, return_inverse=True)
     return torch.from_numpy(values.astype(np.int32)).to(device), torch.from_numpy(places).to(device)

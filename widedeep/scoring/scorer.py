@@ -1,79 +1,119 @@
-"""A model -> the top-N items of a block of users. Used by batch scoring and by evaluation.
+"""The top-N items of users, by a model's affinities; used by batch scoring, evaluation and for single people.
 
-Legend: U users of a block, I items, N items recommended, C width of a code.
+Legend: U users of a block, I items, N recommended items, P chosen items of a user, C width of an encoding.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from widedeep.models import Recommender
+from widedeep.models.base import Histories
 
-# Users scored at once: their scores over 25 K items are 12 MB.
-BLOCK = 128
+# Users scored at once: their affinities to 25 K items take 12 MB.
+USERS_PER_BLOCK = 128
+
+
+class TopItems(NamedTuple):
+    """The best items of users, best first."""
+
+    items: np.ndarray  # [U, N] int64 item indexes, -1 where a user has no item left
+    affinities: np.ndarray  # [U, N] float32, -inf where there is no item
+    ratings: np.ndarray  # [U, N] float32 predicted ratings, not clipped; undefined where there is no item
 
 
 class Scorer:
-    """Scores all items for blocks of users; the items are encoded once."""
+    """Scores all items for blocks of users. It encodes the items once."""
 
     def __init__(self, model: Recommender, items: int, device: torch.device | None = None):
         self._model, self._items = model, items
         self._device = device or torch.device("cpu")
         with torch.inference_mode():
-            positions = torch.arange(items, dtype=torch.int32, device=self._device)
-            self._codes = model.encode_items(positions).contiguous()  # [I, C]
+            index = torch.arange(items, dtype=torch.int32, device=self._device)
+            self._item_encodings = model.encode_items(index).contiguous()  # [I, C]
 
     @torch.inference_mode()
-    def scores(self, users: Tensor) -> Tensor:
-        """[U] int32 positions -> [U, I] float32 ratings, not clipped."""
-        out = torch.empty(len(users), self._items, device=self._device)
-        self._model.score_block(self._model.encode_users(users.to(self._device)), self._codes, out)
-        return out
+    def affinities(self, users: np.ndarray) -> Tensor:
+        """Return the affinities of users to all items: [U] int32 user indexes -> [U, I] float32."""
+        return self._affinities(self._encode(users))
 
     @torch.inference_mode()
-    def of_chosen(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
-        """Ratings of each user's own items: [U] int32 and [U, P] int64 positions -> [U, P] float32, not clipped."""
-        out = torch.empty(items.shape, device=self._device)
-        codes = self._model.encode_users(torch.from_numpy(np.ascontiguousarray(users)).to(self._device))
-        self._model.score_chosen(codes, self._codes, torch.from_numpy(items).to(self._device), out)
-        return out.cpu().numpy()
+    def ratings_of(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Predict ratings of chosen items: [U] int32 user and [U, P] int64 item indexes -> [U, P], not clipped."""
+        return self._ratings(self._encode(users), torch.from_numpy(items).to(self._device)).cpu().numpy()
 
     @torch.inference_mode()
-    def top(self, users: np.ndarray, seen: Sequence[np.ndarray], n: int) -> tuple[np.ndarray, np.ndarray]:
-        """The best unseen items of each user.
+    def top(self, users: np.ndarray, seen: Sequence[np.ndarray], n: int) -> TopItems:
+        """Return the best unseen items of users of the data.
 
         Args:
-            users: [U] int32 positions.
-            seen: for each user the positions of the items to leave out.
-            n: how many; fewer come back only if there are fewer items.
-
-        Returns:
-            items [U, n] int64, best first, -1 where a user has no item left; scores [U, n] float32.
+            users: [U] int32 user indexes.
+            seen: the item indexes that each user's list leaves out.
+            n: length of the lists; they are shorter only if there are fewer items.
 
         """
-        n = min(n, self._items)
-        items = np.empty((len(users), n), np.int64)
-        scores = np.empty((len(users), n), np.float32)
-        for low in range(0, len(users), BLOCK):
-            part = slice(low, min(low + BLOCK, len(users)))
-            best, where = self.best_of_block(torch.from_numpy(np.ascontiguousarray(users[part])), seen[part], n)
-            items[part], scores[part] = where.cpu().numpy(), best.cpu().numpy()
-        return items, scores
+        lows = range(0, len(users), USERS_PER_BLOCK)
+        blocks = [
+            self._top(self._encode(users[low : low + USERS_PER_BLOCK]), seen[low : low + USERS_PER_BLOCK], n)
+            for low in lows
+        ]
+        return _joined(blocks, min(n, self._items))
 
-    def best_of_block(self, users: Tensor, seen: Sequence[np.ndarray], n: int) -> tuple[Tensor, Tensor]:
-        """[U] positions, at most BLOCK -> scores [U, n] and items [U, n], as `top_unseen` gives them."""
-        return top_unseen(self.scores(users), seen, n)
+    @torch.inference_mode()
+    def top_of_histories(self, histories: Histories, seen: Sequence[np.ndarray], n: int) -> TopItems:
+        """Return the best unseen items of people by their ratings; they need not be in the data.
+
+        The model must have `encodes_histories`. For the other arguments see `top`.
+        """
+        encodings = self._model.encode_histories(Histories(*(part.to(self._device) for part in histories)))
+        lows = range(0, len(encodings), USERS_PER_BLOCK)
+        blocks = [
+            self._top(encodings[low : low + USERS_PER_BLOCK], seen[low : low + USERS_PER_BLOCK], n) for low in lows
+        ]
+        return _joined(blocks, min(n, self._items))
+
+    def _top(self, encodings: Tensor, seen: Sequence[np.ndarray], n: int) -> TopItems:
+        """Return the top items of a block of encoded users, [U, C]."""
+        affinities, items = self._best(encodings, seen, min(n, self._items))
+        ratings = affinities
+        if not self._model.affinity_is_rating:
+            ratings = self._ratings(encodings, items.clamp(min=0))
+        return TopItems(*(part.cpu().numpy() for part in (items, affinities, ratings)))
+
+    def _best(self, encodings: Tensor, seen: Sequence[np.ndarray], n: int) -> tuple[Tensor, Tensor]:
+        """Return the affinities and items of a block's lists; see `top_unseen`."""
+        return top_unseen(self._affinities(encodings), seen, n)
+
+    def _encode(self, users: np.ndarray) -> Tensor:
+        return self._model.encode_users(torch.from_numpy(np.ascontiguousarray(users)).to(self._device))
+
+    def _affinities(self, encodings: Tensor) -> Tensor:
+        out = torch.empty(len(encodings), self._items, device=self._device)
+        self._model.score_block(encodings, self._item_encodings, out)
+        return out
+
+    def _ratings(self, encodings: Tensor, items: Tensor) -> Tensor:
+        out = torch.empty(items.shape, device=self._device)
+        self._model.rate_chosen(encodings, self._item_encodings, items, out)
+        return out
+
+
+def _joined(blocks: Sequence[TopItems], n: int) -> TopItems:
+    if blocks:
+        return TopItems(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
+    return TopItems(np.empty((0, n), np.int64), np.empty((0, n), np.float32), np.empty((0, n), np.float32))
 
 
 def top_unseen(scores: Tensor, seen: Sequence[np.ndarray], n: int) -> tuple[Tensor, Tensor]:
-    """The n highest scores of each row without its seen items; equal scores in the order of items.
+    """Return the n highest scores of each row without its seen items; ties are in ascending order of items.
 
     Args:
         scores: [U, I], changed in place.
-        seen: for each row the positions to leave out.
-        n: how many, at most I.
+        seen: the item indexes to leave out of each row.
+        n: at most I.
 
     Returns:
         scores [U, n] and items [U, n]; -inf and -1 where a user has no item left.
@@ -92,14 +132,14 @@ def hide(scores: Tensor, seen: Sequence[np.ndarray]) -> None:
 
 
 def best_columns(scores: Tensor, n: int) -> tuple[Tensor, Tensor]:
-    """The n highest scores of each row and their columns; equal scores in the order of columns, -1 at -inf."""
+    """Return the n highest scores of each row and their columns, ties in ascending order of columns; -1 at -inf."""
     best, where = torch.topk(scores, min(n + 1, scores.shape[1]), dim=1)
-    # Where the next place has the last one's score, topk may have kept either: sorting the whole row tells.
-    torn = (best[:, n - 1] == best[:, -1]) & (best[:, -1] > -torch.inf)
+    # topk breaks ties at the cut arbitrarily: rows with a tie there are sorted in full.
+    tied = (best[:, n - 1] == best[:, -1]) & (best[:, -1] > -torch.inf)
     best, where = best[:, :n], where[:, :n]
-    if torn.any():
-        best[torn], where[torn] = (part[:, :n] for part in scores[torn].sort(dim=1, descending=True, stable=True))
-    # topk leaves ties in any order: put them in the order of items, for the same answer everywhere.
+    if tied.any():
+        best[tied], where[tied] = (part[:, :n] for part in scores[tied].sort(dim=1, descending=True, stable=True))
+    # topk returns ties in any order: sort by column, then stably by score, for the same answer everywhere.
     order = torch.argsort(where, dim=1, stable=True)
     best, where = best.gather(1, order), where.gather(1, order)
     order = torch.argsort(best, dim=1, descending=True, stable=True)

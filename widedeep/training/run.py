@@ -9,13 +9,12 @@ import torch
 
 from widedeep.common.console import log
 from widedeep.common.errors import InputError
-from widedeep.config.train import TrainConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.data.loaders import make_loader
 from widedeep.evaluation.reference_models import measure_reference_models
-from widedeep.evaluation.sampled_ranking import measure_ranking
+from widedeep.evaluation.sampled_ranking import Split, measure_ranking
 from widedeep.models import REGISTRY
-from widedeep.models.artifact import FILE, load_artifact, save_artifact
+from widedeep.models.artifact import MODEL_FILE, load_artifact, save_artifact
 from widedeep.parallel.sharding import embedding_kind, send_local_parts, shard_group
 from widedeep.parallel.world import World
 from widedeep.schema.manifest import read_manifest
@@ -23,6 +22,7 @@ from widedeep.training.checkpoints import Checkpointer, load_checkpoint
 from widedeep.training.progress import EpochBar
 from widedeep.training.run_directory import claim_run_directory, run_identity
 from widedeep.training.run_metrics import Metrics, RunMetrics, TrainingStatistics, read_metrics, write_metrics
+from widedeep.training.settings import TrainConfig
 from widedeep.training.step import Progress, TrainState, evaluate, train_epoch
 from widedeep.training.tracking import Tracker
 
@@ -51,7 +51,7 @@ class TrainingRun:
         self.tables = Tables(config.data, self.manifest)
         architecture = REGISTRY[config.model.name]
         embedding = embedding_kind(config.embedding, world)
-        self.model, self.shape = architecture.from_tables(config.model, self.tables, embedding)
+        self.model = architecture.from_tables(config.model, self.tables, embedding)
         self.model.to(world.device)
         self.shard_group = shard_group(self.model, world)
         self.state = TrainState(self.model, config, world, self.loader.steps)
@@ -117,11 +117,26 @@ class TrainingRun:
                 f"the training diverged in epoch {progress.epoch + 1}, its predictions are no numbers: "
                 "lower optim.lr, or tame it with optim.warmup and optim.clip_norm"
             )
-        best = is_best(valid, progress)
+        value = self._selection_value(valid)
+        best = is_best(value, progress)
         if best:
-            progress.best_rmse, progress.best_epoch, progress.valid = valid["rmse"], progress.epoch, valid
+            progress.best_value, progress.best_epoch, progress.valid = value, progress.epoch, valid
             self._save_model()
         return EpochResult(train_rmse, valid, best)
+
+    def _selection_value(self, valid: Metrics) -> float:
+        """Return the value that chooses the best epoch, lower is better; NDCG is added to `valid`."""
+        if self.config.select_by == "rmse":
+            return valid["rmse"]
+        valid["ndcg_at_10"] = self._ranking("valid")["model"]["ndcg_at_10"]
+        return -valid["ndcg_at_10"]
+
+    def _ranking(self, split: Split) -> dict[str, Metrics]:
+        """Measure the ranking of a split on `ranking_users` of its users."""
+        config, tables = self.config, self.tables
+        popularity, users = tables.items.values("train_ratings"), tables.users.rows
+        count, seed = config.ranking_users, config.seed
+        return measure_ranking(self.model, self.loader, self.world, popularity, users, count, seed, split)
 
     def _out_of_patience(self) -> bool:
         progress, patience = self.state.progress, self.config.patience
@@ -141,8 +156,8 @@ class TrainingRun:
 
     def _save_model(self) -> None:
         if self.world.is_main:
-            file = self.config.run_dir / FILE
-            save_artifact(file, self.model, self.config.model, self.shape, self.manifest, self.tables)
+            file = self.config.run_dir / MODEL_FILE
+            save_artifact(file, self.model, self.manifest, self.tables)
         else:
             send_local_parts(self.model)
 
@@ -174,23 +189,17 @@ class TrainingRun:
         """Measure the best epoch's model on the test split, beside the reference models."""
         config, world, tables = self.config, self.world, self.tables
         world.barrier()  # rank 0 may still be writing the artifact
-        best = load_artifact(config.run_dir / FILE)
+        best = load_artifact(config.run_dir / MODEL_FILE)
         self.model.load_state_dict(best.model.state_dict())
         users = tables.users.rows
         test = evaluate(self.model, self.loader, "test", world, config.eval_batch_size)
         reference_models, _ = measure_reference_models(self.loader, world, users, tables.items.rows, tables.train_mean)
-        ranking = {}
-        if config.ranking_users:
-            popularity = tables.items.values("train_ratings")
-            ranking = measure_ranking(
-                self.model, self.loader, world, popularity, users, config.ranking_users, config.seed
-            )
         return RunMetrics(
             scale=(self.loader.scale.lowest, self.loader.scale.highest),
             valid=self.state.progress.valid,
             test=test,
             reference_models=reference_models,
-            ranking=ranking,
+            ranking=self._ranking("test") if config.ranking_users else {},
             train=self._statistics(),
         )
 
@@ -211,9 +220,9 @@ class TrainingRun:
         )
 
 
-def is_best(valid: Metrics, progress: Progress) -> bool:
-    """Whether an epoch is the best so far, by its valid RMSE. Without valid ratings (NaN), the newest epoch is best."""
-    return not valid["rmse"] >= progress.best_rmse
+def is_best(value: float, progress: Progress) -> bool:
+    """Whether an epoch's value is the lowest so far. Without valid ratings (NaN), the newest epoch is best."""
+    return not value >= progress.best_value
 
 
 def seed_everything(seed: int) -> None:

@@ -7,13 +7,13 @@ from typing import Any
 
 from widedeep.common.errors import InputError
 from widedeep.common.files import write_atomically
-from widedeep.config.train import TrainConfig
-from widedeep.models.artifact import FILE
+from widedeep.models.artifact import MODEL_FILE
 from widedeep.parallel.world import World
 from widedeep.schema.manifest import Manifest
 from widedeep.schema.records import Record
 from widedeep.training.checkpoints import CHECKPOINTS
 from widedeep.training.run_metrics import METRICS_FILE
+from widedeep.training.settings import TrainConfig
 from widedeep.training.tracking import CURVE_FILE, TENSORBOARD
 
 IDENTITY_FILE = "run.json"
@@ -74,7 +74,7 @@ def claim_run_directory(run: Path, identity: RunIdentity, start_anew: bool, worl
 def _remove_run(run: Path) -> None:
     for name in (CHECKPOINTS, TENSORBOARD):
         shutil.rmtree(run / name, ignore_errors=True)
-    for name in (METRICS_FILE, CURVE_FILE, FILE, IDENTITY_FILE):
+    for name in (METRICS_FILE, CURVE_FILE, MODEL_FILE, IDENTITY_FILE):
         (run / name).unlink(missing_ok=True)
 
 

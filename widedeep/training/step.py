@@ -13,13 +13,15 @@ import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from widedeep.config.train import TrainConfig
 from widedeep.data.batches import Batch, Loader
 from widedeep.evaluation.rating_errors import RatingErrors
 from widedeep.models import Recommender
+from widedeep.models.base import Scores
 from widedeep.parallel.sharding import shard_group
 from widedeep.parallel.world import World, local_part
+from widedeep.training.losses import find_loss
 from widedeep.training.optimizer import Optimizer, learning_rate
+from widedeep.training.settings import TrainConfig
 
 
 @dataclass
@@ -28,7 +30,7 @@ class Progress:
 
     epoch: int = 0  # the current epoch, from 0
     step: int = 0  # steps done in it
-    best_rmse: float = math.inf
+    best_value: float = math.inf  # of the metric that `select_by` names; lower is better
     best_epoch: int = -1
     seconds: float = 0.0  # spent in training steps, over all resumed parts of the run
     wait_seconds: float = 0.0  # part of `seconds` spent waiting for data
@@ -52,6 +54,7 @@ class TrainState:
     def __init__(self, model: Recommender, config: TrainConfig, world: World, steps: int):
         self.model, self.config, self.world = model, config, world
         self.steps = steps  # of an epoch
+        self.loss = find_loss(config.loss, model)
         self.optimizer = Optimizer(model, config.optim, world)
         self.progress = Progress()
         # Sum of squared errors and number of ratings in this epoch. Reading them waits for the device.
@@ -73,12 +76,12 @@ class TrainState:
         self._wrapped.train()
         progress, optim = self.progress, self.config.optim
         rate = learning_rate(optim, self.total_steps, self.config.epochs * self.steps)
-        predicted = self._wrapped(batch.user, batch.item)  # [b]
-        self.model.loss(predicted, batch.rating).mean().backward()
+        scores: Scores = self._wrapped(batch.user, batch.item)
+        self.loss(scores, batch.rating, self.model.scale).mean().backward()
         self.optimizer.step(rate)
         with torch.no_grad():
-            self.loss_sums[0] += (predicted - batch.rating).square().sum()
-            self.loss_sums[1] += len(predicted)
+            self.loss_sums[0] += (scores.rating - batch.rating).square().sum()
+            self.loss_sums[1] += len(batch)
         progress.step += 1
         progress.samples += len(batch) * self.world.size
 
@@ -136,13 +139,13 @@ def evaluate(model: Recommender, loader: Loader, split: str, world: World, size:
     """Return RMSE, MAE and R2 of a split; each rating counts once, whatever the number of ranks."""
     model.eval()
     _average_statistics(model, world)
-    model.settle()
+    model.fill_cold_rows()
     errors = RatingErrors(world.device, loader.scale)
     batches = (
         part.take(slice(start, start + size)) for part in loader.batches(split) for start in range(0, len(part), size)
     )
     for batch in _equal_steps(batches, shard_group(model, world)):
-        errors.add(model(batch.user, batch.item), batch.rating)
+        errors.add(model(batch.user, batch.item).rating, batch.rating)
     return errors.result(world)
 
 

@@ -11,14 +11,14 @@ from widedeep.common.console import log
 from widedeep.common.errors import InputError
 from widedeep.config.evaluate import EvaluateConfig
 from widedeep.config.score import ScoreConfig
-from widedeep.config.train import TrainConfig
-from widedeep.models.artifact import FILE, load_artifact
+from widedeep.models.artifact import MODEL_FILE, load_artifact
 from widedeep.parallel.world import join_world
 from widedeep.recommendations import recommendations_of
-from widedeep.schema.recommendations import COLUMNS
+from widedeep.schema.recommendations import LIST_SCHEMA
 from widedeep.spark.evaluation.evaluate import evaluate_systems
-from widedeep.spark.scoring.score_all import score_all, show_summary
+from widedeep.spark.scoring.score_all import Scored, score_all, show_summary
 from widedeep.training.run import TrainingRun
+from widedeep.training.settings import TrainConfig
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def run(prepared, tmp_path_factory) -> Path:
 
 def recommend(spark, prepared, run, output, **settings):
     config = ScoreConfig(data=str(prepared), run_dir=str(run), output=str(output), users_per_file=200, **settings)
-    manifest, _ = score_all(spark, config)
+    manifest = score_all(spark, config).lists
     parts = [pq.read_table(output / file.path) for file in manifest.files]
     return manifest, [part.to_pandas() for part in parts]
 
@@ -67,7 +67,7 @@ def test_every_user_gets_n_unrated_anime_in_order(prepared, recommended):
     _, manifest, parts = recommended
     users = pq.read_table(prepared / "users", columns=["user", "user_id"]).to_pandas()
     anime = pq.read_table(prepared / "items", columns=["item", "anime_id"]).to_pandas()
-    assert [tuple(part.columns) for part in parts] == [COLUMNS] * len(parts)
+    assert [tuple(part.columns) for part in parts] == [LIST_SCHEMA.names] * len(parts)
     rows = np.concatenate([part["user_id"] for part in parts])
     assert rows.tolist() == np.repeat(users["user_id"], 7).tolist()  # files, users and ranks in order
     assert all(part["rank"].tolist() == list(range(1, 8)) * (len(part) // 7) for part in parts)
@@ -83,7 +83,7 @@ def test_every_user_gets_n_unrated_anime_in_order(prepared, recommended):
 
 def test_lists_are_those_of_scoring_pair_by_pair(prepared, run, recommended):
     output, _, _ = recommended
-    artifact = load_artifact(run / FILE)
+    artifact = load_artifact(run / MODEL_FILE)
     seen = seen_by_user(prepared)
     everything = torch.arange(len(artifact.anime_id), dtype=torch.int32)
     for user in np.flatnonzero(artifact.user_ratings > 0)[:40]:
@@ -92,7 +92,7 @@ def test_lists_are_those_of_scoring_pair_by_pair(prepared, run, recommended):
         scores[list(seen[int(user)])] = -np.inf
         best = np.argsort(-scores, kind="stable")[:7]
         rows = recommendations_of(output, int(artifact.user_id[user]))
-        assert [row["score"] for row in rows] == pytest.approx(scores[best].tolist(), abs=1e-5)
+        assert [row["affinity"] for row in rows] == pytest.approx(scores[best].tolist(), abs=1e-5)
         assert [row["predicted_rating"] for row in rows] == pytest.approx(np.clip(scores[best], 1, 10), abs=1e-5)
         close = np.isclose(scores[best][1:], scores[best][:-1], atol=1e-5).any()
         assert close or [row["anime_id"] for row in rows] == artifact.anime_id[best].tolist()
@@ -100,12 +100,12 @@ def test_lists_are_those_of_scoring_pair_by_pair(prepared, run, recommended):
 
 def test_users_without_training_ratings_get_the_most_rated(run, recommended):
     output, _, _ = recommended
-    artifact = load_artifact(run / FILE)
+    artifact = load_artifact(run / MODEL_FILE)
     rows = recommendations_of(output, int(artifact.user_id[np.flatnonzero(artifact.user_ratings == 0)[-1]]))
     best = np.argsort(-artifact.item_ratings, kind="stable")[:7]
     assert [row["anime_id"] for row in rows] == artifact.anime_id[best].tolist()
     raters = (artifact.user_ratings > 0).sum()
-    assert [row["score"] for row in rows] == pytest.approx(artifact.item_ratings[best] / raters)
+    assert [row["affinity"] for row in rows] == pytest.approx(artifact.item_ratings[best] / raters)
     assert all(1 <= row["predicted_rating"] <= 10 for row in rows)
 
 
@@ -131,7 +131,7 @@ def test_two_stages_find_what_scoring_every_pair_does(recommended, in_two_stages
     assert found[["user_id", "rank"]].equals(exact[["user_id", "rank"]])
     there = exact.merge(found, on=["user_id", "anime_id"], suffixes=("", "_found"))
     assert len(there) >= 0.99 * len(exact)
-    assert there["score_found"].to_numpy() == pytest.approx(there["score"].to_numpy(), abs=1e-5)
+    assert there["affinity_found"].to_numpy() == pytest.approx(there["affinity"].to_numpy(), abs=1e-5)
     assert there["predicted_rating_found"].to_numpy() == pytest.approx(there["predicted_rating"].to_numpy(), abs=1e-5)
     written = json.loads((output / "_manifest.json").read_text())
     assert written["recall"] == {"value": manifest.recall.value, "users": 100, "candidates": 60}
@@ -163,7 +163,7 @@ def test_a_low_recall_is_warned_of_and_shown(spark, prepared, run, tmp_path, mon
     assert manifest.recall.users <= 40
     assert warnings == [warning for warning in warnings if f"recall@7 is {manifest.recall.value:.4f}" in warning]
     assert len(warnings) == 1
-    show_summary(manifest, "somewhere")
+    show_summary(Scored(manifest, None), ScoreConfig(top_n=7))
     assert f"{manifest.recall.value:.4f}" in capsys.readouterr().out
 
 
@@ -216,7 +216,7 @@ def test_predictions_are_the_models_for_each_test_rating(prepared, run, predicte
     ]
     test = pd.concat(parts).sort_values(["user", "item"], ignore_index=True)
     assert found[["user", "item", "rating"]].equals(test)
-    model = load_artifact(run / FILE).model
+    model = load_artifact(run / MODEL_FILE).model
     with torch.inference_mode():
         expected = model(*(torch.from_numpy(test[name].to_numpy()) for name in ("user", "item"))).numpy()
     assert found["predicted"].to_numpy() == pytest.approx(expected, abs=1e-5)

@@ -10,11 +10,14 @@ from tests.training import ROOT
 from widedeep.common.command import load_config, read_toml
 from widedeep.common.errors import InputError
 from widedeep.config.evaluate import EvaluateConfig
-from widedeep.config.models import GenreHybridConfig, NCFConfig, WideDeepConfig, WideDeepCrossConfig
 from widedeep.config.prepare import PrepareConfig
 from widedeep.config.synthesize import SynthesizeConfig
-from widedeep.config.train import TrainConfig
+from widedeep.models.genre_hybrid import GenreHybridConfig
+from widedeep.models.ncf import NCFConfig
+from widedeep.models.wide_deep import WideDeepConfig
+from widedeep.models.wide_deep_cross import WideDeepCrossConfig
 from widedeep.spark.baseline_fits.registry import config_class
+from widedeep.training.settings import TrainConfig
 
 PRESETS = sorted((ROOT / "conf").rglob("*.toml"))
 COMMANDS = [*sorted((ROOT / "jobs").glob("*.py")), ROOT / "widedeep" / "train.py"]

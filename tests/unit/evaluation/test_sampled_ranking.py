@@ -3,12 +3,12 @@ import pytest
 import torch
 
 from tests.builders import read_split, write_prepared
-from widedeep.config.models import WideDeepConfig
 from widedeep.config.train import LoaderConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.data.resident_loader import ResidentLoader
 from widedeep.evaluation.sampled_ranking import measure_ranking, sample_users
 from widedeep.models import WideDeep
+from widedeep.models.wide_deep import WideDeepConfig
 from widedeep.parallel.world import World
 
 ALONE = World(0, 1, torch.device("cpu"))
@@ -20,7 +20,7 @@ def data(tmp_path_factory):
     path = tmp_path_factory.mktemp("ranking")
     manifest = write_prepared(path, users=USERS, items=ITEMS, ratings=380)
     torch.manual_seed(0)
-    model, _ = WideDeep.from_tables(WideDeepConfig(embedding_sd=1.0), Tables(path, manifest))
+    model = WideDeep.from_tables(WideDeepConfig(embedding_sd=1.0), Tables(path, manifest))
     loader = ResidentLoader(path, manifest, ALONE, LoaderConfig(reader="pyarrow"), batch_size=10, seed=0)
     rows = {split: read_split(path, manifest, split) for split in ("train", "valid", "test")}
     return loader, model.eval(), Tables(path, manifest).items.values("train_ratings"), rows
@@ -55,7 +55,7 @@ def test_both_rankings_by_hand(data):
     found = measure_ranking(model, loader, ALONE, popularity, USERS, count=1000, seed=0)
     with torch.no_grad():
         pairs = torch.arange(USERS, dtype=torch.int32).repeat_interleave(ITEMS), torch.arange(ITEMS).int().repeat(USERS)
-        predicted = model(*pairs).view(USERS, ITEMS).numpy()
+        predicted = model(*pairs).affinity.view(USERS, ITEMS).numpy()
     assert found["model"] == by_hand(rows, predicted)
     assert found["popularity"] == by_hand(rows, np.tile(popularity, (USERS, 1)))
 

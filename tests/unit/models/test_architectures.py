@@ -9,17 +9,15 @@ from torch.nn.functional import cosine_similarity, relu
 
 from tests.builders import write_prepared
 from widedeep.common.errors import InputError
-from widedeep.config.models import (
-    GenreHybridConfig,
-    NCFConfig,
-    RecommenderNetConfig,
-    WideDeepCrossConfig,
-    WideDeepFeaturesConfig,
-)
 from widedeep.data.feature_tables import Tables
 from widedeep.models import NCF, GenreHybrid, RecommenderNet, WideDeepCross, WideDeepFeatures
 from widedeep.models.crosses import pair_buckets
 from widedeep.models.feature_inputs import standardised
+from widedeep.models.genre_hybrid import GenreHybridConfig
+from widedeep.models.ncf import NCFConfig
+from widedeep.models.recommender_net import RecommenderNetConfig
+from widedeep.models.wide_deep_cross import WideDeepCrossConfig
+from widedeep.models.wide_deep_features import WideDeepFeaturesConfig
 
 USERS, ITEMS = 150, 61
 USER = torch.arange(40, dtype=torch.int32)
@@ -35,7 +33,7 @@ def tables(tmp_path_factory) -> Tables:
 def build(kind, config, tables):
     """With weights that are no special values."""
     torch.manual_seed(0)
-    model = kind.from_tables(config, tables)[0].eval().requires_grad_(False)
+    model = kind.from_tables(config, tables).eval().requires_grad_(False)
     for parameter in model.parameters():
         parameter += 0.3 * torch.randn(parameter.shape)
     return model
@@ -79,14 +77,14 @@ def test_ncf_is_one_layer_over_product_and_mlp(tables):
     user, item = embedded(model, "user"), embedded(model, "item")
     both = torch.cat([user[:, :5] * item[:, :5], tower(model, torch.cat([user[:, 5:], item[:, 5:]], 1))], 1)
     joint = torch.cat([model.product, model.last.weight[0]])
-    torch.testing.assert_close(model(USER, ITEM), sigmoid_rating(both @ joint + model.last.bias))
+    torch.testing.assert_close(model(USER, ITEM).rating, sigmoid_rating(both @ joint + model.last.bias))
 
 
 def test_recommender_net_is_a_sigmoid_over_the_cosine(tables):
     model = build(RecommenderNet, RecommenderNetConfig(embedding_dim=5, dense=()), tables)
     cosine = cosine_similarity(embedded(model, "user"), embedded(model, "item"))
     expected = sigmoid_rating(cosine * model.last.weight[0, 0] + model.last.bias)
-    torch.testing.assert_close(model(USER, ITEM), expected)
+    torch.testing.assert_close(model(USER, ITEM).rating, expected)
     assert cosine.std() > 0.1
 
 
@@ -95,7 +93,7 @@ def test_recommender_net_with_a_layer_between(tables):
     cosine = cosine_similarity(embedded(model, "user"), embedded(model, "item"))
     hidden = relu(cosine[:, None] * model.dense[0].weight[:, 0] + model.dense[0].bias)
     torch.testing.assert_close(
-        model(USER, ITEM), sigmoid_rating((hidden @ model.last.weight.T)[:, 0] + model.last.bias)
+        model(USER, ITEM).rating, sigmoid_rating((hidden @ model.last.weight.T)[:, 0] + model.last.bias)
     )
 
 
@@ -108,7 +106,7 @@ def test_genre_hybrid_is_a_dot_product_and_an_mlp(tables, genres):
         means = mean_of_values(tables.items, "genres", model.genres.weight, ITEM)
         inputs, other = [user, item, means], item + means
     deep = tower(model, torch.cat(inputs, 1)) @ model.last.weight[0] + model.last.bias
-    torch.testing.assert_close(model(USER, ITEM), (user * other).sum(1) + deep)
+    torch.testing.assert_close(model(USER, ITEM).rating, (user * other).sum(1) + deep)
 
 
 def standard(side, numbers, multi_hot=()) -> torch.Tensor:
@@ -140,7 +138,7 @@ def test_wide_deep_features_is_one_layer_over_embeddings_and_mlp(tables):
     )
     joint = torch.cat([model.user_wide.weight, model.item_wide.weight, model.last.weight], 1)[0]
     everything = torch.cat([users, items, tower(model, numbers)], 1)
-    torch.testing.assert_close(model(USER, ITEM), everything @ joint + model.last.bias, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model(USER, ITEM).rating, everything @ joint + model.last.bias, rtol=1e-4, atol=1e-5)
     assert not model.cold_users_alike
 
 
@@ -170,7 +168,7 @@ def test_wide_deep_cross_adds_a_weight_for_each_pair_of_values(tables):
     inputs = [standard(tables.users, config.deep_users)[USER]]
     inputs += [mean_of_values(tables.items, name, values.weight, ITEM) for name, values in columns]
     deep = tower(model, torch.cat(inputs, 1)) @ model.last.weight[0] + model.last.bias
-    torch.testing.assert_close(model(USER, ITEM), torch.cat(expected) + deep, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model(USER, ITEM).rating, torch.cat(expected) + deep, rtol=1e-4, atol=1e-5)
 
 
 def test_a_cross_of_unknown_columns_is_refused(tables):

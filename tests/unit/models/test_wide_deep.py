@@ -4,14 +4,14 @@ import torch
 from torch import nn
 
 from tests.builders import COLD, TEN_POINTS
-from widedeep.config.models import WideDeepConfig
-from widedeep.config.train import TrainConfig
 from widedeep.data.batches import Batch
 from widedeep.data.feature_tables import Tables, embedding_rows
 from widedeep.models import WideDeep
 from widedeep.models.tiled_mlp import TILE_ITEMS, TILE_PAIRS
+from widedeep.models.wide_deep import WideDeepConfig
 from widedeep.parallel.rows import RowEmbedding
 from widedeep.parallel.world import World
+from widedeep.training.settings import TrainConfig
 from widedeep.training.step import TrainState
 
 USERS, ITEMS = 2 * TILE_PAIRS // TILE_ITEMS + 3, TILE_ITEMS + 37  # no multiples of the tile
@@ -65,7 +65,7 @@ def test_the_split_first_layer_is_one_linear_layer_over_the_concatenation():
     plain = nn.Sequential(first, nn.ReLU(), model.deep[1], nn.ReLU(), model.last)
     both = torch.cat([model.user_embedding.weight[user], model.item_embedding.weight[item]], dim=1)
     expected = plain(both)[:, 0] + (model.item_wide[item] * model.wide.weight).sum(1)
-    torch.testing.assert_close(model(user, item), expected)
+    torch.testing.assert_close(model(user, item).rating, expected)
 
 
 def test_it_starts_as_one_linear_layer_would():
@@ -86,7 +86,7 @@ def test_a_block_scores_as_its_pairs_do(hidden, batch_norm, dropout):
     users, items = (torch.arange(n, dtype=torch.int32) for n in (USERS, ITEMS))
     block = torch.full((USERS, ITEMS), torch.nan)
     model.score_block(model.encode_users(users), model.encode_items(items), block)
-    one_by_one = model(*all_pairs()).view(USERS, ITEMS)
+    one_by_one = model(*all_pairs()).rating.view(USERS, ITEMS)
     torch.testing.assert_close(block, one_by_one, rtol=1e-5, atol=1e-5)
     assert one_by_one.std() > 0.5
 
@@ -99,7 +99,7 @@ def test_chosen_items_score_as_their_pairs_do(chosen):
     positions = torch.randint(ITEMS, (USERS, chosen), generator=torch.Generator().manual_seed(3))
     scores = torch.full((USERS, chosen), torch.nan)
     model.score_chosen(model.encode_users(users), model.encode_items(items), positions, scores)
-    one_by_one = model(*all_pairs()).view(USERS, ITEMS)
+    one_by_one = model(*all_pairs()).rating.view(USERS, ITEMS)
     torch.testing.assert_close(scores, one_by_one.gather(1, positions), rtol=1e-5, atol=1e-5)
 
 
@@ -110,7 +110,7 @@ def test_a_block_may_be_one_row_or_one_column(users, items):
     user, item = torch.arange(users, dtype=torch.int32), torch.arange(items, dtype=torch.int32)
     block = torch.empty(users, items)
     model.score_block(model.encode_users(user), model.encode_items(item), block)
-    expected = model(user.repeat_interleave(items), item.repeat(users)).view(users, items)
+    expected = model(user.repeat_interleave(items), item.repeat(users)).rating.view(users, items)
     torch.testing.assert_close(block, expected, rtol=1e-5, atol=1e-5)
 
 
@@ -127,7 +127,7 @@ def gradients(model: WideDeep) -> dict[str, torch.Tensor]:
 def test_a_batch_of_one_row_can_be_scored_and_trained_on(batch_norm):
     """The last batch of an epoch may be one row."""
     model = build(batch_norm=batch_norm)
-    assert model(positions(1, USERS), positions(1, ITEMS)).shape == (1,)
+    assert model(positions(1, USERS), positions(1, ITEMS)).rating.shape == (1,)
     moves = moved_by_a_step(model, 1)
     assert all(move.isfinite().all() for move in moves.values())
     assert moves["last.weight"].abs().sum() > 0
@@ -135,9 +135,9 @@ def test_a_batch_of_one_row_can_be_scored_and_trained_on(batch_norm):
 
 def test_dropout_is_at_work_while_training_only():
     model, pair = build(dropout=0.5), (positions(20, USERS), positions(20, ITEMS))
-    assert torch.equal(model(*pair), model(*pair))
+    assert torch.equal(model(*pair).rating, model(*pair).rating)
     model.train()
-    assert not torch.equal(model(*pair), model(*pair))
+    assert not torch.equal(model(*pair).rating, model(*pair).rating)
 
 
 @pytest.mark.parametrize("batch_norm", [False, True])
@@ -152,7 +152,7 @@ def test_a_gradient_reaches_every_parameter(batch_norm):
 @pytest.fixture
 def untrained(small) -> WideDeep:
     torch.manual_seed(0)
-    return WideDeep.from_tables(WideDeepConfig(), Tables(small.path, small.manifest))[0].eval()
+    return WideDeep.from_tables(WideDeepConfig(), Tables(small.path, small.manifest)).eval()
 
 
 def test_wide_features_are_the_columns_and_the_vocabulary(small, untrained):
@@ -168,7 +168,7 @@ def test_wide_features_are_the_columns_and_the_vocabulary(small, untrained):
 
 def test_the_first_prediction_is_near_the_mean_rating(small, untrained):
     rows = torch.from_numpy(small.ratings("train"))
-    predicted = untrained(rows[:, 0].int(), rows[:, 1].int()).detach()
+    predicted = untrained(rows[:, 0].int(), rows[:, 1].int()).rating.detach()
     assert (predicted - rows[:, 2].mean()).abs().max() < 0.5
 
 
@@ -183,7 +183,7 @@ def test_whoever_has_no_training_ratings_is_scored_as_the_mean_of_the_others(sma
     user, item = small.manifest.users.rows, small.manifest.items.rows
     seen = {side: set(small.ratings("train")[:, column].astype(int)) for column, side in enumerate(("user", "item"))}
     assert not seen["user"] & set(range(user - COLD, user))
-    untrained.settle()
+    untrained.fill_cold_rows()
     means = []
     for rows, table, side in (
         (untrained.user_row, untrained.user_embedding.weight, "user"),

@@ -9,9 +9,9 @@ import torch
 from tests.builders import COLD, write_prepared
 from tests.training import command, train
 from widedeep.models.artifact import load_artifact
+from widedeep.scoring.batch import score_batches
 from widedeep.scoring.scorer import Scorer
 from widedeep.scoring.two_stage import TwoStageScorer, fit
-from widedeep.spark.scoring.score_all import score_batches
 
 USERS, ITEMS, TOP = 150, 61, 5
 SEEN = [3, 4]
@@ -44,11 +44,11 @@ def lists_of(artifact, scorer, cold_users: str) -> pd.DataFrame:
 def all_ratings(artifact) -> np.ndarray:
     """[USERS, ITEMS], pair by pair."""
     user, item = torch.arange(USERS).repeat_interleave(ITEMS).int(), torch.arange(ITEMS).repeat(USERS).int()
-    return artifact.model(user, item).view(USERS, ITEMS).numpy()
+    return artifact.model(user, item).rating.view(USERS, ITEMS).numpy()
 
 
 @pytest.mark.parametrize("two_stage", [False, True])
-def test_each_cold_user_gets_the_most_rated_anime_with_ratings_of_his_own(artifact, two_stage):
+def test_each_cold_user_gets_the_most_rated_anime_with_ratings_of_their_own(artifact, two_stage):
     scorer = Scorer(artifact.model, ITEMS)
     if two_stage:
         scorer = TwoStageScorer(artifact.model, ITEMS, fit(scorer, np.arange(USERS, dtype=np.int32), 8), 20)
@@ -63,7 +63,7 @@ def test_each_cold_user_gets_the_most_rated_anime_with_ratings_of_his_own(artifa
     assert ratings.nunique() == COLD
 
 
-def test_each_cold_user_gets_the_models_best_for_him(artifact):
+def test_each_cold_user_gets_the_models_best_for_them(artifact):
     rows = lists_of(artifact, Scorer(artifact.model, ITEMS), "model")
     expected = all_ratings(artifact)
     for user in range(USERS - COLD, USERS):
@@ -71,5 +71,5 @@ def test_each_cold_user_gets_the_models_best_for_him(artifact):
         scores = expected[user].copy()
         if user % 2:
             scores[SEEN] = -np.inf
-        assert mine["score"].to_numpy() == pytest.approx(np.sort(scores)[::-1][:TOP], abs=1e-5)
-        assert scores[mine["item"]] == pytest.approx(mine["score"].to_numpy(), abs=1e-5)
+        assert mine["affinity"].to_numpy() == pytest.approx(np.sort(scores)[::-1][:TOP], abs=1e-5)
+        assert scores[mine["item"]] == pytest.approx(mine["affinity"].to_numpy(), abs=1e-5)

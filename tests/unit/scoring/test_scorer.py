@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from tests.builders import TEN_POINTS
-from widedeep.config.models import WideDeepConfig
 from widedeep.models import WideDeep
-from widedeep.scoring.scorer import BLOCK, Scorer, top_unseen
+from widedeep.models.wide_deep import WideDeepConfig
+from widedeep.scoring.scorer import USERS_PER_BLOCK, Scorer, top_unseen
 
 NOTHING = np.empty(0, np.int64)
 
@@ -40,32 +40,39 @@ def test_who_has_seen_all_gets_nothing():
 @pytest.fixture(scope="module")
 def model() -> WideDeep:
     torch.manual_seed(0)
-    shape = {"users": 2 * BLOCK + 5, "items": 50, "user_rows": 2 * BLOCK + 5, "item_rows": 50, "wide": 1}
-    model = WideDeep(WideDeepConfig(embedding_dim=4, hidden=(8,), embedding_sd=1.0), shape, TEN_POINTS).eval()
-    model.user_row.copy_(torch.arange(2 * BLOCK + 5))
+    shape = {
+        "users": 2 * USERS_PER_BLOCK + 5,
+        "items": 50,
+        "user_rows": 2 * USERS_PER_BLOCK + 5,
+        "item_rows": 50,
+        "wide": 1,
+    }
+    config = WideDeepConfig(embedding_dim=4, hidden=(8,), embedding_sd=1.0)
+    model = WideDeep(config, shape, TEN_POINTS).eval()
+    model.user_row.copy_(torch.arange(2 * USERS_PER_BLOCK + 5))
     model.item_row.copy_(torch.arange(50))
     return model
 
 
 def test_blocks_of_users_as_one_by_one(model):
     random = np.random.default_rng(0)
-    users = random.permutation(2 * BLOCK + 5).astype(np.int32)
+    users = random.permutation(2 * USERS_PER_BLOCK + 5).astype(np.int32)
     seen = [random.choice(50, random.integers(0, 45), replace=False) for _ in users]
-    items, scores = Scorer(model, 50).top(users, seen, 10)
+    items, scores, _ = Scorer(model, 50).top(users, seen, 10)
     with torch.no_grad():
         pairs = torch.from_numpy(users).repeat_interleave(50), torch.arange(50, dtype=torch.int32).repeat(len(users))
-        plain = model(*pairs).view(len(users), 50).numpy()
+        plain = model(*pairs).affinity.view(len(users), 50).numpy()
     expected_scores, expected = brute_force(plain, seen, 10)
     assert np.array_equal(items, expected)
     assert np.allclose(scores, expected_scores, atol=1e-5)
 
 
 def test_more_are_asked_for_than_there_are(model):
-    items, scores = Scorer(model, 50).top(np.array([7], np.int32), [NOTHING], 80)
+    items, scores, _ = Scorer(model, 50).top(np.array([7], np.int32), [NOTHING], 80)
     assert sorted(items[0].tolist()) == list(range(50))
     assert (np.diff(scores[0]) <= 0).all()
 
 
 def test_no_users(model):
-    items, scores = Scorer(model, 50).top(np.empty(0, np.int32), [], 10)
+    items, scores, _ = Scorer(model, 50).top(np.empty(0, np.int32), [], 10)
     assert items.shape == scores.shape == (0, 10)

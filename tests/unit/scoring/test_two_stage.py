@@ -5,13 +5,13 @@ from pydantic import ValidationError
 from torch import Tensor
 
 from tests.builders import TEN_POINTS
-from widedeep.config.models import WideDeepConfig
 from widedeep.config.score import ScoreConfig
 from widedeep.models import Recommender, WideDeep
-from widedeep.scoring.scorer import BLOCK, Scorer
+from widedeep.models.wide_deep import WideDeepConfig
+from widedeep.scoring.scorer import USERS_PER_BLOCK, Scorer
 from widedeep.scoring.two_stage import Approximation, TwoStageScorer, fit, recall, rough_top, spread_columns
 
-USERS, ITEMS = 2 * BLOCK + 5, 203  # neither whole blocks nor whole groups
+USERS, ITEMS = 2 * USERS_PER_BLOCK + 5, 203  # neither whole blocks nor whole groups
 
 
 class Product(Recommender):
@@ -78,7 +78,7 @@ def test_scores_of_low_rank_are_told_by_as_many_landmarks():
     model = Product()
     users, seen = everybody(most_seen=100)
     exact = Scorer(model, ITEMS)
-    scores = exact.scores(torch.from_numpy(users))
+    scores = exact.affinities(users)
     enough, few = (fit(exact, users[:100], landmarks) for landmarks in (3, 2))
     errors = [(scores[:, a.landmarks] @ a.slope + a.intercept - scores).abs().max() for a in (enough, few)]
     assert errors[0] < 1e-2 < 0.5 < errors[1]
@@ -90,8 +90,8 @@ def test_scores_of_low_rank_are_told_by_as_many_landmarks():
 @pytest.mark.parametrize("n", [1, 10, ITEMS + 7])
 def test_with_all_items_candidates_the_lists_are_exact(model, n):
     users, seen = everybody()
-    items, scores = two_stages(model, 5, ITEMS).top(users, seen, n)
-    exact_items, exact_scores = Scorer(model, ITEMS).top(users, seen, n)
+    items, scores, _ = two_stages(model, 5, ITEMS).top(users, seen, n)
+    exact_items, exact_scores, _ = Scorer(model, ITEMS).top(users, seen, n)
     # The two ways round differently: items whose scores are that close may change places.
     assert np.array_equal(np.sort(items), np.sort(exact_items))
     assert np.allclose(scores, exact_scores, atol=1e-5)
@@ -101,8 +101,8 @@ def test_with_all_items_candidates_the_lists_are_exact(model, n):
 @pytest.mark.parametrize("candidates", [10, 24, 60])
 def test_candidates_get_the_models_own_scores_in_order_and_none_was_seen(model, candidates):
     users, seen = everybody(seed=candidates)
-    items, scores = two_stages(model, 20, candidates).top(users, seen, 10)
-    exact = Scorer(model, ITEMS).scores(torch.from_numpy(users)).numpy()
+    items, scores, _ = two_stages(model, 20, candidates).top(users, seen, 10)
+    exact = Scorer(model, ITEMS).affinities(users).numpy()
     for row, hidden in enumerate(seen):
         listed = items[row][items[row] >= 0]
         assert len(listed) == min(10, ITEMS - len(hidden)) == len(set(listed.tolist()))
@@ -132,7 +132,7 @@ def test_a_catalogue_smaller_than_all_settings(items):
 def test_equal_scores_stand_in_the_order_of_items():
     model = Product()
     model.items[:] = 1.0
-    items, _ = two_stages(model, 4, ITEMS).top(np.arange(3, dtype=np.int32), [np.array([0, 2])] * 3, 4)
+    items, _, _ = two_stages(model, 4, ITEMS).top(np.arange(3, dtype=np.int32), [np.array([0, 2])] * 3, 4)
     assert items.tolist() == [[1, 3, 4, 5]] * 3
 
 

@@ -4,11 +4,12 @@ import pytest
 import torch
 
 from tests.builders import TEN_POINTS
-from widedeep.config.train import OptimConfig, TrainConfig
+from widedeep.config.train import OptimConfig
 from widedeep.data.batches import Batch
 from widedeep.models import WideDeep
 from widedeep.parallel.world import World
 from widedeep.training.optimizer import learning_rate
+from widedeep.training.settings import TrainConfig
 from widedeep.training.step import TrainState
 
 LR = 0.5

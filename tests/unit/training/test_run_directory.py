@@ -6,9 +6,10 @@ import pytest
 
 from tests.builders import write_prepared
 from widedeep.common.errors import InputError
-from widedeep.config.train import EmbeddingConfig, TrainConfig
+from widedeep.config.train import EmbeddingConfig
 from widedeep.parallel.world import ALONE, World
 from widedeep.training.run_directory import IDENTITY_FILE, RunIdentity, claim_run_directory, run_identity
+from widedeep.training.settings import TrainConfig
 
 IDENTITY = RunIdentity(config={"epochs": 2, "optim": {"lr": 0.1}}, manifest_digest="a", ranks=2)
 

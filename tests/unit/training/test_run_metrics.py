@@ -46,8 +46,8 @@ def test_metrics_that_do_not_fit_are_refused_by_name(tmp_path, content):
 
 
 @pytest.mark.parametrize(
-    ("rmse", "best_rmse", "best"),
+    ("value", "best_value", "best"),
     [(1.2, math.inf, True), (1.2, 1.3, True), (1.3, 1.3, False), (1.4, 1.3, False), (math.nan, math.nan, True)],
 )
-def test_the_best_epoch_by_hand(rmse, best_rmse, best):
-    assert is_best({"rmse": rmse}, Progress(best_rmse=best_rmse)) is best
+def test_the_best_epoch_by_hand(value, best_value, best):
+    assert is_best(value, Progress(best_value=best_value)) is best

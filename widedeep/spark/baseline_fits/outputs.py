@@ -19,8 +19,8 @@ from pyspark.sql import SparkSession
 
 from widedeep.baselines.tuning import ListBlock, Predictor
 from widedeep.schema.manifest import HIDDEN_MANIFEST, Manifest
-from widedeep.schema.recommendations import RecommendationManifest
-from widedeep.scoring.pairs import PredictionManifest
+from widedeep.schema.predictions import PREDICTION_SCHEMA, PredictionManifest
+from widedeep.schema.recommendations import LIST_SCHEMA, RecommendationManifest
 from widedeep.spark.filesystem import (
     Files,
     StagedDirectory,
@@ -34,20 +34,6 @@ from widedeep.spark.shards import describe_files
 ROWS_PER_GROUP = 1 << 14
 ROWS_PER_FILE = 1 << 20
 PAIRS_PER_BLOCK = 1 << 20  # predicted at once
-
-PREDICTION_SCHEMA = pa.schema(
-    [("user", pa.int32()), ("item", pa.int32()), ("rating", pa.float32()), ("predicted", pa.float32())]
-)
-LIST_SCHEMA = pa.schema(
-    [
-        ("user_id", pa.int64()),
-        ("rank", pa.int32()),
-        ("anime_id", pa.int64()),
-        ("title", pa.string()),
-        ("score", pa.float32()),
-        ("predicted_rating", pa.float32()),
-    ]
-)
 
 
 class ListLabels(NamedTuple):

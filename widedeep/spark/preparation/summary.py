@@ -39,7 +39,7 @@ def show_audit(audit: Audit) -> None:
     columns = ("feature", "ratings in it", "R2 train", f"R2 {audit.split}", "slope", "sign of a leak")
     shown = most_predictive({"items": audit.items, "users": audit.users})
     title = f"one feature alone, fitted on train, measured on {audit.split}"
-    print_table(title, columns, map(_audit_row, shown), text_columns=2)
+    print_table(title, columns, map(_audit_row, shown), text=columns[:2])
     stdout.print("slope: at most 1 for a feature without held-out ratings; manifest.json has all of them under audit")
 
 

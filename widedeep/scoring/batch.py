@@ -1,0 +1,141 @@
+"""Lists of many users as Arrow batches, cold users included; needs no Spark.
+
+Legend: U users of a block, I items, N recommended items.
+"""
+
+from collections.abc import Iterator
+from typing import Literal, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from widedeep.models.artifact import Artifact
+from widedeep.scoring.scorer import USERS_PER_BLOCK, Scorer
+
+ColdUsers = Literal["popular", "model"]
+
+# The columns of the lists (schema/recommendations.py) that need no title, and the item's index.
+SCORED_SCHEMA = pa.schema(
+    [
+        ("user_id", pa.int64()),
+        ("rank", pa.int32()),
+        ("item", pa.int32()),
+        ("anime_id", pa.int64()),
+        ("affinity", pa.float32()),
+        ("predicted_rating", pa.float32()),
+    ]
+)
+
+
+class UserBlock(NamedTuple):
+    """Users to make lists for."""
+
+    user: np.ndarray  # [U] int32 user indexes
+    user_id: np.ndarray  # [U] int64
+    cold: np.ndarray  # [U] bool, whether the list comes from the ColdStartRanker
+    seen: list[np.ndarray]  # the item indexes that each list leaves out
+
+    def part(self, low: int, high: int) -> "UserBlock":
+        """Return the users from `low` up to `high`."""
+        return UserBlock(self.user[low:high], self.user_id[low:high], self.cold[low:high], self.seen[low:high])
+
+
+class ColdStartRanker:
+    """Lists for users without training ratings: the most rated items, or the model's best.
+
+    If the model encodes all cold users alike, their ratings are predicted once.
+    """
+
+    def __init__(self, artifact: Artifact, scorer: Scorer, kind: ColdUsers, cold_user: int):
+        """Rank all items.
+
+        Args:
+            artifact: the trained model.
+            scorer: scores all items.
+            kind: popular: by the share of the training users who rated the item; model: by the model's affinity.
+            cold_user: index of a user without training ratings.
+
+        """
+        self._scorer, self._alike = scorer, artifact.model.cold_users_alike
+        one = np.array([cold_user], np.int32)
+        affinities = scorer.affinities(one)[0].cpu().numpy().copy()  # [I]
+        self._ratings = affinities
+        if not artifact.model.affinity_is_rating:
+            self._ratings = scorer.ratings_of(one, np.arange(len(affinities))[None])[0]
+        train_users = max(1, int((artifact.user_ratings > 0).sum()))
+        self.affinities = artifact.item_ratings / train_users if kind == "popular" else affinities  # [I]
+        self._order = np.argsort(-self.affinities, kind="stable")
+
+    def top(self, seen: np.ndarray, n: int) -> np.ndarray:
+        """Return the n best unseen items. A cold user can have seen some, in splits other than train."""
+        head = self._order[: n + len(seen)]
+        return head[~np.isin(head, seen)][:n]
+
+    def ratings(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        """Predict ratings: [U] user and [U, N] item indexes, -1 for none -> [U, N], not clipped."""
+        known = items.clip(min=0)
+        return self._ratings[known] if self._alike else self._scorer.ratings_of(users, known)
+
+
+def score_batches(
+    artifact: Artifact, scorer: Scorer, batches: Iterator[pa.RecordBatch], top_n: int, cold_users: ColdUsers
+) -> Iterator[pa.RecordBatch]:
+    """Yield the lists of users as batches of SCORED_SCHEMA.
+
+    Args:
+        artifact: the trained model.
+        scorer: scores all items.
+        batches: of the columns user, user_id, train_ratings and seen (item indexes to leave out, null for none).
+        top_n: length of the lists.
+        cold_users: what users without training ratings get.
+
+    """
+    ranker = None
+    for batch in batches:
+        users = _user_block(batch, cold_users == "model" and not artifact.model.cold_users_alike)
+        if users.cold.any() and ranker is None:
+            ranker = ColdStartRanker(artifact, scorer, cold_users, int(users.user[users.cold][0]))
+        for low in range(0, len(users.user), USERS_PER_BLOCK):
+            yield score_block(artifact, scorer, ranker, users.part(low, low + USERS_PER_BLOCK), top_n)
+
+
+def _user_block(batch: pa.RecordBatch, scored_as_warm: bool) -> UserBlock:
+    """Return the users of a batch; none of them is cold if the model tells cold users apart and shall rank for them."""
+    cold = batch.column("train_ratings").to_numpy() == 0
+    if scored_as_warm:
+        cold[:] = False
+    seen = [np.asarray(s.values, np.int64) if s.is_valid else np.empty(0, np.int64) for s in batch.column("seen")]
+    return UserBlock(batch.column("user").to_numpy(), batch.column("user_id").to_numpy(), cold, seen)
+
+
+def score_block(
+    artifact: Artifact, scorer: Scorer, ranker: ColdStartRanker | None, block: UserBlock, top_n: int
+) -> pa.RecordBatch:
+    """Return the lists of a block of users as a batch of SCORED_SCHEMA; `ranker` may be None if nobody is cold."""
+    n = min(top_n, len(artifact.anime_id))
+    items = np.full((len(block.user), n), -1, np.int64)
+    affinities, ratings = (np.zeros(items.shape, np.float32) for _ in range(2))
+    warm = np.flatnonzero(~block.cold)
+    if len(warm):
+        top = scorer.top(block.user[warm], [block.seen[row] for row in warm], n)
+        items[warm], affinities[warm], ratings[warm] = top
+    if block.cold.any():
+        if ranker is None:
+            raise ValueError("a block with cold users needs a ColdStartRanker")
+        for row in np.flatnonzero(block.cold):
+            best = ranker.top(block.seen[row], n)
+            items[row, : len(best)], affinities[row, : len(best)] = best, ranker.affinities[best]
+        ratings[block.cold] = ranker.ratings(block.user[block.cold], items[block.cold])
+    return _list_batch(artifact, block.user_id, items, affinities, ratings)
+
+
+def _list_batch(
+    artifact: Artifact, user_id: np.ndarray, items: np.ndarray, affinities: np.ndarray, ratings: np.ndarray
+) -> pa.RecordBatch:
+    """Return a row for each item of the lists; a user may have fewer than N unseen items."""
+    rows, ranks = np.nonzero(items >= 0)
+    item, scale = items[rows, ranks], artifact.scale
+    clipped = np.clip(ratings[rows, ranks], scale.lowest, scale.highest)
+    columns = (user_id[rows], ranks + 1, item, artifact.anime_id[item], affinities[rows, ranks], clipped)
+    arrays = [pa.array(column, field.type) for column, field in zip(columns, SCORED_SCHEMA, strict=True)]
+    return pa.record_batch(arrays, schema=SCORED_SCHEMA)

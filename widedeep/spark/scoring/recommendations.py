@@ -1,0 +1,121 @@
+"""Lists for all users, made on the executors and written as Parquet."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+import torch
+from pyspark import Broadcast, SparkFiles
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
+
+from widedeep.common.console import log
+from widedeep.config.score import ScoreConfig
+from widedeep.models.artifact import load_artifact
+from widedeep.schema.manifest import HIDDEN_MANIFEST
+from widedeep.schema.recommendations import LIST_SCHEMA, RecommendationManifest
+from widedeep.scoring.batch import SCORED_SCHEMA, score_batches
+from widedeep.scoring.scorer import Scorer
+from widedeep.scoring.two_stage import Approximation, TwoStageScorer
+from widedeep.spark.device import task_device
+from widedeep.spark.filesystem import Files, staged_directory
+from widedeep.spark.partitioning import Salt, hash_key, partition_by_range, task_count
+from widedeep.spark.scoring.approximation import fit_approximation
+from widedeep.spark.scoring.trained_model import TrainedModel
+from widedeep.spark.shards import describe_files, write_parquet
+
+# A look-up reads one row group: small ones make it quick.
+ROW_GROUP_BYTES = 1 << 18
+# A task for fewer users does not pay: starting torch takes half a second.
+MIN_USERS_PER_TASK = 512
+
+
+def write_recommendations(spark: SparkSession, config: ScoreConfig, trained: TrainedModel) -> RecommendationManifest:
+    """Score every item for every user, write the lists and commit them to `config.output`."""
+    users = users_to_score(spark.read.parquet(f"{config.data}/users"), config.sample_users)
+    seen = seen_items(spark, config.data, config.exclude)
+    fitted = fit_approximation(config, trained.artifact, users, seen)
+    stored = spark.sparkContext.broadcast(fitted.approximation.to_bytes()) if fitted else None
+    placed = place_users(users.join(seen, on="user", how="left"), config.users_per_file)
+    log.info("scoring %s items for each user", f"{len(trained.artifact.anime_id):,}")
+    scored = placed.select("user", "user_id", "train_ratings", "seen").mapInArrow(
+        make_scorer(trained.file_name, config, stored), from_arrow_schema(SCORED_SCHEMA)
+    )
+    titles = spark.read.parquet(f"{config.data}/items").select("item", "title")
+    lists = scored.join(F.broadcast(titles), on="item", how="left").select(*LIST_SCHEMA.names)
+    files = Files(spark)
+    with staged_directory(files, config.output, HIDDEN_MANIFEST) as staged:
+        write_parquet(files, lists, staged.path, ROW_GROUP_BYTES)
+        rows, distinct_users, distinct_items = _totals(spark.read.parquet(staged.path))
+        manifest = RecommendationManifest(
+            config=config.model_dump(mode="json", exclude={"output"}),
+            data_digest=trained.artifact.manifest_digest,
+            users=distinct_users,
+            rows=rows,
+            distinct_anime=distinct_items,
+            recall=fitted.recall if fitted else None,
+            files=describe_files(spark, staged.path),
+        )
+        staged.commit(manifest.model_dump_json(indent=1))
+    return manifest
+
+
+def seen_items(spark: SparkSession, data: str, splits: Sequence[str]) -> DataFrame:
+    """Return user and seen: the items that each user rated in some splits, as a sorted array."""
+    ratings = spark.read.parquet(f"{data}/ratings").where(F.col("split").isin(*splits))
+    return ratings.groupBy("user").agg(F.sort_array(F.collect_list("item")).alias("seen"))
+
+
+def users_to_score(users: DataFrame, count: int | None) -> DataFrame:
+    """Return user, user_id and train_ratings of all users, or of a sample of `count` by a hash of their id."""
+    frame = users.select("user", "user_id", "train_ratings")
+    return frame if count is None else frame.orderBy(hash_key(F.col("user_id"), Salt.USER_SAMPLE)).limit(count)
+
+
+def place_users(users: DataFrame, users_per_file: int) -> DataFrame:
+    """Return users in partitions of about `users_per_file` consecutive ones, in ascending order.
+
+    User indexes are in the order of the ids, so a partition is a range of ids. The ranges of a sample of the users are
+    wider, so that its partitions are as full. Every core gets work.
+    """
+    row = users.agg(F.count("*").alias("n"), F.max("user").alias("last")).collect()[0]
+    tasks = task_count(users.sparkSession, row["n"], MIN_USERS_PER_TASK, users_per_file)
+    return partition_by_range(users, "user", row["last"] + 1, tasks)
+
+
+def make_scorer(
+    model_file: str, config: ScoreConfig, approximation: Broadcast[bytes] | None
+) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
+    """Return the function that an executor runs over its users.
+
+    Args:
+        model_file: name under which Spark has sent the artifact to the executors.
+        config: settings of the job.
+        approximation: as bytes, for the two-stage method; None to score every pair.
+
+    Returns:
+        A function from batches of (user, user_id, train_ratings, seen) to batches of SCORED_SCHEMA.
+
+    """
+    top_n, cold_users, candidates = config.top_n, config.cold_users, config.candidates_each
+
+    def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        torch.set_num_threads(1)  # Spark runs a task on each core
+        artifact = load_artifact(Path(SparkFiles.get(model_file)))
+        device = task_device()
+        model, items = artifact.model.to(device), len(artifact.anime_id)
+        if approximation is None:
+            scorer = Scorer(model, items, device)
+        else:
+            scorer = TwoStageScorer(model, items, Approximation.from_bytes(approximation.value), candidates, device)
+        yield from score_batches(artifact, scorer, batches, top_n, cold_users)
+
+    return score
+
+
+def _totals(lists: DataFrame) -> tuple[int, int, int]:
+    """Return the numbers of rows, distinct users and distinct items."""
+    counts = [F.count("*"), F.count_distinct("user_id"), F.count_distinct("anime_id")]
+    rows, users, items = lists.agg(*counts).collect()[0]
+    return rows, users, items

@@ -1,0 +1,41 @@
+"""The trained model of a run, on the driver and on the executors."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from pyspark.sql import SparkSession
+
+from widedeep.common.errors import InputError
+from widedeep.config.score import ScoreConfig
+from widedeep.models.artifact import MODEL_FILE, Artifact, load_artifact
+from widedeep.schema.manifest import Manifest
+from widedeep.spark.filesystem import Files
+
+
+class TrainedModel(NamedTuple):
+    """An artifact, and the name under which `SparkFiles` finds its file on the executors."""
+
+    artifact: Artifact
+    file_name: str
+
+
+def send_model(spark: SparkSession, config: ScoreConfig, prepared: Manifest) -> TrainedModel:
+    """Load the model of a run and send its file to the executors.
+
+    Raises:
+        InputError: the run has no model, or it was trained on other data than `prepared`.
+
+    """
+    file = local_model(Files(spark), config.run_dir)
+    artifact = load_artifact(file)
+    artifact.check_trained_on(prepared.digest, config.run_dir, config.data)
+    spark.sparkContext.addFile(str(file))
+    return TrainedModel(artifact, file.name)
+
+
+def local_model(files: Files, run: str) -> Path:
+    """Return the model of a run as a file of this machine; fetch it if the run is on another file system."""
+    remote = f"{run}/{MODEL_FILE}"
+    if not files.exists(remote):
+        raise InputError(f"{run} holds no {MODEL_FILE}: train first with torchrun widedeep/train.py --run-dir {run}")
+    return files.local(remote) or files.fetch(remote)

@@ -1,0 +1,52 @@
+"""Settings of widedeep/train.py. They stand here, above the architectures, which have their own settings."""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from widedeep.config.fields import RUN_DIR, Count, MaybeCount, MaybeText, Settings
+from widedeep.config.train import EmbeddingConfig, LoaderConfig, OptimConfig
+from widedeep.models import ARCHITECTURES, ModelConfig
+
+
+class TrainConfig(Settings):
+    """Train a model on prepared ratings, in one process or in several under torchrun."""
+
+    data: Path = Field(default=Path("data/prepared"), description="directory written by jobs/prepare.py")
+    run_dir: Path = Field(
+        default=Path("runs/wide_deep"),
+        validation_alias=RUN_DIR,
+        description="directory to write checkpoints, metrics and the model to",
+    )
+    resume: str = Field(
+        default="auto",
+        description="auto: continue from the newest checkpoint; never: start anew; PATH: continue from this checkpoint",
+    )
+    # NumPy and petastorm take 32 bits, and petastorm is given the seed plus the epoch.
+    seed: int = Field(
+        default=0, ge=0, lt=2**31, description="random seed of initial weights, order of ratings and dropout"
+    )
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: CUDA if there is a GPU")
+    epochs: Count = Field(default=20, ge=1, description="maximal number of passes over the training split")
+    batch_size: Count = Field(default=8192, ge=1, description="ratings in a step, over all ranks together")
+    eval_batch_size: Count = Field(default=65_536, ge=1, description="ratings in a step of evaluation, on each rank")
+    patience: MaybeCount = Field(
+        default=3, ge=1, description="stop after this many epochs without a better one; none: never"
+    )
+    select_by: Literal["rmse", "ndcg"] = Field(
+        default="rmse", description="metric of the valid split that makes an epoch the best: RMSE, or NDCG@10"
+    )
+    loss: MaybeText = Field(
+        default=None,
+        description="mse, scaled_mse or cross_entropy, see training/losses.py; default: the architecture's",
+    )
+    checkpoint_seconds: float = Field(default=300.0, gt=0, description="seconds between checkpoints within an epoch")
+    keep_checkpoints: Count = Field(default=2, ge=1, description="number of checkpoints kept, the newest")
+    ranking_users: Count = Field(default=2000, ge=0, description="users for whom ranking metrics are measured; 0: none")
+    model: ModelConfig = Field(
+        default=ARCHITECTURES[0].config_class(), description="the architecture; see widedeep/models"
+    )
+    optim: OptimConfig = OptimConfig()
+    embedding: EmbeddingConfig = EmbeddingConfig()
+    loader: LoaderConfig = LoaderConfig()
