@@ -195,5 +195,6 @@ def test_whoever_has_no_training_ratings_is_scored_as_the_mean_of_the_others(sma
         torch.testing.assert_close(table[shared[0]], means[-1])
     hidden = untrained.user_part(means[0]) + untrained.item_part(means[1])
     expected = untrained.last(untrained.deep(hidden)) + untrained.wide(untrained.item_wide[item - 1])
-    predicted = untrained(torch.tensor([user - 1], dtype=torch.int32), torch.tensor([item - 1], dtype=torch.int32))
+    pair = (torch.tensor([index - 1], dtype=torch.int32) for index in (user, item))
+    predicted = untrained(*pair).rating
     torch.testing.assert_close(predicted, expected)
