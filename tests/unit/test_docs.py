@@ -128,7 +128,8 @@ def test_functions_named_in_the_architecture_exist():
     spans = re.findall(r"`([A-Za-z_.]+)`", rows)
     names = [span.split(".")[-1] for span in spans if not span.endswith((".json", ".py", ".safetensors"))]
     assert len(names) > 20
-    known = set(re.findall(r"(?:def|class) (\w+)", SOURCES)) | set(re.findall(r"^ +(\w+):", SOURCES, re.MULTILINE))
+    defined = r"^ *(?:(?:def|class) (\w+)|(\w+): |([A-Z_]+) = )"  # functions and classes, fields, constants
+    known = {name for groups in re.findall(defined, SOURCES, re.MULTILINE) for name in groups}
     assert [name for name in names if name not in known] == []
 
 
