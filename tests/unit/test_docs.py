@@ -21,7 +21,7 @@ from widedeep.config.score import ScoreConfig
 from widedeep.config.similar import SimilarConfig
 from widedeep.config.synthesize import SynthesizeConfig
 from widedeep.spark.baseline_fits.registry import config_class
-from widedeep.train import TrainConfig
+from widedeep.training.settings import TrainConfig
 
 README, ARCHITECTURE = ROOT / "README.md", ROOT / "docs/architecture.md"
 DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
