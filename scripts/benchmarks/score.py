@@ -49,8 +49,6 @@ def bench(space: Workspace, repeats: int) -> dict[str, Any]:
         fitted = fit_approximation(config, artifact, everybody, seen)
         assert fitted is not None
         sent = spark.sparkContext.broadcast(fitted.approximation.to_bytes())
-        exact = make_scorer(MODEL_FILE, config, None)
-        rough = make_scorer(MODEL_FILE, config, sent)
         als = fit_als(spark, str(data), exact_users)
         als_items, als_users = als.itemFactors.count(), exact_users.select("user").cache()
 
@@ -62,8 +60,8 @@ def bench(space: Workspace, repeats: int) -> dict[str, Any]:
 
         times = alternately(
             repeats,
-            lambda: score(exact_users, exact),
-            lambda: score(rough_users, rough),
+            lambda: score(exact_users, make_scorer(MODEL_FILE, config, None)),
+            lambda: score(rough_users, make_scorer(MODEL_FILE, config, sent)),
             lambda: _spent(als.recommendForUserSubset(als_users, TOP_N)),
         )
     finally:

@@ -67,7 +67,7 @@ def test_every_user_gets_n_unrated_anime_in_order(prepared, recommended):
     _, manifest, parts = recommended
     users = pq.read_table(prepared / "users", columns=["user", "user_id"]).to_pandas()
     anime = pq.read_table(prepared / "items", columns=["item", "anime_id"]).to_pandas()
-    assert [tuple(part.columns) for part in parts] == [LIST_SCHEMA.names] * len(parts)
+    assert [list(part.columns) for part in parts] == [LIST_SCHEMA.names] * len(parts)
     rows = np.concatenate([part["user_id"] for part in parts])
     assert rows.tolist() == np.repeat(users["user_id"], 7).tolist()  # files, users and ranks in order
     assert all(part["rank"].tolist() == list(range(1, 8)) * (len(part) // 7) for part in parts)
@@ -88,7 +88,7 @@ def test_lists_are_those_of_scoring_pair_by_pair(prepared, run, recommended):
     everything = torch.arange(len(artifact.anime_id), dtype=torch.int32)
     for user in np.flatnonzero(artifact.user_ratings > 0)[:40]:
         with torch.inference_mode():
-            scores = artifact.model(torch.full_like(everything, int(user)), everything).numpy().copy()
+            scores = artifact.model(torch.full_like(everything, int(user)), everything).affinity.numpy().copy()
         scores[list(seen[int(user)])] = -np.inf
         best = np.argsort(-scores, kind="stable")[:7]
         rows = recommendations_of(output, int(artifact.user_id[user]))
@@ -218,7 +218,7 @@ def test_predictions_are_the_models_for_each_test_rating(prepared, run, predicte
     assert found[["user", "item", "rating"]].equals(test)
     model = load_artifact(run / MODEL_FILE).model
     with torch.inference_mode():
-        expected = model(*(torch.from_numpy(test[name].to_numpy()) for name in ("user", "item"))).numpy()
+        expected = model(*(torch.from_numpy(test[name].to_numpy()) for name in ("user", "item"))).rating.numpy()
     assert found["predicted"].to_numpy() == pytest.approx(expected, abs=1e-5)
 
 
