@@ -1,4 +1,4 @@
-"""A dot product beside an MLP, both of user, anime and genre embeddings.
+"""A dot product plus an MLP, both over user, anime and genre embeddings.
 
 Legend: B pairs, D embedding width.
 """
@@ -13,8 +13,8 @@ from widedeep.config.fields import Count
 from widedeep.config.models import TowerConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.models.base import MakeEmbedding
-from widedeep.models.factorised import Factorised, Side
-from widedeep.models.feature_inputs import Columns, Values, describe
+from widedeep.models.factorised import Factorised, SideTerms
+from widedeep.models.feature_inputs import FeatureLookup, ModelInputs, ValueEmbedding, feature_spec, merge_inputs
 from widedeep.parallel.rows import RowEmbedding
 from widedeep.schema.rating_scale import RatingScale
 
@@ -28,9 +28,9 @@ class GenreHybridConfig(TowerConfig):
 
 
 class GenreHybrid(Factorised):
-    """rating = user . (anime + genres) + MLP([user; anime; genres]); genres is the mean of the anime's genres'.
+    """rating = user . (anime + genres) + MLP([user; anime; genres]).
 
-    Without genres it is user . anime + MLP([user; anime]).
+    genres is the mean embedding of the anime's genres. Without genres it is user . anime + MLP([user; anime]).
     """
 
     config_class = GenreHybridConfig
@@ -42,45 +42,44 @@ class GenreHybrid(Factorised):
         scale: RatingScale,
         embedding: MakeEmbedding = RowEmbedding,
     ):
-        """Build with empty buffers; the shape holds that of the genres, besides what `Factorised` needs."""
+        """Build with empty buffers; `shape` has the sizes of the genres and those that `Factorised` needs."""
         super().__init__(config, shape, scale, embedding)
         width = self.dot_width = config.embedding_dim
         self.build_embeddings(width)
         if config.genres:
-            self.item_columns = Columns.of_shape("item_columns", shape, shape["items"])
-            self.genres = Values(self.item_columns.vocabularies["genres"], width, config.embedding_sd)
+            self.item_columns = FeatureLookup.from_shape("item_columns", shape, shape["items"])
+            self.genres = ValueEmbedding(self.item_columns.vocabularies["genres"], width, config.embedding_sd)
         else:
             self.genres = None
         self.build_tower(width, 2 * width if config.genres else width, config)
 
     @classmethod
-    def build_inputs(cls, config: Any, tables: Tables) -> tuple[dict[str, int], dict[str, Tensor]]:
-        """As of Factorised, and the genres."""
-        shape, buffers = super().build_inputs(config, tables)
+    def build_inputs(cls, config: Any, tables: Tables) -> ModelInputs:
+        """Return the shape and the buffers of `Factorised` and of the genres."""
+        inputs = super().build_inputs(config, tables)
         if not config.genres:
-            return shape, buffers
-        more_shape, more_buffers = describe("item_columns", tables.items, (), ("genres",))
-        return shape | more_shape, buffers | more_buffers
+            return inputs
+        return merge_inputs(inputs, feature_spec("item_columns", tables.items, (), ("genres",)))
 
-    def user_side(self, user: Tensor) -> Side:
-        """The embedding, for both."""
-        embedded = self.embedded_users(user)
-        return Side(dot=embedded, deep=embedded)
+    def user_terms(self, user: Tensor) -> SideTerms:
+        """Return the terms of users: their embedding, for the dot product and the MLP."""
+        embedded = self.embed_users(user)
+        return SideTerms(dot=embedded, deep=embedded)
 
-    def item_side(self, item: Tensor) -> Side:
-        """The embedding, with that of the genres."""
-        embedded = self.embedded_items(item)
+    def item_terms(self, item: Tensor) -> SideTerms:
+        """Return the terms of items: their embedding and that of their genres."""
+        embedded = self.embed_items(item)
         if self.genres is None:
-            return Side(dot=embedded, deep=embedded)
-        genres = self._embedded_genres(item)
-        return Side(dot=embedded + genres, deep=torch.cat([embedded, genres], dim=-1))
+            return SideTerms(dot=embedded, deep=embedded)
+        genres = self._embed_genres(item)
+        return SideTerms(dot=embedded + genres, deep=torch.cat([embedded, genres], dim=-1))
 
     def item_vectors(self, item: Tensor) -> Tensor:
-        """The embedding and that of the genres: [B] -> [B, 2 D]."""
-        embedded = self.embedded_items(item)
-        return embedded if self.genres is None else torch.cat([embedded, self._embedded_genres(item)], dim=-1)
+        """Return the embeddings of items and of their genres: [B] -> [B, 2 D], or [B, D] without genres."""
+        embedded = self.embed_items(item)
+        return embedded if self.genres is None else torch.cat([embedded, self._embed_genres(item)], dim=-1)
 
-    def _embedded_genres(self, item: Tensor) -> Tensor:
-        """[B] -> [B, D]."""
+    def _embed_genres(self, item: Tensor) -> Tensor:
+        """Return the embeddings of the genres of items: [B] int32 item indexes -> [B, D]."""
         assert self.genres is not None
-        return self.genres(self.item_columns.look_up(item)["genres"])
+        return self.genres(self.item_columns.look_up_categories(item)["genres"])

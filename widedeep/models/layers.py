@@ -1,6 +1,6 @@
-"""The layers that architectures with an MLP are made of.
+"""Layers of the architectures with an MLP.
 
-Legend: B pairs, E inputs of a side, H hidden width.
+Legend: B pairs, H hidden width.
 """
 
 import warnings
@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 
 class BatchNorm(nn.BatchNorm1d):
-    """Batch norm that a batch of one row passes too: it has no spread, so the running statistics serve."""
+    """Batch norm that also accepts a training batch of one row: it then uses the running statistics."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """[B, H] -> [B, H]."""
+        """Normalise activations: [B, H] -> [B, H]."""
         if self.training and len(input) == 1:
             return nn.functional.batch_norm(
                 input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
@@ -23,20 +23,22 @@ class BatchNorm(nn.BatchNorm1d):
 
 
 def split_linear(users: int, items: int, width: int) -> tuple[nn.Linear, nn.Linear]:
-    """A linear layer over [user inputs; item inputs] as two whose outputs are summed, initialised as the one.
+    """Return two linear layers whose outputs add up to one linear layer over [user inputs; item inputs].
+
+    Their weights are initialised as those of the one layer would be.
 
     Args:
-        users: inputs of the user side.
-        items: inputs of the item side.
-        width: outputs.
+        users: number of inputs from the user.
+        items: number of inputs from the item.
+        width: number of outputs.
 
     Returns:
-        The user part, which carries the bias of the whole layer, and the item part.
+        The user part, which has the bias of the whole layer, and the item part.
 
     """
     first = nn.Linear(users + items, width)
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # a side may have no inputs
+        warnings.filterwarnings("ignore", "Initializing zero-element tensors")  # a user or item may have no inputs
         user_part, item_part = nn.Linear(users, width), nn.Linear(items, width, bias=False)
     with torch.no_grad():
         user_part.weight.copy_(first.weight[:, :users])
@@ -46,7 +48,7 @@ def split_linear(users: int, items: int, width: int) -> tuple[nn.Linear, nn.Line
 
 
 def hidden_layers(widths: Sequence[int], batch_norm: bool, dropout: float) -> nn.Sequential:
-    """What follows the first linear layer: [B, widths[0]] -> [B, widths[-1]]; the input is overwritten."""
+    """Return the MLP after its first linear layer: [B, widths[0]], which it overwrites -> [B, widths[-1]]."""
     layers: list[nn.Module] = []
     for index, width in enumerate(widths):
         if index:
@@ -59,16 +61,18 @@ def hidden_layers(widths: Sequence[int], batch_norm: bool, dropout: float) -> nn
     return nn.Sequential(*layers)
 
 
-def folded(modules: Iterable[nn.Module], width: int) -> tuple[tuple[Tensor, Tensor], list[tuple[Tensor, Tensor]]]:
-    """Layers as they score: batch norm folded into what it follows, dropout gone.
+def fold_batch_norm(
+    modules: Iterable[nn.Module], width: int
+) -> tuple[tuple[Tensor, Tensor], list[tuple[Tensor, Tensor]]]:
+    """Return the layers for scoring: batch norm is folded into the linear layer before it, dropout is left out.
 
     Args:
         modules: `hidden_layers` and a last linear layer.
-        width: H, of their input.
+        width: H, the width of their input.
 
     Returns:
-        scale and shift [H] of the input; then for each linear layer its weights [in, out] and bias [out].
-        A ReLU stands before each of these.
+        The scale and shift [H] of the input; then for each linear layer its weights [in, out] and bias [out].
+        A ReLU comes before each of these layers.
 
     """
     device = next(p.device for module in modules for p in module.parameters())

@@ -1,6 +1,6 @@
-"""Neural collaborative filtering, NeuMF (He et al., 2017, arXiv:1708.05031), on ratings in place of clicks.
+"""Neural collaborative filtering, NeuMF (He et al., 2017, arXiv:1708.05031), trained on ratings instead of clicks.
 
-Legend: B pairs, G width of the product (GMF), M width of the MLP's embeddings.
+Legend: B pairs, G width of the embeddings of the product (GMF), M width of the embeddings of the MLP.
 """
 
 from typing import Literal
@@ -13,7 +13,7 @@ from widedeep.config.fields import Count, Widths
 from widedeep.config.models import TowerConfig
 from widedeep.models.base import MakeEmbedding
 from widedeep.models.bounded import Bounded
-from widedeep.models.factorised import Side
+from widedeep.models.factorised import SideTerms
 from widedeep.parallel.rows import RowEmbedding
 from widedeep.schema.rating_scale import RatingScale
 
@@ -30,7 +30,7 @@ class NCFConfig(TowerConfig):
 class NCF(Bounded):
     """rating = lowest + span * sigmoid(h . [user GMF * item GMF; MLP([user; item])]).
 
-    GMF and MLP have embeddings of their own, which stand side by side in one table.
+    GMF and MLP have separate embeddings, stored side by side in one table.
     """
 
     config_class = NCFConfig
@@ -38,22 +38,22 @@ class NCF(Bounded):
     def __init__(
         self, config: NCFConfig, shape: dict[str, int], scale: RatingScale, embedding: MakeEmbedding = RowEmbedding
     ):
-        """Build with empty buffers; the shape is what `Bounded` needs."""
+        """Build with empty buffers; `shape` has the sizes that `Factorised` needs."""
         super().__init__(config, shape, scale, embedding)
         self.dot_width, self.mlp_width = config.gmf_dim, config.mlp_dim
         self.build_embeddings(config.gmf_dim + config.mlp_dim)
         self.build_tower(config.mlp_dim, config.mlp_dim, config)
-        joint = nn.Linear(config.gmf_dim + config.hidden[-1], 1)  # the output layer over both, in two
+        joint = nn.Linear(config.gmf_dim + config.hidden[-1], 1)  # the output layer over both, split below
         self.product = nn.Parameter(joint.weight[0, : config.gmf_dim].detach().clone())  # [G]
         with torch.no_grad():
             self.last.weight.copy_(joint.weight[:, config.gmf_dim :])
 
-    def user_side(self, user: Tensor) -> Side:
-        """The output layer's weights of the product come with the user."""
-        product, deep = self.embedded_users(user).split([self.dot_width, self.mlp_width], dim=-1)
-        return Side(dot=product * self.product, deep=deep)
+    def user_terms(self, user: Tensor) -> SideTerms:
+        """Return the terms of users; their dot includes the output layer's weights of the product."""
+        product, deep = self.embed_users(user).split([self.dot_width, self.mlp_width], dim=-1)
+        return SideTerms(dot=product * self.product, deep=deep)
 
-    def item_side(self, item: Tensor) -> Side:
-        """Both embeddings."""
-        product, deep = self.embedded_items(item).split([self.dot_width, self.mlp_width], dim=-1)
-        return Side(dot=product, deep=deep)
+    def item_terms(self, item: Tensor) -> SideTerms:
+        """Return the terms of items: their two embeddings."""
+        product, deep = self.embed_items(item).split([self.dot_width, self.mlp_width], dim=-1)
+        return SideTerms(dot=product, deep=deep)

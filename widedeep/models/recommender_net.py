@@ -1,4 +1,4 @@
-"""RecommenderNet, as notebooks on these ratings have it: a sigmoid over the cosine of two embeddings.
+"""RecommenderNet, as notebooks on these ratings define it: a sigmoid over the cosine of two embeddings.
 
 Legend: B pairs, D embedding width.
 """
@@ -14,7 +14,7 @@ from widedeep.config.fields import Count, comma_separated
 from widedeep.config.models import ArchitectureConfig
 from widedeep.models.base import MakeEmbedding
 from widedeep.models.bounded import Bounded
-from widedeep.models.factorised import Side
+from widedeep.models.factorised import SideTerms
 from widedeep.models.tiled_mlp import apply_in_tiles
 from widedeep.parallel.rows import RowEmbedding
 from widedeep.schema.rating_scale import RatingScale
@@ -33,7 +33,7 @@ class RecommenderNetConfig(ArchitectureConfig):
 class RecommenderNet(Bounded):
     """rating = lowest + span * sigmoid(dense(cosine(user, item))).
 
-    dense is one linear unit, after hidden layers if wanted.
+    dense is one linear unit, after hidden layers if the config names any.
     """
 
     config_class = RecommenderNetConfig
@@ -45,7 +45,7 @@ class RecommenderNet(Bounded):
         scale: RatingScale,
         embedding: MakeEmbedding = RowEmbedding,
     ):
-        """Build with empty buffers; the shape is what `Bounded` needs."""
+        """Build with empty buffers; `shape` has the sizes that `Factorised` needs."""
         super().__init__(config, shape, scale, embedding)
         self.dot_width = config.embedding_dim
         self.build_embeddings(config.embedding_dim)
@@ -55,20 +55,20 @@ class RecommenderNet(Bounded):
         self.last = nn.Linear((1, *config.dense)[-1], 1)
         self.dense = nn.Sequential(*layers)
         if not config.dense:
-            nn.init.ones_(self.last.weight)  # a weight near 0 would hide the cosine from its embeddings
+            nn.init.ones_(self.last.weight)  # with a weight near 0, hardly any gradient would reach the embeddings
 
-    def user_side(self, user: Tensor) -> Side:
-        """An embedding of length 1, or of 0 if it is nothing."""
-        return Side(dot=normalize(self.embedded_users(user), dim=-1))
+    def user_terms(self, user: Tensor) -> SideTerms:
+        """Return the terms of users: embeddings scaled to length 1; zeros stay zeros."""
+        return SideTerms(dot=normalize(self.embed_users(user), dim=-1))
 
-    def item_side(self, item: Tensor) -> Side:
-        """An embedding of length 1, or of 0 if it is nothing."""
-        return Side(dot=normalize(self.embedded_items(item), dim=-1))
+    def item_terms(self, item: Tensor) -> SideTerms:
+        """Return the terms of items: embeddings scaled to length 1; zeros stay zeros."""
+        return SideTerms(dot=normalize(self.embed_items(item), dim=-1))
 
     def output(self, total: Tensor) -> Tensor:
-        """Cosines -> ratings, elementwise."""
+        """Return the ratings of cosines, elementwise."""
         return super().output(self.last(self.dense(total.unsqueeze(-1))).squeeze(-1))
 
     def output_block(self, out: Tensor) -> None:
-        """In place."""
+        """Turn cosines into ratings in place."""
         apply_in_tiles(self.output, out)

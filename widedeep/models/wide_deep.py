@@ -1,6 +1,6 @@
 """Wide & deep (Cheng et al., 2016, arXiv:1606.07792).
 
-A linear model over item features beside an MLP over user and item embeddings; the two are summed.
+A linear model over item features plus an MLP over user and item embeddings.
 
 Legend: B pairs, I items, D embedding width, F wide features.
 """
@@ -15,7 +15,8 @@ from widedeep.config.fields import Count, Names
 from widedeep.config.models import TowerConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.models.base import MakeEmbedding
-from widedeep.models.factorised import Factorised, Side
+from widedeep.models.factorised import Factorised, SideTerms
+from widedeep.models.feature_inputs import ModelInputs
 from widedeep.parallel.rows import RowEmbedding
 from widedeep.schema.rating_scale import RatingScale
 
@@ -41,7 +42,7 @@ class WideDeep(Factorised):
     def __init__(
         self, config: WideDeepConfig, shape: dict[str, int], scale: RatingScale, embedding: MakeEmbedding = RowEmbedding
     ):
-        """Build with empty buffers; the shape holds the number of wide features, besides what `Factorised` needs."""
+        """Build with empty buffers; `shape` has F as "wide" and the sizes that `Factorised` needs."""
         super().__init__(config, shape, scale, embedding)
         self.build_embeddings(config.embedding_dim)
         width = config.embedding_dim
@@ -51,17 +52,19 @@ class WideDeep(Factorised):
         self.register_buffer("item_wide", torch.zeros(shape["items"], shape["wide"]))
 
     @classmethod
-    def build_inputs(cls, config: WideDeepConfig, tables: Tables) -> tuple[dict[str, int], dict[str, Tensor]]:
-        """As of Factorised, and the wide features."""
+    def build_inputs(cls, config: WideDeepConfig, tables: Tables) -> ModelInputs:
+        """Return the shape and the buffers of `Factorised` and of the wide features."""
         items = tables.items
-        wide = torch.cat([items.numeric(config.wide_numeric), *(items.multi_hot(m) for m in config.wide_multi_hot)], 1)
+        wide = torch.cat(
+            [items.numeric(config.wide_numeric), *(items.multi_hot(name) for name in config.wide_multi_hot)], 1
+        )
         shape, buffers = super().build_inputs(config, tables)
         return {**shape, "wide": wide.shape[1]}, {**buffers, "item_wide": wide}
 
-    def user_side(self, user: Tensor) -> Side:
-        """Users add nothing to the wide sum."""
-        return Side(deep=self.embedded_users(user))
+    def user_terms(self, user: Tensor) -> SideTerms:
+        """Return the terms of users: their embedding. They add nothing to the wide sum."""
+        return SideTerms(deep=self.embed_users(user))
 
-    def item_side(self, item: Tensor) -> Side:
-        """An embedding, and the wide sum."""
-        return Side(deep=self.embedded_items(item), scalar=self.wide(self.item_wide.index_select(0, item)))
+    def item_terms(self, item: Tensor) -> SideTerms:
+        """Return the terms of items: their embedding and the wide sum."""
+        return SideTerms(deep=self.embed_items(item), scalar=self.wide(self.item_wide.index_select(0, item)))

@@ -1,10 +1,11 @@
 """Wide & deep with crossed columns in the linear model (Cheng et al., 2016, arXiv:1606.07792, section 3.1).
 
-The cross of user and anime has more values than could be held, so they are hashed to a table of weights
-(Weinberger et al., 2009, arXiv:0902.2206). That weight is of the pair and no sum of parts: codes carry, last, who
-it is, and the weights of a block's pairs are looked up tile by tile.
+The cross of user and anime has too many values for a weight each, so they are hashed to a table of weights
+(Weinberger et al., 2009, arXiv:0902.2206). That weight belongs to the pair and does not split into a user part and an
+item part. So the last column of an encoding is the key of the user or item, and weights are looked up tile by tile.
 
-Legend: B pairs, U users, I items, C width of a code.
+Legend: B pairs, U users, I items, C width of an encoding, D width of the crosses of users with items, E inputs that the
+MLP gets from a user or an item.
 """
 
 from typing import Annotated, Any, Literal
@@ -13,19 +14,16 @@ import torch
 from pydantic import AfterValidator, Field, model_validator
 from torch import Tensor
 
-from widedeep.common.errors import InputError
 from widedeep.config.fields import Count, Names, crosses_of_two_columns
 from widedeep.config.models import TowerConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.models.base import MakeEmbedding
-from widedeep.models.crosses import BothSides, SameSide, pair_buckets
-from widedeep.models.factorised import Factorised, Side
-from widedeep.models.feature_inputs import Columns, Embedded, describe
+from widedeep.models.crosses import OneSideWeights, UserItemCrosses, pair_buckets, sort_crosses
+from widedeep.models.factorised import Factorised, SideTerms
+from widedeep.models.feature_inputs import EmbeddedColumns, FeatureLookup, ModelInputs, feature_spec, merge_inputs
 from widedeep.models.tiled_mlp import tiles
 from widedeep.parallel.rows import RowEmbedding
 from widedeep.schema.rating_scale import RatingScale
-
-Cross = tuple[str, str]
 
 
 class WideDeepCrossConfig(TowerConfig):
@@ -67,7 +65,7 @@ class WideDeepCrossConfig(TowerConfig):
 
 
 class WideDeepCross(Factorised):
-    """rating = weights of values and of pairs of values + MLP([users' numbers; embedded columns of items])."""
+    """rating = weights of values and of pairs of values + MLP([numbers of users; embedded columns of items])."""
 
     config_class = WideDeepCrossConfig
 
@@ -80,33 +78,38 @@ class WideDeepCross(Factorised):
         scale: RatingScale,
         embedding: MakeEmbedding = RowEmbedding,
     ):
-        """Build with empty buffers; the shape holds those of both sides' columns, besides what `Factorised` needs."""
+        """Build with empty buffers; `shape` has the sizes of all columns and those that `Factorised` needs."""
         super().__init__(config, shape, scale, embedding)
-        self.user_columns = Columns.of_shape("user_columns", shape, shape["users"])
-        self.item_columns = Columns.of_shape("item_columns", shape, shape["items"])
+        self.user_columns = FeatureLookup.from_shape("user_columns", shape, shape["users"])
+        self.item_columns = FeatureLookup.from_shape("item_columns", shape, shape["items"])
         users, items = self.user_columns.vocabularies, self.item_columns.vocabularies
         self.cold_users_alike = not (users or shape["user_columns.numbers"])
         wide, deep = not config.deep_only, not config.wide_only
-        same_users, same_items, both = sorted_out(config.crosses if wide else (), set(users), set(items))
-        self.user_wide = SameSide(list(config.wide_users) if wide else [], same_users, users)
-        self.item_wide = SameSide(list(config.wide_items) if wide else [], same_items, items)
-        self.both_wide = BothSides(both, users, items)
+        of_users, of_items, of_both = sort_crosses(config.crosses if wide else (), set(users), set(items))
+        self.user_wide = OneSideWeights(list(config.wide_users) if wide else [], of_users, users)
+        self.item_wide = OneSideWeights(list(config.wide_items) if wide else [], of_items, items)
+        self.both_wide = UserItemCrosses(of_both, users, items)
         self.dot_width = self.both_wide.width
         self.buckets = config.pair_buckets if wide else 0
-        # One weight more: of pairs with somebody without training ratings, the mean of all others.
+        # The last weight is for pairs with a cold user or item: the mean of all others.
         self.pair_embedding = embedding(self.buckets + 1, 1, 0.0) if self.buckets else None
         if deep:
-            self.item_values = Embedded(config.deep_items, items, config.embedding_dim, config.embedding_sd)
+            self.item_values = EmbeddedColumns(config.deep_items, items, config.embedding_dim, config.embedding_sd)
             inputs = self.item_values.width + shape["item_columns.numbers"]
             self.build_tower(shape["user_columns.numbers"], inputs, config)
         else:
             self.build_bias()
 
     @classmethod
-    def build_inputs(cls, config: Any, tables: Tables) -> tuple[dict[str, int], dict[str, Tensor]]:
-        """As of Factorised, and the columns of both sides; raises InputError for a cross of unknown columns."""
+    def build_inputs(cls, config: Any, tables: Tables) -> ModelInputs:
+        """Return the shape and the buffers of `Factorised` and of the columns of users and items.
+
+        Raises:
+            InputError: a cross names an unknown column.
+
+        """
         known = set(tables.users.table.vocabularies), set(tables.items.table.vocabularies)
-        sorted_out(config.crosses, *known)
+        sort_crosses(config.crosses, *known)
         crossed = [] if config.deep_only else [name for cross in config.crosses for name in cross.split("*")]
         users, items = ([name for name in crossed if name in side] for side in known)
         if not config.deep_only:
@@ -114,55 +117,53 @@ class WideDeepCross(Factorised):
         numbers: tuple[tuple[str, ...], ...] = ((), ())
         if not config.wide_only:
             items, numbers = [*items, *config.deep_items], (config.deep_users, config.deep_numeric)
-        parts = [
+        return merge_inputs(
             super().build_inputs(config, tables),
-            describe("user_columns", tables.users, numbers[0], users),
-            describe("item_columns", tables.items, numbers[1], items),
-        ]
-        shapes, buffers = zip(*parts, strict=True)
-        return {k: v for shape in shapes for k, v in shape.items()}, {k: v for part in buffers for k, v in part.items()}
+            feature_spec("user_columns", tables.users, numbers[0], users),
+            feature_spec("item_columns", tables.items, numbers[1], items),
+        )
 
-    def user_side(self, user: Tensor) -> Side:
-        """Numbers, weights of the user's values, and their crosses with all values of items."""
-        codes = self.user_columns.look_up(user)
+    def user_terms(self, user: Tensor) -> SideTerms:
+        """Return the terms of users: numbers, weights of their values and of their crosses with items."""
+        categories = self.user_columns.look_up_categories(user)
         deep = self.user_columns.look_up_numbers(user) if self.hidden else None
-        return Side(dot=self.both_wide.of_users(codes), deep=deep, scalar=self.user_wide(codes))
+        return SideTerms(dot=self.both_wide.user_weights(categories), deep=deep, scalar=self.user_wide(categories))
 
-    def item_side(self, item: Tensor) -> Side:
-        """Embedded columns and numbers, weights of the item's values, and shares of these."""
-        codes = self.item_columns.look_up(item)
+    def item_terms(self, item: Tensor) -> SideTerms:
+        """Return the terms of items: embedded columns and numbers, weights of their values and value shares."""
+        categories = self.item_columns.look_up_categories(item)
         deep = None
         if self.hidden:
-            deep = torch.cat([*self.item_values(codes), self.item_columns.look_up_numbers(item)], dim=-1)
-        return Side(dot=self.both_wide.of_items(codes), deep=deep, scalar=self.item_wide(codes))
+            deep = torch.cat([*self.item_values(categories), self.item_columns.look_up_numbers(item)], dim=-1)
+        return SideTerms(dot=self.both_wide.item_shares(categories), deep=deep, scalar=self.item_wide(categories))
 
     def user_vectors(self, user: Tensor) -> Tensor:
-        """There is no embedding of users: what the model takes in of them, and the weights of their crosses."""
-        return _joined(self.user_side(user), user)
+        """Return the weights of users' crosses and the numbers that the MLP reads: [B] -> [B, D + E]."""
+        return _dot_and_deep(self.user_terms(user), user)
 
     def item_vectors(self, item: Tensor) -> Tensor:
-        """There is no embedding of items: their embedded columns, and shares of the crossed ones."""
-        return _joined(self.item_side(item), item)
+        """Return the value shares of items and their inputs of the MLP: [B] -> [B, D + E]."""
+        return _dot_and_deep(self.item_terms(item), item)
 
-    # --- the hashed cross, which is of both ------------------------------------------------------
+    # --- the hashed cross of user and anime ------------------------------------------------------
 
     def encode_users(self, user: Tensor) -> Tensor:
-        """[B] -> [B, C], last who it is, if the cross of user and anime is wanted."""
+        """Encode users: [B] int32 user indexes -> [B, C]; the key comes last if the model has the hashed cross."""
         return self._with_key(super().encode_users(user), self._user_key(user))
 
     def encode_items(self, item: Tensor) -> Tensor:
-        """[B] -> [B, C], likewise."""
+        """Encode items: [B] int32 item indexes -> [B, C]; the key comes last if the model has the hashed cross."""
         return self._with_key(super().encode_items(item), self._item_key(item))
 
     def score_pairs(self, users: Tensor, items: Tensor) -> Tensor:
-        """[..., C] and [..., C] -> [...]."""
+        """Return the ratings of pairs: encodings [..., C] and [..., C], which broadcast -> [...]."""
         if self.pair_embedding is None:
             return super().score_pairs(users, items)
         rest = super().score_pairs(users[..., :-1], items[..., :-1])
         return rest + self._pair_weights(_key_of(users), _key_of(items))
 
     def score_block(self, users: Tensor, items: Tensor, out: Tensor) -> None:
-        """All pairs, the hashed crosses in tiles."""
+        """Write the ratings of all pairs, encodings [U, C] and [I, C] -> out [U, I]; hashed crosses in tiles."""
         if self.pair_embedding is None:
             super().score_block(users, items, out)
             return
@@ -172,65 +173,44 @@ class WideDeepCross(Factorised):
             out[rows, columns].add_(self._pair_weights(user_keys[rows], item_keys[:, columns]))
 
     def raw_score(self, user: Tensor, item: Tensor) -> Tensor:
-        """[B], [B] -> [B]."""
+        """Return the ratings of pairs: [B] user indexes and [B] item indexes -> [B]."""
         rest = super().raw_score(user, item)
         if self.pair_embedding is None:
             return rest
         return rest + self._pair_weights(self._user_key(user), self._item_key(item))
 
     def _user_key(self, user: Tensor) -> Tensor:
-        """[B] -> [B] int32, 0 without training ratings, else from 1."""
+        """Return the keys of users: [B] int32 user indexes -> [B] int32, 0 for cold users, otherwise from 1."""
         return _keys(self.user_row.index_select(0, user), self.shape["user_rows"])
 
     def _item_key(self, item: Tensor) -> Tensor:
-        """[B] -> [B] int32, likewise."""
+        """Return the keys of items: [B] int32 item indexes -> [B] int32, 0 for cold items, otherwise from 1."""
         return _keys(self.item_row.index_select(0, item), self.shape["item_rows"])
 
-    def _with_key(self, code: Tensor, key: Tensor) -> Tensor:
-        """[B, C - 1] and [B] int32 -> [B, C]: the key's bits as those of a float, which nobody calculates with."""
-        return code if self.pair_embedding is None else torch.cat([code, key.view(torch.float32)[:, None]], dim=-1)
+    def _with_key(self, encoding: Tensor, key: Tensor) -> Tensor:
+        """Append int32 keys [B] to encodings, bit-cast to float32: [B, C - 1] -> [B, C]; no change without a cross."""
+        if self.pair_embedding is None:
+            return encoding
+        return torch.cat([encoding, key.view(torch.float32)[:, None]], dim=-1)
 
     def _pair_weights(self, user: Tensor, item: Tensor) -> Tensor:
-        """[...] and [...] int32 keys, which broadcast -> [...]."""
+        """Return the weights of pairs: int32 keys [...] and [...], which broadcast -> [...] float32."""
         assert self.pair_embedding is not None
         buckets = pair_buckets(user, item, self.buckets)
         return self.pair_embedding(buckets.flatten()).view(buckets.shape)
 
 
-def sorted_out(crosses: tuple[str, ...], users: set[str], items: set[str]) -> tuple[list[Cross], ...]:
-    """Crosses by what they are of: of users, of items, of both (the user's column first).
-
-    Raises:
-        InputError: a column is one of neither.
-
-    """
-    same_users, same_items, both = [], [], []
-    for cross in crosses:
-        one, two = cross.split("*")
-        if one in users and two in users:
-            same_users.append((one, two))
-        elif one in items and two in items:
-            same_items.append((one, two))
-        elif one in users | items and two in users | items:
-            both.append((one, two) if one in users else (two, one))
-        else:
-            raise InputError(
-                f"model.crosses: {cross} is of no category or multi-hot columns of users ({', '.join(sorted(users))}) "
-                f"and items ({', '.join(sorted(items))})"
-            )
-    return same_users, same_items, both
-
-
-def _joined(side: Side, position: Tensor) -> Tensor:
-    """[B, D + E] of a side; [B, 0] if it has neither."""
-    parts = [part for part in (side.dot, side.deep) if part is not None]
-    return torch.cat(parts, dim=-1) if parts else torch.zeros(len(position), 0, device=position.device)
+def _dot_and_deep(terms: SideTerms, index: Tensor) -> Tensor:
+    """Return the dot and deep terms of users or items: [B, D + E]; [B, 0] without either."""
+    parts = [part for part in (terms.dot, terms.deep) if part is not None]
+    return torch.cat(parts, dim=-1) if parts else torch.zeros(len(index), 0, device=index.device)
 
 
 def _keys(rows: Tensor, trained: int) -> Tensor:
+    """Return 1 + the row in the embedding table, 0 for the row of the cold: [B] int32."""
     return torch.where(rows < trained, rows + 1, 0).int()
 
 
-def _key_of(codes: Tensor) -> Tensor:
-    """[..., C] -> [...] int32."""
-    return codes[..., -1].contiguous().view(torch.int32)
+def _key_of(encodings: Tensor) -> Tensor:
+    """Return the keys that encodings end with: [..., C] -> [...] int32."""
+    return encodings[..., -1].contiguous().view(torch.int32)

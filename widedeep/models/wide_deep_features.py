@@ -1,6 +1,6 @@
-"""Wide & deep the other way round: embeddings of ids and categories in the linear model, numbers in the MLP.
+"""Wide & deep with the roles swapped: embeddings of ids and categories in the linear model, numbers in the MLP.
 
-Legend: B pairs, D embedding width, E numbers of a side, W embedded columns of a side.
+Legend: B pairs, D embedding width, W embedded columns of users or of items.
 """
 
 from typing import Any, Literal
@@ -13,8 +13,8 @@ from widedeep.config.fields import Count, DropShare, Names, Widths
 from widedeep.config.models import TowerConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.models.base import MakeEmbedding
-from widedeep.models.factorised import Factorised, Side
-from widedeep.models.feature_inputs import Columns, Embedded, describe
+from widedeep.models.factorised import Factorised, SideTerms
+from widedeep.models.feature_inputs import EmbeddedColumns, FeatureLookup, ModelInputs, feature_spec, merge_inputs
 from widedeep.parallel.rows import RowEmbedding
 from widedeep.schema.rating_scale import RatingScale
 
@@ -45,7 +45,7 @@ class WideDeepFeaturesConfig(TowerConfig):
 class WideDeepFeatures(Factorised):
     """rating = linear([embeddings of the user, the item and their categories; MLP(standardised numbers)]).
 
-    The linear layer over all of it is a sum of a part of the user, one of the item and one of the MLP.
+    The linear layer is the sum of a user part, an item part and a part of the MLP.
     """
 
     config_class = WideDeepFeaturesConfig
@@ -57,14 +57,14 @@ class WideDeepFeatures(Factorised):
         scale: RatingScale,
         embedding: MakeEmbedding = RowEmbedding,
     ):
-        """Build with empty buffers; the shape holds those of both sides' columns, besides what `Factorised` needs."""
+        """Build with empty buffers; `shape` has the sizes of all columns and those that `Factorised` needs."""
         super().__init__(config, shape, scale, embedding)
         self.cold_users_alike = not (config.wide_users or config.deep_users)
         self.build_embeddings(config.embedding_dim)
-        self.user_columns = Columns.of_shape("user_columns", shape, shape["users"])
-        self.item_columns = Columns.of_shape("item_columns", shape, shape["items"])
+        self.user_columns = FeatureLookup.from_shape("user_columns", shape, shape["users"])
+        self.item_columns = FeatureLookup.from_shape("item_columns", shape, shape["items"])
         self.user_values, self.item_values = (
-            Embedded(list(side.vocabularies), side.vocabularies, config.embedding_dim, config.embedding_sd)
+            EmbeddedColumns(list(side.vocabularies), side.vocabularies, config.embedding_dim, config.embedding_sd)
             for side in (self.user_columns, self.item_columns)
         )
         self.user_wide, self.item_wide = (
@@ -74,30 +74,28 @@ class WideDeepFeatures(Factorised):
         self.build_tower(shape["user_columns.numbers"], shape["item_columns.numbers"], config)
 
     @classmethod
-    def build_inputs(cls, config: Any, tables: Tables) -> tuple[dict[str, int], dict[str, Tensor]]:
-        """As of Factorised, and the columns of both sides."""
-        parts = [
+    def build_inputs(cls, config: Any, tables: Tables) -> ModelInputs:
+        """Return the shape and the buffers of `Factorised` and of the columns of users and items."""
+        return merge_inputs(
             super().build_inputs(config, tables),
-            describe("user_columns", tables.users, config.deep_users, config.wide_users),
-            describe("item_columns", tables.items, config.deep_items, config.wide_items, config.deep_multi_hot),
-        ]
-        shapes, buffers = zip(*parts, strict=True)
-        return {k: v for shape in shapes for k, v in shape.items()}, {k: v for part in buffers for k, v in part.items()}
+            feature_spec("user_columns", tables.users, config.deep_users, config.wide_users),
+            feature_spec("item_columns", tables.items, config.deep_items, config.wide_items, config.deep_multi_hot),
+        )
 
-    def user_side(self, user: Tensor) -> Side:
-        """Numbers, and the user's part of the linear layer."""
-        return Side(deep=self.user_columns.look_up_numbers(user), scalar=self.user_wide(self.user_vectors(user)))
+    def user_terms(self, user: Tensor) -> SideTerms:
+        """Return the terms of users: their numbers and their part of the linear layer."""
+        return SideTerms(deep=self.user_columns.look_up_numbers(user), scalar=self.user_wide(self.user_vectors(user)))
 
-    def item_side(self, item: Tensor) -> Side:
-        """Numbers, and the item's part of the linear layer."""
-        return Side(deep=self.item_columns.look_up_numbers(item), scalar=self.item_wide(self.item_vectors(item)))
+    def item_terms(self, item: Tensor) -> SideTerms:
+        """Return the terms of items: their numbers and their part of the linear layer."""
+        return SideTerms(deep=self.item_columns.look_up_numbers(item), scalar=self.item_wide(self.item_vectors(item)))
 
     def user_vectors(self, user: Tensor) -> Tensor:
-        """The embeddings of the user and of the user's categories: [B] -> [B, (1 + W) D]."""
-        values = self.user_values(self.user_columns.look_up(user))
-        return torch.cat([self.embedded_users(user), *values], dim=-1)
+        """Return the embeddings of users and of their categories: [B] int32 user indexes -> [B, (1 + W) D]."""
+        values = self.user_values(self.user_columns.look_up_categories(user))
+        return torch.cat([self.embed_users(user), *values], dim=-1)
 
     def item_vectors(self, item: Tensor) -> Tensor:
-        """The embeddings of the item and of the item's categories: [B] -> [B, (1 + W) D]."""
-        values = self.item_values(self.item_columns.look_up(item))
-        return torch.cat([self.embedded_items(item), *values], dim=-1)
+        """Return the embeddings of items and of their categories: [B] int32 item indexes -> [B, (1 + W) D]."""
+        values = self.item_values(self.item_columns.look_up_categories(item))
+        return torch.cat([self.embed_items(item), *values], dim=-1)

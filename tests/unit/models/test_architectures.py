@@ -12,7 +12,7 @@ from widedeep.common.errors import InputError
 from widedeep.data.feature_tables import Tables
 from widedeep.models import NCF, GenreHybrid, RecommenderNet, WideDeepCross, WideDeepFeatures
 from widedeep.models.crosses import pair_buckets
-from widedeep.models.feature_inputs import standardised
+from widedeep.models.feature_inputs import standardise
 from widedeep.models.genre_hybrid import GenreHybridConfig
 from widedeep.models.ncf import NCFConfig
 from widedeep.models.recommender_net import RecommenderNetConfig
@@ -202,13 +202,13 @@ def test_buckets_are_filled_evenly_and_neighbours_part():
         assert together == pytest.approx(1 / 1000, rel=0.3)
 
 
-def test_standardised_as_scikit_learn_does():
+def test_standardise_as_scikit_learn_does():
     random = np.random.default_rng(0)
     values = random.normal(5, 3, (50, 3)).astype(np.float32)
     values[:, 1] = 4.0
     trained = random.random(50) < 0.7
     expected = StandardScaler().fit(values[trained]).transform(values)
-    found = standardised(torch.from_numpy(values), torch.from_numpy(trained)).numpy()
+    found = standardise(torch.from_numpy(values), torch.from_numpy(trained)).numpy()
     np.testing.assert_allclose(found, expected, atol=1e-5)
     assert (found[:, 1] == 0).all()
 
