@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 from widedeep.common.command import load_config, run_command
 from widedeep.parallel.world import join_world
+from widedeep.training.metrics_file import show_summary
 from widedeep.training.run import TrainingRun
-from widedeep.training.run_metrics import show_summary
 from widedeep.training.settings import TrainConfig
 
 

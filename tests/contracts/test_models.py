@@ -11,7 +11,7 @@ from widedeep.data.feature_tables import Tables
 from widedeep.models import REGISTRY, ModelConfig, Recommender
 from widedeep.models.artifact import load_artifact, save_artifact
 from widedeep.models.tiled_mlp import TILE_ITEMS, TILE_PAIRS
-from widedeep.parallel.rows import RowEmbedding
+from widedeep.parallel.row_embeddings import RowEmbedding
 from widedeep.parallel.world import World
 from widedeep.training.losses import find_loss
 from widedeep.training.settings import TrainConfig

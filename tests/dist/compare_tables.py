@@ -17,7 +17,7 @@ from widedeep.config.train import EmbeddingConfig, LoaderConfig, OptimConfig
 from widedeep.training.settings import TrainConfig
 from widedeep.models import REGISTRY
 from widedeep.data.loaders import make_loader
-from widedeep.parallel.rows import RowEmbedding
+from widedeep.parallel.row_embeddings import RowEmbedding
 from widedeep.schema.manifest import read_manifest
 from widedeep.parallel.sharding import embedding_kind, shard_bounds
 from widedeep.data.feature_tables import Tables

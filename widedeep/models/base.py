@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from widedeep.config.models import ArchitectureConfig
 from widedeep.data.feature_tables import Tables
-from widedeep.parallel.rows import RowEmbedding
+from widedeep.parallel.row_embeddings import RowEmbedding
 from widedeep.schema.rating_scale import RatingScale
 
 # Pairs that `score_chosen` scores at once: their encodings and activations then stay in a core's own cache.

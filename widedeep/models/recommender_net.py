@@ -16,7 +16,7 @@ from widedeep.models.base import MakeEmbedding
 from widedeep.models.bounded import Bounded
 from widedeep.models.factorised import SideTerms
 from widedeep.models.tiled_mlp import apply_in_tiles
-from widedeep.parallel.rows import RowEmbedding
+from widedeep.parallel.row_embeddings import RowEmbedding
 from widedeep.schema.rating_scale import RatingScale
 
 

@@ -22,7 +22,7 @@ from widedeep.models.crosses import OneSideWeights, UserItemCrosses, pair_bucket
 from widedeep.models.factorised import Factorised, SideTerms
 from widedeep.models.feature_inputs import EmbeddedColumns, FeatureLookup, ModelInputs, feature_spec, merge_inputs
 from widedeep.models.tiled_mlp import tiles
-from widedeep.parallel.rows import RowEmbedding
+from widedeep.parallel.row_embeddings import RowEmbedding
 from widedeep.schema.rating_scale import RatingScale
 
 

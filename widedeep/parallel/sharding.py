@@ -21,7 +21,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Shard
 
 from widedeep.config.train import EmbeddingConfig
-from widedeep.parallel.rows import RowEmbedding, sum_duplicate_rows
+from widedeep.parallel.row_embeddings import RowEmbedding, sum_duplicate_rows
 from widedeep.parallel.world import ALONE, World, local_part
 
 # Rows that are drawn or sent at once: 8 MB at D = 32. A multiple of 16, see `init_shard_rows`.

@@ -172,7 +172,7 @@ def _signs(audit: Mapping[str, Any]) -> list[str]:
     rows = [row for part in AUDITED for row in audit.get(part) or ()]
     if not rows:
         return []
-    seen = [row.get("source") or row["name"] for row in rows if row.get("sign_of_leak")]
+    seen = [row.get("source") or row["name"] for row in rows if row.get("leaks")]
     return [f"Of {len(rows)} features audited, these show signs of held-out ratings: {', '.join(seen) or 'none'}."]
 
 

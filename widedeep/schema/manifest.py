@@ -113,7 +113,7 @@ class AuditedFeature(Record):
     held_out_r2: float | None
     slope: float | None  # of held-out deviations: at most 1 for an honest feature
     slope_error: float | None  # its standard error
-    sign_of_leak: bool  # slope above what is honest by more than chance allows
+    leaks: bool  # slope above what is honest by more than chance allows
 
 
 class Audit(Record):

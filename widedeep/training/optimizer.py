@@ -8,7 +8,7 @@ from torch import nn
 
 from widedeep.config.train import OptimConfig
 from widedeep.models import Recommender
-from widedeep.parallel.rows import RowEmbedding, RowOptimizer
+from widedeep.parallel.row_embeddings import RowEmbedding, RowOptimizer
 from widedeep.parallel.world import World
 
 

@@ -19,9 +19,9 @@ from widedeep.parallel.sharding import embedding_kind, send_local_parts, shard_g
 from widedeep.parallel.world import World
 from widedeep.schema.manifest import read_manifest
 from widedeep.training.checkpoints import Checkpointer, load_checkpoint
+from widedeep.training.metrics_file import Metrics, RunMetrics, TrainingStatistics, read_metrics, write_metrics
 from widedeep.training.progress import EpochBar
 from widedeep.training.run_directory import claim_run_directory, run_identity
-from widedeep.training.run_metrics import Metrics, RunMetrics, TrainingStatistics, read_metrics, write_metrics
 from widedeep.training.settings import TrainConfig
 from widedeep.training.step import Progress, TrainState, evaluate, train_epoch
 from widedeep.training.tracking import Tracker

@@ -12,7 +12,7 @@ from widedeep.parallel.world import World
 from widedeep.schema.manifest import Manifest
 from widedeep.schema.records import Record
 from widedeep.training.checkpoints import CHECKPOINTS
-from widedeep.training.run_metrics import METRICS_FILE
+from widedeep.training.metrics_file import METRICS_FILE
 from widedeep.training.settings import TrainConfig
 from widedeep.training.tracking import CURVE_FILE, TENSORBOARD
 

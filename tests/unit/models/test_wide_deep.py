@@ -9,7 +9,7 @@ from widedeep.data.feature_tables import Tables, embedding_rows
 from widedeep.models import WideDeep
 from widedeep.models.tiled_mlp import TILE_ITEMS, TILE_PAIRS
 from widedeep.models.wide_deep import WideDeepConfig
-from widedeep.parallel.rows import RowEmbedding
+from widedeep.parallel.row_embeddings import RowEmbedding
 from widedeep.parallel.world import World
 from widedeep.training.settings import TrainConfig
 from widedeep.training.step import TrainState

@@ -6,7 +6,7 @@ from torch import nn
 
 from widedeep.config.train import EmbeddingConfig
 from widedeep.evaluation.sampled_ranking import share_of_sample
-from widedeep.parallel.rows import RowEmbedding
+from widedeep.parallel.row_embeddings import RowEmbedding
 from widedeep.parallel.sharding import embedding_kind, init_shard_rows, shard_bounds
 from widedeep.parallel.world import ALONE, World
 

@@ -28,7 +28,7 @@ AUDITED = {
     "used": False,
     "held_out_r2": 0.123456,
     "slope": None,
-    "sign_of_leak": True,
+    "leaks": True,
 }
 
 
@@ -221,7 +221,7 @@ def test_scripts_cannot_be_left_by_a_text_of_the_dump():
 
 
 def test_the_audit_is_shown_where_there_is_one():
-    honest = {"name": "damped_mean", "source": None, "sign_of_leak": False}
+    honest = {"name": "damped_mean", "source": None, "leaks": False}
     audit = {"split": "test", "items": [AUDITED, honest], "users": []}
     ((title, table),) = audit_tables(audit)
     assert title == "Audit of the items: each feature alone, on the test ratings"

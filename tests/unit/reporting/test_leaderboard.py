@@ -115,7 +115,7 @@ def test_features_of_all_ratings_are_shown_and_of_the_others_the_most_telling(wo
         figures = {"train_rmse": 1.5, "train_r2": held_out_r2, "held_out_rmse": 1.5, "held_out_r2": held_out_r2}
         return AuditedFeature.model_validate(
             {**figures, "table": "items", "name": name, "kind": "numeric", "source": None, "used": not sign}
-            | {"ratings_in_it": ratings_in_it, "slope": slope, "slope_error": 0.1, "sign_of_leak": sign}
+            | {"ratings_in_it": ratings_in_it, "slope": slope, "slope_error": 0.1, "leaks": sign}
         )
 
     honest = [feature(f"honest {place}", 0.2 - 0.01 * place, "none") for place in range(FEATURES_SHOWN + 1)]

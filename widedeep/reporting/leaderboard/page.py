@@ -191,7 +191,7 @@ def _feature_rows(audit: Audit) -> list[list[str]]:
 
 def _feature_row(table: str, feature: AuditedFeature) -> list[str]:
     slope = "" if feature.slope is None else f"{feature.slope:+.2f} ± {feature.slope_error or 0.0:.2f}"
-    verdict = "computed from held-out ratings" if feature.sign_of_leak else ""
+    verdict = "computed from held-out ratings" if feature.leaks else ""
     r2 = (f"{value or 0.0:.3f}" for value in (feature.train_r2, feature.held_out_r2))
     name, used = f"{table}: {feature.name}", "yes" if feature.used else "no"
     return [name, feature.ratings_in_it, used, *r2, slope, verdict]

@@ -21,14 +21,9 @@ from widedeep.baselines.tuning import ListBlock, Predictor
 from widedeep.schema.manifest import HIDDEN_MANIFEST, Manifest
 from widedeep.schema.predictions import PREDICTION_SCHEMA, PredictionManifest
 from widedeep.schema.recommendations import LIST_SCHEMA, RecommendationManifest
-from widedeep.spark.filesystem import (
-    Files,
-    StagedDirectory,
-    check_replaceable,
-    scratch_directory,
-    staged_directory,
-)
+from widedeep.spark.filesystem import Files, scratch_directory
 from widedeep.spark.shards import describe_files
+from widedeep.spark.staged_directory import StagedDirectory, check_replaceable, staged_directory
 
 # A look-up reads one row group: small ones make it quick.
 ROWS_PER_GROUP = 1 << 14

@@ -21,8 +21,8 @@ from widedeep.spark.evaluation.evaluation_data import EvaluationData, read_evalu
 from widedeep.spark.evaluation.ranking import measure_ranking
 from widedeep.spark.evaluation.ratings import measure_ratings
 from widedeep.spark.evaluation.systems import System, find_systems, manifest_digests
-from widedeep.spark.filesystem import staged_directory
 from widedeep.spark.session import build_session
+from widedeep.spark.staged_directory import staged_directory
 
 DETAILS = "evaluation"  # directory of a system with the metrics of each user and the error of each rating
 

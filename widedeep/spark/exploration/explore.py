@@ -19,7 +19,7 @@ from widedeep.reporting.findings import Agreement, Findings, Prepared
 from widedeep.spark.exploration import aggregates
 from widedeep.spark.filesystem import Files, read_prepared
 from widedeep.spark.preparation import ingest
-from widedeep.spark.preparation.checks import (
+from widedeep.spark.preparation.quarantine import (
     CheckedFile,
     CheckedRatings,
     Keep,

@@ -14,24 +14,25 @@ from widedeep.common.command import load_config
 from widedeep.config.prepare import PrepareConfig
 from widedeep.schema.manifest import LEAKS, Audit, Manifest, Ratings
 from widedeep.spark import shards
-from widedeep.spark.filesystem import Files, staged_directory
+from widedeep.spark.filesystem import Files
 from widedeep.spark.partitioning import with_dense_index
 from widedeep.spark.preparation import ingest
-from widedeep.spark.preparation.checks import (
+from widedeep.spark.preparation.feature_tables import Entities, FeatureTables, write_feature_tables
+from widedeep.spark.preparation.leak_audit import audit_features
+from widedeep.spark.preparation.mal_fields import EntityFile, anime_file, users_file
+from widedeep.spark.preparation.quarantine import (
     CheckedFile,
     CheckedRatings,
     check_file,
     check_ratings,
-    quarantine_rows,
     require_few_bad_rows,
+    write_quarantine,
 )
-from widedeep.spark.preparation.feature_leakage import audit_features
-from widedeep.spark.preparation.feature_tables import Entities, FeatureTables, write_feature_tables
-from widedeep.spark.preparation.mal_fields import EntityFile, anime_file, users_file
 from widedeep.spark.preparation.rating_shards import RatingShards, index_users, split_ratings, write_rating_shards
 from widedeep.spark.preparation.summary import show_summary
 from widedeep.spark.preparation.workspace import InputFile, Workspace, find_inputs
 from widedeep.spark.session import build_session, run_concurrently
+from widedeep.spark.staged_directory import staged_directory
 
 
 class CheckedDump(NamedTuple):
@@ -53,7 +54,8 @@ def prepare(spark: SparkSession, config: PrepareConfig) -> Manifest:
         dump = check_dump(workspace, inputs, config)
         ratings, tables = write_data(workspace, dump, config)
         _, audit = run_concurrently(
-            lambda: write_quarantine(workspace, dump), lambda: audit_tables(workspace, ratings, tables, config)
+            lambda: write_quarantine(workspace, dump.anime, dump.users, dump.ratings),
+            lambda: audit_tables(workspace, ratings, tables, config),
         )
         manifest = describe(config, inputs, dump, ratings, tables, audit)
         staged.commit(manifest.model_dump_json(indent=1))
@@ -101,12 +103,6 @@ def write_data(workspace: Workspace, dump: CheckedDump, config: PrepareConfig) -
     ratings = write_rating_shards(workspace, split, user_index, config)
     items, users = Entities(dump.anime.good, dump.items), Entities(dump.users.good, user_index)
     return ratings, write_feature_tables(workspace, items, users, ratings.train, ratings.train_mean, config)
-
-
-def write_quarantine(workspace: Workspace, dump: CheckedDump) -> None:
-    """Write the bad rows of all files, with their reason and content."""
-    rows = quarantine_rows(dump.anime, dump.users, dump.ratings)
-    shards.write_parquet(workspace.files, rows.coalesce(1), f"{workspace.staging}/quarantine")
 
 
 def audit_tables(

@@ -12,8 +12,8 @@ from widedeep.config.prepare import PrepareConfig
 from widedeep.schema.manifest import SPLITS, DataFile
 from widedeep.spark import shards
 from widedeep.spark.partitioning import Salt, bucket_counts, hash_key, with_dense_index
-from widedeep.spark.preparation.checks import CheckedFile, CheckedRatings
 from widedeep.spark.preparation.mal_fields import anime_fields, user_fields
+from widedeep.spark.preparation.quarantine import CheckedFile, CheckedRatings
 from widedeep.spark.preparation.splits import ROW_WISE, assign_split
 from widedeep.spark.preparation.workspace import Workspace
 from widedeep.spark.rating_sums import rating_sum

@@ -2,7 +2,7 @@
 
 from widedeep.common.console import print_table, stdout
 from widedeep.schema.manifest import SPLITS, Audit, AuditedFeature, Manifest
-from widedeep.spark.preparation.feature_leakage import most_predictive
+from widedeep.spark.preparation.leak_audit import most_predictive
 
 
 def show_summary(manifest: Manifest, output: str) -> None:
@@ -48,4 +48,4 @@ def _audit_row(feature: AuditedFeature) -> tuple[str, ...]:
     slope = "" if feature.slope is None else f"{feature.slope:.2f} ± {feature.slope_error:.2f}"
     scores = ("" if r2 is None else f"{r2:.3f}" for r2 in (feature.train_r2, feature.held_out_r2))
     left_out = "" if feature.used else " (left out)"
-    return (name + left_out, feature.ratings_in_it, *scores, slope, "yes" if feature.sign_of_leak else "")
+    return (name + left_out, feature.ratings_in_it, *scores, slope, "yes" if feature.leaks else "")

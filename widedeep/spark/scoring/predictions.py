@@ -17,10 +17,11 @@ from widedeep.schema.manifest import HIDDEN_MANIFEST, Manifest
 from widedeep.schema.predictions import PREDICTION_SCHEMA, PredictionManifest
 from widedeep.scoring.pairs import predict_pairs
 from widedeep.spark.device import task_device
-from widedeep.spark.filesystem import Files, staged_directory
+from widedeep.spark.filesystem import Files
 from widedeep.spark.partitioning import partition_by_range, task_count
 from widedeep.spark.scoring.trained_model import TrainedModel
 from widedeep.spark.shards import describe_files, write_parquet
+from widedeep.spark.staged_directory import staged_directory
 
 # A task for fewer ratings does not pay: starting torch takes half a second.
 MIN_RATINGS_PER_TASK = 1 << 16

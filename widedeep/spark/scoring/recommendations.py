@@ -19,11 +19,12 @@ from widedeep.scoring.batch import SCORED_SCHEMA, score_batches
 from widedeep.scoring.scorer import Scorer
 from widedeep.scoring.two_stage import Approximation, TwoStageScorer
 from widedeep.spark.device import task_device
-from widedeep.spark.filesystem import Files, staged_directory
+from widedeep.spark.filesystem import Files
 from widedeep.spark.partitioning import Salt, hash_key, partition_by_range, task_count
 from widedeep.spark.scoring.approximation import fit_approximation
 from widedeep.spark.scoring.trained_model import TrainedModel
 from widedeep.spark.shards import describe_files, write_parquet
+from widedeep.spark.staged_directory import staged_directory
 
 # A look-up reads one row group: small ones make it quick.
 ROW_GROUP_BYTES = 1 << 18

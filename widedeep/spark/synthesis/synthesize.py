@@ -21,8 +21,9 @@ from widedeep.common.command import load_config
 from widedeep.common.console import log, print_table, stdout
 from widedeep.common.errors import InputError
 from widedeep.config.synthesize import SynthesizeConfig
-from widedeep.spark.filesystem import Files, staged_directory
+from widedeep.spark.filesystem import Files
 from widedeep.spark.session import build_session
+from widedeep.spark.staged_directory import staged_directory
 from widedeep.synthesis.anime_text import anime_header, anime_lines
 from widedeep.synthesis.calibration import plant
 from widedeep.synthesis.dump_text import FAULTS, RATING_HEADER, USER_HEADER, anime_labels, rating_text, user_text

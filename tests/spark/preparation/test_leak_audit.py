@@ -43,10 +43,10 @@ def test_every_feature_and_every_leaky_column_is_audited(prepared, audit):
 
 def test_a_mean_over_all_ratings_is_found_and_nothing_else_is(audit):
     found = by_name(audit.users)
-    assert found["dump_mean_score"].sign_of_leak
+    assert found["dump_mean_score"].leaks
     assert found["dump_mean_score"].slope > 1.5
     assert found["dump_mean_score"].held_out_r2 > found["mean_score"].held_out_r2
-    suspects = {f.name for f in (*audit.items, *audit.users) if f.sign_of_leak}
+    suspects = {f.name for f in (*audit.items, *audit.users) if f.leaks}
     assert suspects <= {"dump_mean_score", "dump_score", "dump_rank"}
 
 
@@ -81,5 +81,5 @@ def test_few_ratings_are_audited_without_a_slope(spark, tmp_path):
     config = {"input": str(raw), "output": str(tmp_path / "out"), "seed": 3, "split": split}
     audit = prepare(spark, PrepareConfig.model_validate(config)).audit
     assert audit is not None
-    assert not any(f.sign_of_leak or f.slope for f in (*audit.items, *audit.users))
+    assert not any(f.leaks or f.slope for f in (*audit.items, *audit.users))
     assert all(f.train_r2 is None or np.isfinite(f.train_r2) for f in audit.items)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from widedeep.config.train import OptimConfig
-from widedeep.parallel.rows import RowEmbedding, RowOptimizer, sum_duplicate_rows
+from widedeep.parallel.row_embeddings import RowEmbedding, RowOptimizer, sum_duplicate_rows
 from widedeep.parallel.world import World
 
 ROWS, WIDTH, LR = 9, 3, 0.05
@@ -64,7 +64,9 @@ def test_repeated_rows_move_as_distinct_ones(monkeypatch):
     """Non-compact sums, the default on a GPU, give the same result on the CPU."""
     tables = []
     for compact in (True, False):
-        monkeypatch.setattr("widedeep.parallel.rows.sum_duplicate_rows", partial(sum_duplicate_rows, compact=compact))
+        monkeypatch.setattr(
+            "widedeep.parallel.row_embeddings.sum_duplicate_rows", partial(sum_duplicate_rows, compact=compact)
+        )
         torch.manual_seed(0)
         table = RowEmbedding(ROWS, WIDTH, 1.0).train()
         rows = RowOptimizer([table], OptimConfig(), World(0, 1, torch.device("cpu")))

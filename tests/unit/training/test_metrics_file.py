@@ -6,8 +6,8 @@ import math
 import pytest
 
 from widedeep.common.errors import InputError
+from widedeep.training.metrics_file import RunMetrics, TrainingStatistics, read_metrics, write_metrics
 from widedeep.training.run import is_best
-from widedeep.training.run_metrics import RunMetrics, TrainingStatistics, read_metrics, write_metrics
 from widedeep.training.step import Progress
 
 ERRORS = {"rmse": 1.25, "mae": 1.0, "r2": math.nan, "ratings": 7}

@@ -1,4 +1,4 @@
-"""The dump's files, read, typed and counted: which rows are good, and why the others are refused."""
+"""Which rows of the dump are good, and why the others go to quarantine; `ingest.py` finds the reason of each row."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,7 +7,9 @@ from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from widedeep.common.errors import InputError
+from widedeep.spark import shards
 from widedeep.spark.preparation import ingest
+from widedeep.spark.preparation.workspace import Workspace
 
 # Pairs of (user, anime) that a task counts in memory when it looks for duplicates.
 PAIRS_PER_TASK = 1 << 20
@@ -93,6 +95,12 @@ def require_few_bad_rows(file: CheckedFile, max_bad_share: float) -> None:
         f"{max_bad_share:.2%}): {file.bad}; mend them or raise max_bad_share"
         + "".join(f"\n  {row['reason']}: {row['row']}" for row in examples)
     )
+
+
+def write_quarantine(workspace: Workspace, anime: CheckedFile, users: CheckedFile, ratings: CheckedRatings) -> None:
+    """Write the refused rows of all files, each with its reason and its text, as `quarantine/`."""
+    rows = quarantine_rows(anime, users, ratings)
+    shards.write_parquet(workspace.files, rows.coalesce(1), f"{workspace.staging}/quarantine")
 
 
 def quarantine_rows(anime: CheckedFile, users: CheckedFile, ratings: CheckedRatings) -> DataFrame:

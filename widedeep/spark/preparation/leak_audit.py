@@ -148,7 +148,7 @@ def audit_feature(
         held_out_r2=_rounded(measured.held_out.r2),
         slope=_rounded(slope.value) if slope else None,
         slope_error=_rounded(slope.error) if slope else None,
-        sign_of_leak=slope.leaks if slope else False,
+        leaks=slope.leaks if slope else False,
     )
 
 
@@ -156,7 +156,7 @@ def most_predictive(features: Mapping[str, tuple[AuditedFeature, ...]], best: in
     """The features of a summary: all with a leak by provenance or by sign, and the best others of each table."""
     shown = []
     for audited in features.values():
-        suspects = [f for f in audited if f.ratings_in_it == "all" or f.sign_of_leak]
+        suspects = [f for f in audited if f.ratings_in_it == "all" or f.leaks]
         shown += suspects + [f for f in audited if f not in suspects][:best]
     return shown
 
