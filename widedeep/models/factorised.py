@@ -19,16 +19,10 @@ from torch import Tensor, nn
 from widedeep.config.models import ArchitectureConfig, TowerConfig
 from widedeep.data.feature_tables import Tables, embedding_rows
 from widedeep.models.base import MakeEmbedding, Recommender, Scores
-<<<<<<< HEAD
 from widedeep.models.feature_inputs import ModelInputs
 from widedeep.models.layers import fold_batch_norm, hidden_layers, split_linear
 from widedeep.models.tiled_mlp import score_mlp_tiled
-from widedeep.parallel.rows import RowEmbedding
-=======
-from widedeep.models.layers import folded, hidden_layers, split_linear
-from widedeep.models.tiled_mlp import score_hidden
 from widedeep.parallel.row_embeddings import RowEmbedding
->>>>>>> ce4c742 (Name modules so that the quarantine, the commit, the leak audit and the row updates are found by name)
 from widedeep.schema.rating_scale import RatingScale
 
 F = TypeVar("F", bound="Factorised")

@@ -13,13 +13,8 @@ from widedeep.config.fields import Count, Widths
 from widedeep.config.models import TowerConfig
 from widedeep.models.base import MakeEmbedding
 from widedeep.models.bounded import Bounded
-<<<<<<< HEAD
 from widedeep.models.factorised import SideTerms
-from widedeep.parallel.rows import RowEmbedding
-=======
-from widedeep.models.factorised import Side
 from widedeep.parallel.row_embeddings import RowEmbedding
->>>>>>> ce4c742 (Name modules so that the quarantine, the commit, the leak audit and the row updates are found by name)
 from widedeep.schema.rating_scale import RatingScale
 
 

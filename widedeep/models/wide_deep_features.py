@@ -13,15 +13,9 @@ from widedeep.config.fields import Count, DropShare, Names, Widths
 from widedeep.config.models import TowerConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.models.base import MakeEmbedding
-<<<<<<< HEAD
 from widedeep.models.factorised import Factorised, SideTerms
 from widedeep.models.feature_inputs import EmbeddedColumns, FeatureLookup, ModelInputs, feature_spec, merge_inputs
-from widedeep.parallel.rows import RowEmbedding
-=======
-from widedeep.models.factorised import Factorised, Side
-from widedeep.models.feature_inputs import Columns, Embedded, describe
 from widedeep.parallel.row_embeddings import RowEmbedding
->>>>>>> ce4c742 (Name modules so that the quarantine, the commit, the leak audit and the row updates are found by name)
 from widedeep.schema.rating_scale import RatingScale
 
 
