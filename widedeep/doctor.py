@@ -19,7 +19,7 @@ from rich.markup import escape
 
 from widedeep.common.command import EXIT_FAILED, load_config
 from widedeep.common.console import print_table, stdout
-from widedeep.common.machine import find_java, java_mistake, name_resolves
+from widedeep.common.machine import available_cores, find_java, java_mistake, name_resolves
 from widedeep.config.doctor import DoctorConfig
 
 GB = 1e9
@@ -101,7 +101,6 @@ def host_name() -> Finding:
 
 def examine(data: Path) -> list[Finding]:
     """Run all checks and return their results."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return [
         Finding("widedeep", version("widedeep")),
         Finding("Python", f"{platform.python_version()} ({sys.executable})"),
@@ -109,7 +108,7 @@ def examine(data: Path) -> list[Finding]:
         java(),
         *packages(),
         accelerators(),
-        Finding("processors", str(cores)),
+        Finding("processors", str(available_cores())),
         memory(),
         space(data),
         host_name(),

@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 import psutil
 import torch
 
+from widedeep.common.machine import available_cores
+
 ROOT = Path(__file__).resolve().parent.parent.parent
-CORES = len(psutil.Process().cpu_affinity())
+CORES = available_cores()
 POLL_SECONDS = 0.1
 
 

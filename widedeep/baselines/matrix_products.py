@@ -3,12 +3,13 @@
 Legend: A rows of the left matrix, B rows of the right one, C columns of both, k columns kept.
 """
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import scipy.sparse as sp
+
+from widedeep.common.machine import available_cores
 
 # Rows multiplied at once; each thread holds the sparse product of one block.
 ROWS_PER_BLOCK = 512
@@ -26,11 +27,6 @@ def dense_product(left: sp.csr_matrix, right: sp.csr_matrix) -> np.ndarray:
     with ThreadPoolExecutor(available_cores()) as pool:
         list(pool.map(fill, row_blocks(rows)))
     return out
-
-
-def available_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def square_elements(matrix: sp.csr_matrix) -> sp.csr_matrix:

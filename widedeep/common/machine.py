@@ -1,4 +1,4 @@
-"""Look up what this machine has and the commands need: Java and a host name."""
+"""Look up what this machine has and the commands need: cores, Java and a host name."""
 
 import os
 import re
@@ -9,6 +9,11 @@ from typing import NamedTuple
 
 JAVA_VERSIONS = (17, 21)  # what this package is tested with on Spark 4.3
 LOOPBACK = "127.0.0.1"
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class Java(NamedTuple):

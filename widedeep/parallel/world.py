@@ -17,6 +17,7 @@ import torch.distributed as dist
 import torch.distributed.nn.functional
 
 from widedeep.common.errors import InputError
+from widedeep.common.machine import available_cores
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,7 @@ def join_world(device: str) -> Iterator[World]:
         torch.set_float32_matmul_precision("high")  # TF32: factors are rounded to 10 bits, sums are float32
     else:
         # torchrun gives each rank one thread. Divide the available cores among the ranks of this machine instead.
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        torch.set_num_threads(max(1, cores // local_size))
+        torch.set_num_threads(max(1, available_cores() // local_size))
     if size > 1:
         dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(minutes=30))
     try:

@@ -1,4 +1,4 @@
-"""The anime file: the generated anime of catalogue.py as text.
+"""Write the generated anime of anime.py as the lines of the anime file.
 
 Legend:
     A  anime, in order of their id        F  franchises
@@ -8,7 +8,7 @@ from datetime import date, timedelta
 
 import numpy as np
 
-from widedeep.synthesis.catalogue import GENRES, TYPES, Catalogue
+from widedeep.synthesis.anime import GENRES, TYPES, Anime
 from widedeep.synthesis.csv_text import csv_field
 from widedeep.synthesis.lexicon import (
     ADJECTIVES,
@@ -23,7 +23,7 @@ from widedeep.synthesis.lexicon import (
     STUDIO_FORMS,
     TURNS,
 )
-from widedeep.synthesis.planted_model import ANIME_TEXT_STREAM, TITLE_STREAM, Planted
+from widedeep.synthesis.planted_model import ANIME_TEXT_STREAM, TITLE_STREAM, PlantedModel
 
 ANIME_COLUMNS = (
     "anime_id", "Name", "English name", "Other name", "Score", "Genres", "Synopsis", "Type", "Episodes", "Aired",
@@ -31,7 +31,7 @@ ANIME_COLUMNS = (
     "Favorites", "Scored By", "Members", "Image URL",
 )  # fmt: skip
 UNKNOWN = "UNKNOWN"
-IMAGE = "https://cdn.myanimelist.net/images/anime/{}/{}.jpg"
+IMAGE_URL = "https://cdn.myanimelist.net/images/anime/{}/{}.jpg"
 DUMPED = date(2023, 10, 1)
 SEASONS = ("winter", "spring", "summer", "fall")
 SOURCES = {
@@ -42,7 +42,7 @@ AGE_RATINGS = {
     "PG-13 - Teens 13 or older": 0.38, "G - All Ages": 0.34, "PG - Children": 0.16,
     "R - 17+ (violence & profanity)": 0.06, "R+ - Mild Nudity": 0.06,
 }  # fmt: skip
-# Usual episodes and minutes by type.
+# Type -> usual numbers of episodes; type -> range of minutes.
 EPISODES = {"TV": (12, 13, 24, 25, 26, 39, 52), "OVA": (1, 2, 3, 4, 6), "ONA": (1, 5, 10, 12), "Special": (1, 1, 2, 4)}
 MINUTES = {"TV": (20, 26), "Movie": (45, 125), "OVA": (15, 46), "ONA": (2, 25), "Special": (3, 31), "Music": (2, 6)}
 SEQUELS = {
@@ -59,18 +59,18 @@ MOST_VOTES = 3e6
 SHARE_SCORED, SHARE_WITHOUT_GENRES, SHARE_WITHOUT_EPISODES = 0.63, 0.198, 0.02
 
 
-def draw_titles(seed: int, book: Catalogue) -> tuple[list[str], list[str], list[str]]:
-    """Titles (A,) in romaji, English and Japanese; all but a few romaji titles are unique."""
+def draw_titles(seed: int, anime: Anime) -> tuple[list[str], list[str], list[str]]:
+    """Return titles (A,) in romaji, English and Japanese; all but a few romaji titles are unique."""
     rng = np.random.default_rng([seed, TITLE_STREAM])
     taken: set[str] = set()
-    bases = [_base_title(rng, taken) for _ in range(len(book.first) - 1)]
-    names, english, other = [""] * len(book), [""] * len(book), [""] * len(book)
+    bases = [_base_title(rng, taken) for _ in range(len(anime.first) - 1)]
+    names, english, other = [""] * len(anime), [""] * len(anime), [""] * len(anime)
     types = list(TYPES)
-    for member in book.members:  # franchise by franchise, first part first
-        romaji, plain, japanese = bases[book.franchise[member]]
-        part = int(book.part[member])
+    for member in anime.members:  # franchise by franchise, first part first
+        romaji, plain, japanese = bases[anime.franchise[member]]
+        part = int(anime.part[member])
         if part:
-            forms = SEQUELS[types[book.type[member]]]
+            forms = SEQUELS[types[anime.type[member]]]
             form = forms[(part - 1) % len(forms)]
             name = form.format(romaji)
             while name in taken:
@@ -80,16 +80,16 @@ def draw_titles(seed: int, book: Catalogue) -> tuple[list[str], list[str], list[
             names[member], english[member], other[member] = name, form.format(plain), f"{japanese} {part + 1}"
         else:
             names[member], english[member], other[member] = romaji, plain, japanese
-    # The same name twice, as on the site; among the popular ones, so that some user has rated both.
-    popular = np.argsort(-book.popularity, kind="stable")
-    for pair in range(max(1, round(SAME_NAME_SHARE * len(book)))):
-        one, two = popular[len(book) // 16 + 2 * pair :][:2]
+    # Some anime share a name, as on the site; they are popular ones, so that some user has rated both.
+    popular = np.argsort(-anime.popularity, kind="stable")
+    for pair in range(max(1, round(SAME_NAME_SHARE * len(anime)))):
+        one, two = popular[len(anime) // 16 + 2 * pair :][:2]
         names[two] = names[one]
     return names, english, other
 
 
 def _base_title(rng: np.random.Generator, taken: set[str]) -> tuple[str, str, str]:
-    """A new title in romaji, English and Japanese."""
+    """Return a new title in romaji, English and Japanese, and add it to `taken`."""
     while True:
         form = FORMS[rng.integers(len(FORMS))]
         a, b = (NOUNS[i] for i in rng.choice(len(NOUNS), 2, replace=False))
@@ -102,27 +102,27 @@ def _base_title(rng: np.random.Generator, taken: set[str]) -> tuple[str, str, st
 
 
 def anime_header() -> str:
-    """The header line."""
+    """Return the header line."""
     return ",".join(ANIME_COLUMNS)
 
 
-def anime_lines(model: Planted) -> list[str]:
-    """(A,) rows of the anime file, as CSV."""
-    book = model.catalogue
+def anime_lines(model: PlantedModel) -> list[str]:
+    """Return the (A,) lines of the anime file after its header."""
+    anime = model.anime
     rng = np.random.default_rng([model.seed, ANIME_TEXT_STREAM])
-    names, english, other = draw_titles(model.seed, book)
-    figures = _site_figures(model, rng)
-    genres = _genre_texts(book, rng)
-    studios = _company_names(rng, STUDIO_FORMS, int(book.studio.max()) + 1)
-    producers = _company_names(rng, PRODUCER_FORMS, max(20, len(book) // 20))
+    names, english, other = draw_titles(model.seed, anime)
+    statistics = _site_statistics(model, rng)
+    genres = _genre_texts(anime, rng)
+    studios = _company_names(rng, STUDIO_FORMS, int(anime.studio.max()) + 1)
+    producers = _company_names(rng, PRODUCER_FORMS, max(20, len(anime) // 20))
     licensors = _company_names(rng, LICENSOR_FORMS, 90)
-    hentai = book.genres[:, list(GENRES).index("Hentai")]
+    hentai = anime.genres[:, list(GENRES).index("Hentai")]
     lines = []
-    for i in range(len(book)):
-        known = book.popularity[i] > 0
-        kind = list(TYPES)[book.type[i]]
+    for i in range(len(anime)):
+        known = anime.popularity[i] > 0
+        kind = list(TYPES)[anime.type[i]]
         row = {
-            "anime_id": str(book.anime_id[i]),
+            "anime_id": str(anime.anime_id[i]),
             "Name": names[i],
             "English name": english[i] if rng.random() < (0.52 if known else 0.2) else UNKNOWN,
             "Other name": other[i] if rng.random() > 0.005 else UNKNOWN,
@@ -130,31 +130,31 @@ def anime_lines(model: Planted) -> list[str]:
             "Synopsis": _synopsis(rng, names[i]) if known or rng.random() < 0.5 else NO_SYNOPSIS,
             "Producers": _some(rng, producers, 0.6 if known else 0.2, 3),
             "Licensors": _some(rng, licensors, 0.28 if known else 0.01, 2),
-            "Studios": studios[book.studio[i]] if rng.random() < (0.75 if known else 0.25) else UNKNOWN,
+            "Studios": studios[anime.studio[i]] if rng.random() < (0.75 if known else 0.25) else UNKNOWN,
             "Source": str(_weighted(rng, SOURCES)),
             "Rating": _age_rating(rng, bool(hentai[i])),
-            "Image URL": IMAGE.format(rng.integers(1, 2000), rng.integers(10_000, 150_000)),
-            **_broadcast(rng, kind, int(book.day[i])),
-            **figures[i],
+            "Image URL": IMAGE_URL.format(rng.integers(1, 2000), rng.integers(10_000, 150_000)),
+            **_broadcast(rng, kind, int(anime.day[i])),
+            **statistics[i],
         }
         lines.append(",".join(csv_field(row[column]) for column in ANIME_COLUMNS))
     return lines
 
 
-def _site_figures(model: Planted, rng: np.random.Generator) -> list[dict[str, str]]:
-    """(A,) score, rank and counts, as the site would show them: all votes are in them, test ratings included."""
-    book, anime = model.catalogue, len(model.catalogue)
-    by_appeal = np.argsort(-book.appeal, kind="stable")
-    scored = np.zeros(anime, bool)
-    scored[by_appeal[: round(SHARE_SCORED * anime)]] = True
+def _site_statistics(model: PlantedModel, rng: np.random.Generator) -> list[dict[str, str]]:
+    """Return (A,) scores, ranks and counts as the site shows them: computed from all votes, test ratings included."""
+    anime, count = model.anime, len(model.anime)
+    by_appeal = np.argsort(-anime.appeal, kind="stable")
+    scored = np.zeros(count, bool)
+    scored[by_appeal[: round(SHARE_SCORED * count)]] = True
     score = np.round(np.clip(model.anime_mean, 1, 10), 2)
-    votes = np.round(MOST_VOTES * -np.expm1(-SITE_VOTES * book.popularity / MOST_VOTES)).astype(int) + 100
-    members = np.round(votes * rng.uniform(1.6, 2.8, anime) + rng.integers(20, 200, anime)).astype(int)
+    votes = np.round(MOST_VOTES * -np.expm1(-SITE_VOTES * anime.popularity / MOST_VOTES)).astype(int) + 100
+    members = np.round(votes * rng.uniform(1.6, 2.8, count) + rng.integers(20, 200, count)).astype(int)
     members[~scored] = rng.integers(10, 400, (~scored).sum())
-    favorites = (members * np.exp(1.2 * (score - 10.5)) * rng.uniform(0.2, 1.0, anime)).astype(int)
-    popularity = _positions(-members) + 1
-    unranked = book.genres[:, list(GENRES).index("Hentai")] | (rng.random(anime) < 0.13)
-    rank = _positions(np.where(unranked, np.inf, np.where(scored, -score, popularity))) + 1
+    favorites = (members * np.exp(1.2 * (score - 10.5)) * rng.uniform(0.2, 1.0, count)).astype(int)
+    popularity = _ranks(-members) + 1
+    unranked = anime.genres[:, list(GENRES).index("Hentai")] | (rng.random(count) < 0.13)
+    rank = _ranks(np.where(unranked, np.inf, np.where(scored, -score, popularity))) + 1
     return [
         {
             "Score": str(float(score[i])) if scored[i] else UNKNOWN,
@@ -164,27 +164,27 @@ def _site_figures(model: Planted, rng: np.random.Generator) -> list[dict[str, st
             "Scored By": f"{votes[i]}.0" if scored[i] else UNKNOWN,
             "Members": str(members[i]),
         }
-        for i in range(anime)
+        for i in range(count)
     ]
 
 
-def _positions(keys: np.ndarray) -> np.ndarray:
-    """(n,) position of every key when they are sorted."""
-    places = np.empty(len(keys), np.int64)
-    places[np.argsort(keys, kind="stable")] = np.arange(len(keys))
-    return places
+def _ranks(keys: np.ndarray) -> np.ndarray:
+    """Return (n,) the rank of every key, from 0 for the smallest."""
+    ranks = np.empty(len(keys), np.int64)
+    ranks[np.argsort(keys, kind="stable")] = np.arange(len(keys))
+    return ranks
 
 
-def _genre_texts(book: Catalogue, rng: np.random.Generator) -> list[str]:
-    """(A,) genres joined; the least known anime often have none listed."""
-    hidden = book.appeal + rng.normal(0, 1, len(book))
+def _genre_texts(anime: Anime, rng: np.random.Generator) -> list[str]:
+    """Return (A,) genres joined by commas; the least known anime often list none."""
+    hidden = anime.appeal + rng.normal(0, 1, len(anime))
     missing = hidden < np.quantile(hidden, SHARE_WITHOUT_GENRES)
     labels = np.array(list(GENRES))
-    return [UNKNOWN if missing[i] else ", ".join(labels[book.genres[i]]) for i in range(len(book))]
+    return [UNKNOWN if missing[i] else ", ".join(labels[anime.genres[i]]) for i in range(len(anime))]
 
 
 def _company_names(rng: np.random.Generator, forms: tuple[str, ...], count: int) -> list[str]:
-    """`count` different names, in a fixed order."""
+    """Return `count` different names, in a fixed order."""
     names: dict[str, None] = {}
     while len(names) < count:
         a, b = rng.choice(len(NOUNS), 2, replace=False)
@@ -193,15 +193,15 @@ def _company_names(rng: np.random.Generator, forms: tuple[str, ...], count: int)
 
 
 def _some(rng: np.random.Generator, names: list[str], chance: float, most: int) -> str:
-    """One to `most` of the names, the first ones more often; or UNKNOWN."""
+    """Return one to `most` of the names, the first ones more often; or UNKNOWN."""
     if rng.random() >= chance:
         return UNKNOWN
-    places = (len(names) * rng.random(rng.integers(1, most + 1)) ** 2).astype(int)
-    return ", ".join(dict.fromkeys(names[place] for place in places))
+    picks = (len(names) * rng.random(rng.integers(1, most + 1)) ** 2).astype(int)
+    return ", ".join(dict.fromkeys(names[pick] for pick in picks))
 
 
 def _weighted(rng: np.random.Generator, shares: dict[str, float]) -> str:
-    """One of the keys."""
+    """Draw one of the keys by its share."""
     edges = np.cumsum(list(shares.values()))
     return list(shares)[int(np.searchsorted(edges, rng.random() * edges[-1], "right"))]
 
@@ -213,7 +213,7 @@ def _age_rating(rng: np.random.Generator, hentai: bool) -> str:
 
 
 def _broadcast(rng: np.random.Generator, kind: str, day: int) -> dict[str, str]:
-    """Type, episodes, dates, status and duration, which hang together."""
+    """Return type, episodes, dates, status and duration, which depend on one another."""
     first = date(1970, 1, 1) + timedelta(days=day)
     episodes = int(rng.choice(EPISODES.get(kind, (1,))))
     last = first + timedelta(days=7 * (episodes - 1))
@@ -238,7 +238,7 @@ def _broadcast(rng: np.random.Generator, kind: str, day: int) -> dict[str, str]:
 
 
 def _synopsis(rng: np.random.Generator, title: str) -> str:
-    """One to three paragraphs."""
+    """Return one to three paragraphs."""
     name, noun = NAMES[rng.integers(len(NAMES))][0], NOUNS[rng.integers(len(NOUNS))][1]
     opening = f"{name}, a {HEROES[rng.integers(len(HEROES))]}, {TURNS[rng.integers(len(TURNS))]}."
     paragraphs = [f"{opening} {STAKES[rng.integers(len(STAKES))].format(n=name, a=noun)}"]

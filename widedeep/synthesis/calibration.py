@@ -1,4 +1,4 @@
-"""Build the planted model so that its ratings have the official histogram, and measure what is expected of models."""
+"""Build the planted model so that its ratings have the official histogram, and measure the reference model on it."""
 
 import math
 from dataclasses import replace
@@ -6,28 +6,28 @@ from dataclasses import replace
 import numpy as np
 
 from widedeep.evaluation.damped_biases import fit_damped_biases
-from widedeep.synthesis.catalogue import Floats, build_catalogue
+from widedeep.synthesis.anime import Floats, draw_anime
 from widedeep.synthesis.planted_model import (
     CALIBRATION_BLOCKS,
     HELD_OUT_STREAM,
     HISTOGRAM,
     USER_BIAS_SD,
-    Planted,
+    PlantedModel,
     draw_clusters,
     expectation_table,
 )
 from widedeep.synthesis.ratings import Ratings, draw_latent, rate
-from widedeep.synthesis.sizes import BLOCK, Sizes
+from widedeep.synthesis.sizes import USERS_PER_BLOCK, Sizes
 
 
-def plant(seed: int, sizes: Sizes, noise: float) -> Planted:
-    """Draw the catalogue and the clusters, then fit the scale of taste and the thresholds.
+def plant(seed: int, sizes: Sizes, noise: float) -> PlantedModel:
+    """Draw the anime and the clusters of users, then fit the scale of taste and the thresholds.
 
-    Both come from a bounded sample of the very blocks that will be written, so that even a small
-    dump has the official histogram.
+    Both are fitted on a bounded sample of the blocks that will be written, so that even a small dump has the
+    official histogram.
     """
-    catalogue = build_catalogue(seed, sizes.anime)
-    model = Planted(seed, sizes, noise, catalogue, *draw_clusters(seed, catalogue))
+    anime = draw_anime(seed, sizes.anime)
+    model = PlantedModel(seed, sizes, noise, anime, *draw_clusters(seed, anime))
     sample = np.unique(np.linspace(0, sizes.blocks - 1, CALIBRATION_BLOCKS).round().astype(int))
     latents = [draw_latent(model, int(block)) for block in sample]
     taste = np.concatenate([latent.taste for latent in latents]).astype(np.float64)
@@ -41,27 +41,27 @@ def plant(seed: int, sizes: Sizes, noise: float) -> Planted:
     return replace(model, anime_mean=anime_means(model, drawn), bias_rmse=bias_rmse(seed, drawn))
 
 
-def anime_means(model: Planted, sample: list[Ratings]) -> Floats:
-    """(A,) expected mean rating of each anime: of the sample, and by its quality where that is small."""
+def anime_means(model: PlantedModel, sample: list[Ratings]) -> Floats:
+    """Return (A,) expected mean ratings: those of the sample, shrunk to what the quality predicts."""
     item = np.concatenate([ratings.item for ratings in sample])
     expected = np.concatenate([ratings.expected for ratings in sample])
     spread = math.sqrt(model.noise**2 + USER_BIAS_SD**2 + 1)
-    prior = np.interp(model.catalogue.quality + model.taste_mean, *expectation_table(model.thresholds, spread))
+    prior = np.interp(model.anime.quality + model.taste_mean, *expectation_table(model.thresholds, spread))
     prior += (expected - prior[item]).mean()
     count = np.bincount(item, minlength=len(prior))
     return (np.bincount(item, expected, len(prior)) + 5 * prior) / (count + 5)
 
 
 def bias_rmse(seed: int, sample: list[Ratings], damping: float = 5.0, rounds: int = 5) -> float:
-    """RMSE of mean + damped user bias + damped anime bias on every tenth rating of the sample, not fitted on."""
-    user = np.concatenate([ratings.user + BLOCK * place for place, ratings in enumerate(sample)])
+    """Return the RMSE of the damped user + item biases on a held-out tenth of the sample; nan if it is too small."""
+    user = np.concatenate([ratings.user + USERS_PER_BLOCK * number for number, ratings in enumerate(sample)])
     item = np.concatenate([ratings.item for ratings in sample])
     rating = np.concatenate([ratings.rating for ratings in sample]).astype(np.float64)
-    held = np.random.default_rng([seed, HELD_OUT_STREAM]).random(len(rating)) < 0.1
-    if held.all() or not held.any():
+    held_out = np.random.default_rng([seed, HELD_OUT_STREAM]).random(len(rating)) < 0.1
+    if held_out.all() or not held_out.any():
         return math.nan
-    fitted = ~held
+    train = ~held_out
     shape = (int(user.max()) + 1, int(item.max()) + 1)
-    biases = fit_damped_biases(user[fitted], item[fitted], rating[fitted], shape, (damping, damping), rounds)
-    error = rating[held] - np.clip(biases.predict(user[held], item[held]), 1, 10)
+    biases = fit_damped_biases(user[train], item[train], rating[train], shape, (damping, damping), rounds)
+    error = rating[held_out] - np.clip(biases.predict(user[held_out], item[held_out]), 1, 10)
     return float(np.sqrt((error**2).mean()))

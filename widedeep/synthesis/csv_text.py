@@ -5,25 +5,25 @@ import pyarrow.compute as pc
 
 
 def csv_field(text: str) -> str:
-    """One field."""
+    """Return the text as one CSV field, quoted if it must be."""
     return '"' + text.replace('"', '""') + '"' if any(c in text for c in ',"\n\r') else text
 
 
-def joined(*columns: pa.Array) -> pa.Array:
-    """Fields side by side, without a separator; a null counts as empty."""
+def join_fields(*columns: pa.Array) -> pa.Array:
+    """Concatenate columns element by element, without a separator; a null counts as empty."""
     filled = [pc.fill_null(column, "") if column.null_count else column for column in columns]
     return pc.binary_join_element_wise(*filled, "")  # pyright: ignore[reportAttributeAccessIssue]
 
 
-def decimals(numbers: pa.Array) -> pa.Array:
-    """Numbers as pandas writes floats: `26.0`, `8.56`; nulls stay null."""
+def float_texts(numbers: pa.Array) -> pa.Array:
+    """Format numbers as pandas writes floats: `26.0`, `8.56`; nulls stay null."""
     text = pc.cast(numbers, pa.string())
     whole = pc.invert(pc.match_substring(text, "."))  # pyright: ignore[reportAttributeAccessIssue]
-    return pc.if_else(whole, joined(text, pa.array([".0"] * len(text))), text)  # pyright: ignore[reportAttributeAccessIssue]
+    return pc.if_else(whole, join_fields(text, pa.array([".0"] * len(text))), text)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def whole_text(lines: pa.Array) -> str:
-    """The lines as one text, which is the array's own memory: no line becomes a Python object."""
+    """Concatenate the lines by copying the array's buffer once: no line becomes a Python object."""
     offsets = lines.buffers()[1]
     data = lines.buffers()[2]
     if not len(lines) or data is None:

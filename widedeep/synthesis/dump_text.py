@@ -1,6 +1,6 @@
-"""A block of users as the lines of the ratings file and of the users file.
+"""Write a block of users as lines of the ratings file and of the users file.
 
-All columns are built by pyarrow kernels; only broken rows are made one by one.
+Pyarrow kernels build all columns; only broken rows are made one by one.
 
 Legend:
     A  anime     U  users of a block     n  ratings of a block     m  broken rows of a block
@@ -13,9 +13,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from widedeep.synthesis.anime_text import draw_titles
-from widedeep.synthesis.csv_text import csv_field, decimals, joined, whole_text
+from widedeep.synthesis.csv_text import csv_field, float_texts, join_fields, whole_text
 from widedeep.synthesis.lexicon import CITIES, PLACES, STREETS
-from widedeep.synthesis.planted_model import BAD_STREAM, DETAIL_STREAM, ID_SPAN, NAME_STREAM, Planted
+from widedeep.synthesis.planted_model import BAD_STREAM, DETAIL_STREAM, ID_SPAN, NAME_STREAM, PlantedModel
 from widedeep.synthesis.ratings import Ratings
 from widedeep.synthesis.sizes import OFFICIAL
 from widedeep.synthesis.users import Users
@@ -25,7 +25,7 @@ USER_HEADER = (
     "Mal ID,Username,Gender,Birthday,Location,Joined,Days Watched,Mean Score,Watching,Completed,On Hold,Dropped,"
     "Plan to Watch,Total Entries,Rewatched,Episodes Watched"
 )
-# What is wrong with a broken row, named as prepare's quarantine names it; they take turns.
+# What is wrong with a broken row, named like the reasons of prepare's quarantine; broken rows take them in turn.
 FAULTS = (
     "wrong_arity",  # the rating is cut off
     "user_id_not_a_number",
@@ -40,29 +40,29 @@ FAULTS = (
 )
 SYLLABLES = tuple(c + v for c in "kstnhmyrwdbvlj" for v in "aeiou")
 ENDINGS = ("", *(str(year) for year in range(1985, 2008)), *(f"{i:02}" for i in range(100)), "-san", "-kun")
-ODD_NAMES = ("null", "NA")  # accounts of raters, which a careless reader takes for missing
-MISSING = {"gender": 0.693, "birthday": 0.770, "location": 0.791}
-COUNTERS_MISSING = 8 / OFFICIAL["users"]
+ODD_NAMES = ("null", "NA")  # names of raters that a careless reader takes for missing values
+SHARE_MISSING = {"gender": 0.693, "birthday": 0.770, "location": 0.791}
+SHARE_WITHOUT_COUNTERS = 8 / OFFICIAL["users"]
 EPOCH_DAYS = np.arange(np.datetime64("1940-01-01"), np.datetime64("2024-01-01"))
 SITE_OPENED, DUMPED = np.datetime64("2004-11-05"), np.datetime64("2023-06-01")
 DAYS_PER_EPISODE = 24 / 60 / 24
 
 
-def anime_labels(model: Planted) -> pa.Array:
-    """(A,) `anime_id,Anime Title,`: the middle of a ratings line."""
-    names, _, _ = draw_titles(model.seed, model.catalogue)
-    return pa.array(f"{i},{csv_field(name)}," for i, name in zip(model.catalogue.anime_id, names, strict=True))
+def anime_labels(model: PlantedModel) -> pa.Array:
+    """Return (A,) texts `anime_id,Anime Title,`: the middle of a line of the ratings file."""
+    names, _, _ = draw_titles(model.seed, model.anime)
+    return pa.array(f"{i},{csv_field(name)}," for i, name in zip(model.anime.anime_id, names, strict=True))
 
 
-def usernames(model: Planted, users: Users, block: int) -> pa.Array:
-    """(U,) different names; the first block has one that is empty and those of ODD_NAMES."""
+def usernames(model: PlantedModel, users: Users, block: int) -> pa.Array:
+    """Return (U,) different names; the first block also has an empty name and ODD_NAMES."""
     rng, base = np.random.default_rng([model.seed, NAME_STREAM, block]), len(SYLLABLES)
-    # Four syllables spell the id times a number prime to 70**4, so that different ids have different names.
-    code = users.user_id * 76_543_211 % base**4
-    capital = base * (rng.random(len(code)) < 0.6)
-    first, *others = (code // base**k % base for k in range(4))  # (U,) each
-    ending = np.where(rng.random(len(code)) < 0.5, 0, rng.integers(0, len(ENDINGS), len(code)))
-    names = joined(
+    # Four syllables spell the id times a number coprime to 70**4, so that different ids have different names.
+    number = users.user_id * 76_543_211 % base**4
+    capital = base * (rng.random(len(number)) < 0.6)
+    first, *others = (number // base**k % base for k in range(4))  # each (U,)
+    ending = np.where(rng.random(len(number)) < 0.5, 0, rng.integers(0, len(ENDINGS), len(number)))
+    names = join_fields(
         pa.array([*SYLLABLES, *(s.title() for s in SYLLABLES)]).take(pa.array(first + capital)),
         *(pa.array(SYLLABLES).take(pa.array(digit)) for digit in others),
         pa.array(["" if times == 0 else f"_{times}_" for times in (users.user_id // base**4).tolist()]),
@@ -73,10 +73,10 @@ def usernames(model: Planted, users: Users, block: int) -> pa.Array:
 
 def _with_odd_names(names: pa.Array, users: Users) -> pa.Array:
     changed = names.to_pylist()
-    for place, name in zip(np.flatnonzero(users.count)[1:], ODD_NAMES, strict=False):
-        changed[place] = name
-    for place in np.flatnonzero(users.count == 0)[5:6]:
-        changed[place] = ""
+    for user, name in zip(np.flatnonzero(users.count)[1:], ODD_NAMES, strict=False):
+        changed[user] = name
+    for user in np.flatnonzero(users.count == 0)[5:6]:
+        changed[user] = ""
     return pa.array(changed)
 
 
@@ -85,14 +85,14 @@ def _with_odd_names(names: pa.Array, users: Users) -> pa.Array:
 
 @dataclass(frozen=True)
 class RatingText:
-    """The ratings of a block as text."""
+    """Ratings of a block as text."""
 
-    text: str  # lines, each ended by a newline
+    text: str  # lines, each with its newline
     faults: dict[str, int]  # fault -> broken rows
 
 
 def rating_text(
-    model: Planted,
+    model: PlantedModel,
     labels: pa.Array,
     block: int,
     users: Users,
@@ -100,23 +100,23 @@ def rating_text(
     scored: np.ndarray,
     bad_rows: int,
 ) -> RatingText:
-    """The lines of a block, with its part of `bad_rows` (in the whole dump) mixed in.
+    """Return the lines of a block, with its share of the dump's broken rows mixed in.
 
     Args:
-        model: what the block is drawn from.
-        labels: of all anime, from `anime_labels`.
+        model: the planted model.
+        labels: (A,) from `anime_labels`.
         block: its number.
         users: of the block.
         ratings: of the block.
-        scored: (n,) bool; the other entries have 0 for a score.
+        scored: (n,) bool; entries without a score are written as 0.
         bad_rows: broken rows in the whole dump.
 
     """
     names = usernames(model, users, block)
-    prefix = joined(pc.cast(pa.array(users.user_id), pa.string()), pa.array([","] * len(names)), names,
+    prefix = join_fields(pc.cast(pa.array(users.user_id), pa.string()), pa.array([","] * len(names)), names,
                     pa.array([","] * len(names)))  # fmt: skip
     values = pa.array([f"{value}\n" for value in range(11)])
-    lines = joined(
+    lines = join_fields(
         prefix.take(pa.array(ratings.user)),
         labels.take(pa.array(ratings.item)),
         values.take(pa.array(ratings.rating * scored)),
@@ -126,48 +126,45 @@ def rating_text(
         return RatingText(whole_text(lines), {})
     rng = np.random.default_rng([model.seed, BAD_STREAM, block])
     whole = np.flatnonzero(scored) if scored.any() else np.arange(len(scored))
-    after = whole[rng.integers(0, len(whole), end - begin)]  # (m,) the good line that each comes after
+    after = whole[rng.integers(0, len(whole), end - begin)]  # (m,) index of the good line before each broken one
     faults = [FAULTS[turn % len(FAULTS)] for turn in range(begin, end)]
     broken = [
-        _broken_line(
-            turn, FAULTS[turn % len(FAULTS)], lines[int(place)].as_py().rstrip("\n"), model, ratings, int(place)
-        )
-        for turn, place in zip(range(begin, end), after, strict=True)
+        _broken_line(turn, lines[line].as_py().rstrip("\n"), model.anime.anime_id, int(ratings.item[line]))
+        for turn, line in zip(range(begin, end), after.tolist(), strict=True)
     ]
     order = np.argsort(np.concatenate([np.arange(len(lines)), after + 0.5]), kind="stable")
     mixed = pa.concat_arrays([lines, pa.array(broken)]).take(pa.array(order))
     return RatingText(whole_text(mixed), {fault: faults.count(fault) for fault in set(faults)})
 
 
-def _bad_before(model: Planted, block: int, bad_rows: int) -> int:
-    """Broken rows in the blocks before this one."""
+def _bad_before(model: PlantedModel, block: int, bad_rows: int) -> int:
+    """Return the number of broken rows in the blocks before this one."""
     return bad_rows * model.sizes.ratings_before(block) // model.sizes.ratings
 
 
-def _broken_line(turn: int, fault: str, line: str, model: Planted, ratings: Ratings, place: int) -> str:
-    """The good line at `place` with a fault, ended by a newline."""
-    book = model.catalogue
+def _broken_line(turn: int, line: str, anime_id: np.ndarray, item: int) -> str:
+    """Return a good line of an item with the fault whose turn it is, and a newline."""
     user, _, rest = line.partition(",")
     head, _, value = line.rpartition(",")
-    second = turn % len(FAULTS) >= len(FAULTS) // 2  # the other kind of faults there are two kinds of
+    second = turn % len(FAULTS) >= len(FAULTS) // 2  # the other variant of a fault that has two
     changed = {
         "wrong_arity": f"{line},{value}" if second else head,
         "user_id_not_a_number": f"u{user},{rest}",
-        "anime_id_not_a_number": line.replace(f",{book.anime_id[ratings.item[place]]},", ",one,", 1),
+        "anime_id_not_a_number": line.replace(f",{anime_id[item]},", ",one,", 1),
         "rating_not_a_number": f"{head},",
         "rating_out_of_range": f"{head},{11 if second else -3}",
         "rating_between_steps": f"{head},7.5",
-        "unknown_anime": f"{user},x,{book.anime_id[-1] + 1 + turn % 1000},Not in the catalogue,{value}",
-        "duplicate_pair": f"{head},{int(value) % 10 + 1}",  # another rating: the first is the planted one
+        "unknown_anime": f"{user},x,{anime_id[-1] + 1 + turn % 1000},Not in the catalogue,{value}",
+        "duplicate_pair": f"{head},{int(value) % 10 + 1}",  # with another rating; the first one is as planted
     }
-    return changed[fault] + "\n"
+    return changed[FAULTS[turn % len(FAULTS)]] + "\n"
 
 
 # --- the users file ------------------------------------------------------------------------------
 
 
-def user_text(model: Planted, block: int, users: Users, ratings: Ratings, scored: np.ndarray) -> str:
-    """The lines of a block's users; `Mean Score` is over all of a user's scores, those of the test split included."""
+def user_text(model: PlantedModel, block: int, users: Users, ratings: Ratings, scored: np.ndarray) -> str:
+    """Return the lines of a block's users; `Mean Score` is over all scores of a user, test ratings included."""
     rng = np.random.default_rng([model.seed, DETAIL_STREAM, block])
     size = len(users.count)
     comma, end = pa.array([","] * size), pa.array(["\n"] * size)
@@ -179,58 +176,58 @@ def user_text(model: Planted, block: int, users: Users, ratings: Ratings, scored
         _locations(rng, size),
         _dates(_joined(rng, model, users)),
     ]
-    known = rng.random(size) >= COUNTERS_MISSING
+    known = rng.random(size) >= SHARE_WITHOUT_COUNTERS
     if block == 0:
         known[np.flatnonzero(users.count == 0)[2:4]] = False
-    counters = [decimals(pa.array(values, mask=~known)) for values in _activity(rng, users, ratings, scored)]
+    counters = [float_texts(pa.array(values, mask=~known)) for values in _activity(rng, users, ratings, scored)]
     fields = [field for column in [*profile, *counters] for field in (comma, column)]
-    return whole_text(joined(*fields[1:], end))
+    return whole_text(join_fields(*fields[1:], end))
 
 
-def _genders(rng: np.random.Generator, model: Planted, users: Users) -> pa.Array:
-    """(U,) clusters differ in their gender and age, so that a profile says something of the taste."""
+def _genders(rng: np.random.Generator, model: PlantedModel, users: Users) -> pa.Array:
+    """Return (U,) genders; clusters differ in gender and age, so that a profile tells something of the taste."""
     lean = 1 / (1 + np.exp(-0.6 - 2.0 * model.centre[users.cluster, 0]))
     drawn = np.where(rng.random(len(lean)) < lean, 0, 1)
     drawn = np.where(rng.random(len(lean)) < 0.015, 2, drawn)
-    missing = rng.random(len(lean)) < MISSING["gender"]
+    missing = rng.random(len(lean)) < SHARE_MISSING["gender"]
     return pa.array(["Male", "Female", "Non-Binary"]).take(pa.array(drawn, mask=missing))
 
 
-def _birthdays(rng: np.random.Generator, model: Planted, users: Users) -> pa.Array:
+def _birthdays(rng: np.random.Generator, model: PlantedModel, users: Users) -> pa.Array:
     age = np.clip(27 + 6 * model.centre[users.cluster, 1] + rng.normal(0, 5, len(users.count)), 12, 80)
     days = DUMPED - (age * 365.25).astype(np.int64)
-    return _dates(days, rng.random(len(age)) < MISSING["birthday"])
+    return _dates(days, rng.random(len(age)) < SHARE_MISSING["birthday"])
 
 
-def _joined(rng: np.random.Generator, model: Planted, users: Users) -> np.ndarray:
-    """(U,) dates: ids are given in the order of joining; the site grew fastest in its middle years."""
+def _joined(rng: np.random.Generator, model: PlantedModel, users: Users) -> np.ndarray:
+    """Return (U,) dates in the order of the ids; the site grew fastest in its middle years."""
     share = np.clip(users.user_id / (ID_SPAN * model.sizes.blocks) + rng.normal(0, 1e-4, len(users.count)), 0, 1)
     return SITE_OPENED + ((DUMPED - SITE_OPENED).astype(int) * share**0.8).astype(np.int64)
 
 
 def _dates(days: np.ndarray, missing: np.ndarray | None = None) -> pa.Array:
-    """(U,) ISO texts with an offset."""
+    """Return (U,) ISO texts with an offset."""
     texts = pa.array([f"{day}T00:00:00+00:00" for day in EPOCH_DAYS.astype(str)])
     return texts.take(pa.array((days - EPOCH_DAYS[0]).astype(np.int64), mask=missing))
 
 
 def _locations(rng: np.random.Generator, size: int) -> pa.Array:
-    """(U,) free text: mostly well-known places, else a part of a city."""
+    """Return (U,) free texts: mostly well-known places, else a part of a city."""
     edges = np.cumsum([weight for _, weight in PLACES])
     known = np.searchsorted(edges, rng.random(size) * edges[-1], "right")
     places = [csv_field(place) for place, _ in PLACES]
     rare = [csv_field(f"{city}, {street}") for city in CITIES for street in STREETS]
     drawn = np.where(rng.random(size) < 0.85, known, len(places) + rng.integers(0, len(rare), size))
-    return pa.array(places + rare).take(pa.array(drawn, mask=rng.random(size) < MISSING["location"]))
+    return pa.array(places + rare).take(pa.array(drawn, mask=rng.random(size) < SHARE_MISSING["location"]))
 
 
 def _activity(rng: np.random.Generator, users: Users, ratings: Ratings, scored: np.ndarray) -> list[np.ndarray]:
-    """The counters (U,): days, mean score, watching, completed, on hold, dropped, planned, all, rewatched, episodes."""
+    """Return ten columns (U,), in the order of USER_HEADER from `Days Watched` on."""
     size = len(users.count)
     total = np.bincount(ratings.user, weights=ratings.rating * scored, minlength=size)
     mean = np.round(total / np.maximum(np.bincount(ratings.user, weights=scored, minlength=size), 1), 2)
-    idle = np.where(rng.random(size) < 0.5, 0, np.exp(rng.normal(2.5, 1.5, size)))  # of those who rate nothing
-    seen = np.where(users.count > 0, users.count * (1 + rng.exponential(0.3, size)), idle).astype(np.int64)
+    seen_by_idle = np.where(rng.random(size) < 0.5, 0, np.exp(rng.normal(2.5, 1.5, size)))  # users who rate nothing
+    seen = np.where(users.count > 0, users.count * (1 + rng.exponential(0.3, size)), seen_by_idle).astype(np.int64)
     watching, hold, dropped, rewatched = (
         rng.poisson(share * seen * rng.gamma(1.0, 1.0, size)) for share in (0.05, 0.04, 0.05, 0.05)
     )

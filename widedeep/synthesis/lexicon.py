@@ -1,4 +1,4 @@
-"""The words that the made-up titles, studios, synopses and places are put together from."""
+"""Words from which titles, studios, synopses and places are made up."""
 
 # Romaji, English, Japanese.
 NOUNS = tuple(

@@ -1,22 +1,22 @@
-"""How many users, raters, ratings and anime a generated dump has, in total and in each block of users."""
+"""Plan how many users, raters, ratings and anime a generated dump has, in total and in each block of users."""
 
 import math
 from dataclasses import dataclass
 
 from widedeep.common.errors import InputError
-from widedeep.synthesis.catalogue import RATED_SHARE
+from widedeep.synthesis.anime import RATED_SHARE
 
-BLOCK = 2048  # users; about 68,000 ratings
+USERS_PER_BLOCK = 2048  # users; about 68,000 ratings
 
 # The sizes of the official dump; other sizes keep its proportions.
 OFFICIAL = {"ratings": 24_325_191, "raters": 270_033, "users": 731_290, "anime": 24_905}
 MIN_ANIME = 600
-MAX_SHARE = 0.6  # of the rated anime: the most that one user rates
+MAX_SHARE = 0.6  # of the rated anime, the most that one user rates
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """How much of everything there is, and of it in every block: exact, by cumulative rounding."""
+    """Totals of a dump, and exact counts for each block by cumulative rounding."""
 
     ratings: int
     users: int
@@ -26,18 +26,18 @@ class Sizes:
     @property
     def blocks(self) -> int:
         """Number of blocks of users."""
-        return -(-self.users // BLOCK)
+        return -(-self.users // USERS_PER_BLOCK)
 
     def users_before(self, block: int) -> int:
-        """Users in the blocks before this one."""
-        return min(block * BLOCK, self.users)
+        """Return the number of users in the blocks before this one."""
+        return min(block * USERS_PER_BLOCK, self.users)
 
     def raters_before(self, block: int) -> int:
-        """Raters in the blocks before this one."""
+        """Return the number of raters in the blocks before this one."""
         return self.raters * self.users_before(block) // self.users
 
     def ratings_before(self, block: int) -> int:
-        """Ratings in the blocks before this one."""
+        """Return the number of ratings in the blocks before this one."""
         return self.ratings * self.raters_before(block) // self.raters
 
 
@@ -68,5 +68,5 @@ def plan_sizes(ratings: int, users: int | None = None, anime: int | None = None)
 
 
 def most_ratings(anime: int) -> int:
-    """The most ratings one user can have (RATED_SHARE of the anime are ever rated)."""
+    """Return the most ratings that one user may have, of the RATED_SHARE of the anime that are ever rated."""
     return max(1, int(MAX_SHARE * max(2, round(RATED_SHARE * anime))))

@@ -164,7 +164,7 @@ def test_the_planted_floor_follows_from_the_files(ratings, users, anime, planted
     for block in range(model.sizes.blocks):
         latent = draw_latent(model, block)
         mean = latent.bias + np.float32(planted["parameters"]["taste_scale"]) * latent.taste
-        user_id, anime_id = draw_users(model, block).user_id[latent.user], model.catalogue.anime_id[latent.item]
+        user_id, anime_id = draw_users(model, block).user_id[latent.user], model.anime.anime_id[latent.item]
         pairs.append(pd.DataFrame({"user_id": user_id, "anime_id": anime_id, "latent": mean}))
     both = ratings.merge(pd.concat(pairs), on=["user_id", "anime_id"], how="outer", validate="1:1")
     assert len(both) == len(ratings)
@@ -184,7 +184,7 @@ def test_the_same_bytes_whatever_the_number_of_tasks(spark, made, tmp_path):
 
 
 def test_a_large_dump_is_directories_of_parts_with_a_header_each(spark, made, tmp_path, monkeypatch):
-    monkeypatch.setattr("widedeep.spark.synthesis.synthesize.ONE_FILE", 0)
+    monkeypatch.setattr("widedeep.spark.synthesis.synthesize.MOST_RATINGS_IN_ONE_FILE", 0)
     large = tmp_path / "large"
     manifest = synthesize(spark, SynthesizeConfig(output=str(large), **SIZES))
     for name in CSV[:2]:

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from widedeep.common.errors import InputError
+from widedeep.synthesis.anime import QUALITY_SD, draw_anime
 from widedeep.synthesis.calibration import plant
-from widedeep.synthesis.catalogue import QUALITY_SD, build_catalogue
-from widedeep.synthesis.csv_text import csv_field, decimals, joined, whole_text
+from widedeep.synthesis.csv_text import csv_field, float_texts, join_fields, whole_text
 from widedeep.synthesis.planted_model import HISTOGRAM, expectation_table
 from widedeep.synthesis.ratings import draw_latent, draw_ratings
-from widedeep.synthesis.sizes import BLOCK, Sizes, most_ratings, plan_sizes
+from widedeep.synthesis.sizes import USERS_PER_BLOCK, Sizes, most_ratings, plan_sizes
 from widedeep.synthesis.users import draw_users, share_out
 
 
@@ -62,28 +62,28 @@ def test_share_out_keeps_its_bounds_and_its_sum():
         assert shares.max() <= 100
 
 
-def test_catalogue_is_standardised_over_ratings():
-    book = build_catalogue(3, 2_000)
-    assert book.popularity.sum() == pytest.approx(1)
-    assert (book.popularity > 0).sum() == round(2_000 * 16_600 / 24_905)
-    assert (book.popularity * book.quality).sum() == pytest.approx(0, abs=1e-9)
-    assert (book.popularity * book.quality**2).sum() == pytest.approx(QUALITY_SD**2)
-    assert (np.diff(book.anime_id) > 0).all()
-    assert book.genres.any(1).all()
-    assert sorted(book.members) == list(range(2_000))
-    assert (book.franchise[book.members] == np.repeat(np.arange(len(book.first) - 1), np.diff(book.first))).all()
+def test_anime_are_standardised_over_ratings():
+    anime = draw_anime(3, 2_000)
+    assert anime.popularity.sum() == pytest.approx(1)
+    assert (anime.popularity > 0).sum() == round(2_000 * 16_600 / 24_905)
+    assert (anime.popularity * anime.quality).sum() == pytest.approx(0, abs=1e-9)
+    assert (anime.popularity * anime.quality**2).sum() == pytest.approx(QUALITY_SD**2)
+    assert (np.diff(anime.anime_id) > 0).all()
+    assert anime.genres.any(1).all()
+    assert sorted(anime.members) == list(range(2_000))
+    assert (anime.franchise[anime.members] == np.repeat(np.arange(len(anime.first) - 1), np.diff(anime.first))).all()
 
 
 def test_a_block_has_its_quota_and_distinct_pairs_of_rated_anime(model):
     for block in range(model.sizes.blocks):
         users, ratings = draw_users(model, block), draw_ratings(model, block)
         quota = model.sizes.ratings_before(block + 1) - model.sizes.ratings_before(block)
-        pairs = ratings.user * len(model.catalogue) + ratings.item
+        pairs = ratings.user * len(model.anime) + ratings.item
         assert len(pairs) == quota
         assert (np.diff(pairs) > 0).all()
         assert (np.bincount(ratings.user, minlength=len(users.count)) == users.count).all()
         assert users.count.max() <= most_ratings(model.sizes.anime)
-        assert (model.catalogue.popularity[ratings.item] > 0).all()
+        assert (model.anime.popularity[ratings.item] > 0).all()
         assert (np.diff(users.user_id) > 0).all()
 
 
@@ -119,7 +119,7 @@ def test_expected_rating_is_that_of_the_normal_distribution():
         assert np.interp(mean, *expectation_table(thresholds, 0.8)) == pytest.approx(exact, abs=1e-5)
 
 
-def test_the_floor_is_what_redrawing_the_noise_gives(model):
+def test_the_noise_floor_is_what_redrawing_the_noise_gives(model):
     """E[rating | user, anime], by simulation: the same latent means, many draws of the noise."""
     latent = draw_latent(model, 0)
     mean = latent.bias + np.float32(model.taste_scale) * latent.taste
@@ -138,15 +138,15 @@ def test_taste_has_its_share_and_the_biases_leave_it_unexplained(model):
     taste = model.taste_scale * np.concatenate([latent.taste for latent in latents])
     assert taste.std() == pytest.approx(1, abs=1e-3)
     ratings = [draw_ratings(model, block) for block in range(model.sizes.blocks)]
-    floor = np.sqrt(np.mean(np.concatenate([(r.rating - r.expected) ** 2 for r in ratings])))
-    assert 0.9 < floor < 1.1
+    noise_floor = np.sqrt(np.mean(np.concatenate([(r.rating - r.expected) ** 2 for r in ratings])))
+    assert 0.9 < noise_floor < 1.1
     assert 1.2 < model.bias_rmse < 1.4
 
 
 def test_activity_has_a_long_tail():
     users = draw_users(plant(1, plan_sizes(2_000_000), noise=1.0), 3)
     count = users.count[users.count > 0]
-    assert len(users.count) == BLOCK
+    assert len(users.count) == USERS_PER_BLOCK
     assert np.median(count) == pytest.approx(45, abs=8)
     assert count.max() > 8 * count.mean()
 
@@ -158,7 +158,7 @@ def test_csv_text():
     assert csv_field("two\nlines") == '"two\nlines"'
     assert csv_field("plain") == "plain"
     numbers = pa.array([26.0, 8.56, None, 914193.0])
-    assert decimals(numbers).to_pylist() == ["26.0", "8.56", None, "914193.0"]
-    lines = joined(pa.array(["a", "日本", None]), pa.array(["\n"] * 3))
+    assert float_texts(numbers).to_pylist() == ["26.0", "8.56", None, "914193.0"]
+    lines = join_fields(pa.array(["a", "日本", None]), pa.array(["\n"] * 3))
     assert whole_text(lines) == "a\n日本\n\n"
     assert whole_text(lines.slice(1, 1)) == "日本\n"

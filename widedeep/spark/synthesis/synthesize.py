@@ -2,7 +2,7 @@
 
     spark-submit jobs/synthesize.py --ratings 1e6 --seed 7 --output data/raw
 
-The driver draws the anime (at most 25 K) and broadcasts them. Each task then draws whole blocks of users by itself, so
+The driver draws the anime (at most 25 K) and broadcasts them. Each task then draws whole blocks of users by itself:
 nothing on the driver grows with the ratings, and the text does not depend on the number of tasks.
 """
 
@@ -27,26 +27,26 @@ from widedeep.spark.staged_directory import staged_directory
 from widedeep.synthesis.anime_text import anime_header, anime_lines
 from widedeep.synthesis.calibration import plant
 from widedeep.synthesis.dump_text import FAULTS, RATING_HEADER, USER_HEADER, anime_labels, rating_text, user_text
-from widedeep.synthesis.planted_model import Planted
+from widedeep.synthesis.planted_model import PlantedModel
 from widedeep.synthesis.ratings import draw_ratings, draw_scored
 from widedeep.synthesis.sizes import Sizes, plan_sizes
 from widedeep.synthesis.users import draw_users
 
 RATINGS, USERS, ANIME = "users-score-2023.csv", "users-details-2023.csv", "anime-dataset-2023.csv"
-ONE_FILE = 100_000_000  # most ratings for which each CSV is one plain file; above, it is a directory of parts
+MOST_RATINGS_IN_ONE_FILE = 100_000_000  # above this, a CSV is a directory of part files
 BLOCKS_PER_PART = 16  # about 1.1 M ratings, 50 MB
-MIN_PARTS = 8  # so that small dumps use several cores too
+MIN_PARTS = 8  # small dumps use several cores too
 LEVELS = range(1, 11)
 FAULT_NAMES = sorted(set(FAULTS))
-# Squared errors are summed as integers in this unit, so that the sum does not depend on its order.
+# Squared errors are summed as integers in this unit: an exact sum does not depend on its order.
 ERROR_UNIT = 1e-6
-COUNTS = [*(f"rated_{level}" for level in LEVELS), "unscored", "squared_error", *FAULT_NAMES]
+COUNT_COLUMNS = [*(f"rated_{level}" for level in LEVELS), "unscored", "squared_error", *FAULT_NAMES]
 
 
 def main(argv: Sequence[str]) -> None:
     """Parse, build, run, close."""
     config = load_config(SynthesizeConfig, argv, "synthesize")
-    plan_sizes(config.ratings, config.users, config.anime)  # a mistake here should not wait for Spark
+    plan_sizes(config.ratings, config.users, config.anime)  # report impossible sizes before Spark starts
     spark = build_session("widedeep synthesize")
     try:
         manifest = synthesize(spark, config)
@@ -61,7 +61,7 @@ def synthesize(spark: SparkSession, config: SynthesizeConfig, parts: int | None 
     Args:
         spark: the session.
         config: the settings.
-        parts: number of tasks that the users are split over; None: `part_count` of the sizes.
+        parts: number of tasks among which the users are divided; None: `part_count` of the sizes.
 
     """
     began, files = time.monotonic(), Files(spark)
@@ -70,8 +70,7 @@ def synthesize(spark: SparkSession, config: SynthesizeConfig, parts: int | None 
     with staged_directory(files, output) as staged:
         log.info("planting: %s ratings, %s of %s users, %s anime", *_grouped(sizes))
         model = plant(config.seed, sizes, config.noise)
-        bad_rows = round(config.bad_rows * sizes.ratings)
-        counts = write_dump(spark, files, staged.path, model, bad_rows, config.unscored, parts or part_count(sizes))
+        counts = write_dump(spark, staged.path, config, model, parts or part_count(sizes))
         planted = planted_facts(model, counts)
         files.write_text(f"{staged.path}/planted.json", json.dumps(planted, indent=2) + "\n")
         manifest = manifest_facts(files, staged.path, config, model, counts, planted)
@@ -86,23 +85,23 @@ def part_count(sizes: Sizes) -> int:
 
 
 def write_dump(
-    spark: SparkSession, files: Files, staging: str, model: Planted, bad_rows: int, unscored: float, parts: int
+    spark: SparkSession, directory: str, config: SynthesizeConfig, model: PlantedModel, parts: int
 ) -> dict[str, int]:
-    """Write the three CSV files and return the sums of COUNTS over the ratings file."""
-    labels = anime_labels(model)
-    shared = spark.sparkContext.broadcast((model, labels, bad_rows, unscored))
-    one_file = model.sizes.ratings <= ONE_FILE
-    columns = ", ".join(f"`{name}` long" for name in COUNTS)
+    """Write the three CSV files and return the sums of COUNT_COLUMNS over the ratings file."""
+    files = Files(spark)
+    shared = spark.sparkContext.broadcast((model, anime_labels(model)))
+    one_file = model.sizes.ratings <= MOST_RATINGS_IN_ONE_FILE
+    columns = ", ".join(f"`{name}` long" for name in COUNT_COLUMNS)
 
     def ratings_of(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        model, labels, bad_rows, unscored = shared.value
+        model, labels = shared.value
         for block, head in _blocks(batches, one_file):
-            yield rating_batch(model, labels, block, bad_rows, unscored, RATING_HEADER if head else None)
+            yield rating_batch(config, model, labels, block, RATING_HEADER if head else None)
 
     def users_of(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        model, _, _, unscored = shared.value
+        model, _ = shared.value
         for block, head in _blocks(batches, one_file):
-            yield user_batch(model, block, unscored, USER_HEADER if head else None)
+            yield user_batch(config, model, block, USER_HEADER if head else None)
 
     def anime_of(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for _ in batches:
@@ -112,18 +111,18 @@ def write_dump(
     blocks = spark.range(0, model.sizes.blocks, 1, parts)
     log.info("writing %s in %d parts", RATINGS, parts)
     ratings = blocks.mapInArrow(ratings_of, f"text string, {columns}")
-    ratings = ratings.observe(observed, *(F.sum(name).alias(name) for name in COUNTS)).select("text")
-    _write(files, ratings, f"{staging}/{RATINGS}", one_file)
+    ratings = ratings.observe(observed, *(F.sum(name).alias(name) for name in COUNT_COLUMNS)).select("text")
+    _write(files, ratings, f"{directory}/{RATINGS}", one_file)
     log.info("writing %s", USERS)
-    _write(files, blocks.mapInArrow(users_of, "text string"), f"{staging}/{USERS}", one_file)
+    _write(files, blocks.mapInArrow(users_of, "text string"), f"{directory}/{USERS}", one_file)
     log.info("writing %s", ANIME)
-    _write(files, spark.range(0, 1, 1, 1).mapInArrow(anime_of, "text string"), f"{staging}/{ANIME}", True)
+    _write(files, spark.range(0, 1, 1, 1).mapInArrow(anime_of, "text string"), f"{directory}/{ANIME}", True)
     shared.destroy()
     return {name: int(value) for name, value in observed.get.items()}
 
 
 def _blocks(batches: Iterable[pa.RecordBatch], one_file: bool) -> Iterator[tuple[int, bool]]:
-    """Yield the blocks of a task, and whether a header comes before each: once in a part, or once in a file."""
+    """Yield the blocks of a task, each with whether a header comes first: once in the file, or once in each part."""
     first = True
     for batch in batches:
         for block in batch.column(0).to_pylist():
@@ -132,12 +131,13 @@ def _blocks(batches: Iterable[pa.RecordBatch], one_file: bool) -> Iterator[tuple
 
 
 def rating_batch(
-    model: Planted, labels: pa.Array, block: int, bad_rows: int, unscored: float, header: str | None
+    config: SynthesizeConfig, model: PlantedModel, labels: pa.Array, block: int, header: str | None
 ) -> pa.RecordBatch:
-    """Return one row: the text of a block of the ratings file, and its COUNTS."""
+    """Return one row: the text of a block of the ratings file, and its COUNT_COLUMNS."""
     users = draw_users(model, block)
     ratings = draw_ratings(model, block, users)
-    scored = draw_scored(model, block, users, ratings, unscored)
+    scored = draw_scored(model, block, users, ratings, config.unscored)
+    bad_rows = round(config.bad_rows * model.sizes.ratings)
     written = rating_text(model, labels, block, users, ratings, scored, bad_rows)
     levels = np.bincount(ratings.rating[scored], minlength=11)[1:]
     error = float(((ratings.rating - ratings.expected)[scored] ** 2).sum())
@@ -147,19 +147,19 @@ def rating_batch(
         round(error / ERROR_UNIT),
         *(written.faults.get(name, 0) for name in FAULT_NAMES),
     ]
-    return _text_batch(written.text, header, dict(zip(COUNTS, counts, strict=True)))
+    return _text_batch(written.text, header, dict(zip(COUNT_COLUMNS, counts, strict=True)))
 
 
-def user_batch(model: Planted, block: int, unscored: float, header: str | None) -> pa.RecordBatch:
-    """Return one row: the text of a block of the users file; its ratings are drawn again for the users' means."""
+def user_batch(config: SynthesizeConfig, model: PlantedModel, block: int, header: str | None) -> pa.RecordBatch:
+    """Return one row: the text of a block of the users file. The ratings are drawn again, for the users' means."""
     users = draw_users(model, block)
     ratings = draw_ratings(model, block, users)
-    scored = draw_scored(model, block, users, ratings, unscored)
+    scored = draw_scored(model, block, users, ratings, config.unscored)
     return _text_batch(user_text(model, block, users, ratings, scored), header)
 
 
 def _text_batch(text: str, header: str | None = None, counts: dict[str, int] | None = None) -> pa.RecordBatch:
-    """Return one row of many lines for Spark's text writer, which adds the last newline; none if there are no lines."""
+    """Return one row with all lines, or no row without lines; Spark's text writer adds the last newline."""
     lines = [part for part in (header, text.removesuffix("\n")) if part]
     columns = {"text": pa.array(["\n".join(lines)]), **{k: pa.array([int(v)]) for k, v in (counts or {}).items()}}
     return pa.RecordBatch.from_pydict(columns).slice(0, 1 if lines else 0)
@@ -175,21 +175,21 @@ def _write(files: Files, frame: DataFrame, target: str, one_file: bool) -> None:
         files.delete(directory)
 
 
-def planted_facts(model: Planted, counts: dict[str, int]) -> dict[str, Any]:
-    """Return the content of planted.json: what a recommender can be measured against."""
+def planted_facts(model: PlantedModel, counts: dict[str, int]) -> dict[str, Any]:
+    """Return the content of planted.json: the known answer that a recommender is measured against."""
     histogram = np.array([counts[f"rated_{level}"] for level in LEVELS])
     rows = int(histogram.sum())
     if not rows:
-        raise InputError("not one entry got a score: lower --unscored or raise --ratings")
+        raise InputError("no entry has a score: lower --unscored or raise --ratings")
     mean = float((histogram * LEVELS).sum() / rows)
     return {
-        # The noise floor: the error of a predictor that knows all but the noise.
+        # The noise floor: the RMSE of a predictor that knows everything but the noise.
         "rmse_floor": round(math.sqrt(counts["squared_error"] * ERROR_UNIT / rows), 6),
-        # Of the reference model, user + item biases, on held-out ratings of a sample of the users.
+        # RMSE of the reference model, user + item biases, on held-out ratings of a sample of the users.
         "rmse_bias": None if math.isnan(model.bias_rmse) else round(model.bias_rmse, 4),
         "noise_sd": model.noise,
         "ratings": rows,
-        "unscored": counts["unscored"],  # entries beside them
+        "unscored": counts["unscored"],  # further entries, without a score
         "mean": round(mean, 6),
         "sd": round(math.sqrt(float((histogram * (np.array(LEVELS) - mean) ** 2).sum()) / rows), 6),
         "histogram": {str(level): int(count) for level, count in zip(LEVELS, histogram, strict=True)},
@@ -201,11 +201,11 @@ def manifest_facts(
     files: Files,
     staging: str,
     config: SynthesizeConfig,
-    model: Planted,
+    model: PlantedModel,
     counts: dict[str, int],
     planted: dict[str, Any],
 ) -> dict[str, Any]:
-    """Return the content of manifest.json, which follows from the settings alone."""
+    """Return the content of manifest.json."""
     bad = {name: counts[name] for name in FAULT_NAMES}
     rows = {
         RATINGS: planted["ratings"] + planted["unscored"] + sum(bad.values()),
@@ -215,7 +215,7 @@ def manifest_facts(
     return {
         "config": config.model_dump(mode="json"),
         "seed": config.seed,
-        "sizes": {**vars(model.sizes), "rated_anime": int((model.catalogue.popularity > 0).sum())},
+        "sizes": {**vars(model.sizes), "rated_anime": int((model.anime.popularity > 0).sum())},
         "files": {name: {"rows": rows[name], "bytes": _bytes(files, f"{staging}/{name}")} for name in rows},
         "bad_rows": bad,
         "rmse_floor": planted["rmse_floor"],
@@ -231,7 +231,7 @@ def _grouped(sizes: Sizes) -> tuple[str, ...]:
 
 
 def print_summary(output: str, manifest: dict[str, Any]) -> None:
-    """Print what was written."""
+    """Print the files that were written."""
     files = manifest["files"].items()
     rows = [(name, f"{facts['rows']:,}", f"{facts['bytes'] / 1e6:,.1f}") for name, facts in files]
     print_table(output, ("file", "rows", "MB"), rows)
