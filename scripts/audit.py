@@ -1,7 +1,7 @@
-"""Look the installed packages up in the database of known vulnerabilities: scripts/audit.py.
+"""Look up the installed packages in the database of known vulnerabilities: scripts/audit.py.
 
-Exits with 1 for a finding that scripts/audit-accepted.toml does not accept with a reason and a date. Where the database
-cannot be reached, it says that nothing was looked up, and exits with 0.
+Exits with 1 for a finding that scripts/audit-accepted.toml does not accept with a reason and a date. If the database
+cannot be reached, the script says that it looked up nothing, and exits with 0.
 """
 
 import json
@@ -17,18 +17,17 @@ COMMAND = ("pip_audit", "--local", "--skip-editable", "--progress-spinner", "off
 
 
 def judge(report: dict[str, Any], accepted: dict[str, dict[str, Any]]) -> tuple[bool, list[str]]:
-    """Whether all is well, and what there is to say.
+    """Return whether every finding is accepted, and the lines to print.
 
     Args:
         report: of pip-audit, as JSON.
-        accepted: findings by their id (any of their names), each with `package`, `date` and `reason`.
+        accepted: accepted findings by their id or an alias, each with `package`, `date` and `reason`.
 
     """
     looked_up = [package for package in report["dependencies"] if "vulns" in package]
     if not looked_up:
         return True, [UNREACHABLE]
-    lines, well = [], True
-    seen = set()
+    lines, all_accepted, seen = [], True, set()
     for package in looked_up:
         for finding in package["vulns"]:
             names = {finding["id"], *finding["aliases"]}
@@ -37,12 +36,12 @@ def judge(report: dict[str, Any], accepted: dict[str, dict[str, Any]]) -> tuple[
             if known := next((accepted[name] for name in sorted(names) if name in accepted), None):
                 lines.append(f"audit: {what}, accepted on {known['date']}: {known['reason']}")
             else:
-                well = False
+                all_accepted = False
                 lines.append(f"audit: {what}, fixed in {', '.join(finding['fix_versions']) or 'no release'}")
     lines += [f"audit: {name} is accepted but no longer found: remove it" for name in sorted(set(accepted) - seen)]
     skipped = len(report["dependencies"]) - len(looked_up)
     lines.append(f"audit: {len(looked_up)} packages looked up, {skipped} not in the database")
-    return well, lines
+    return all_accepted, lines
 
 
 def main() -> int:
@@ -55,9 +54,9 @@ def main() -> int:
         print(f"audit: pip-audit failed:\n{done.stderr}")
         return 1
     report = json.loads(done.stdout)
-    well, lines = judge(report, tomllib.loads(ACCEPTED.read_text()))
+    all_accepted, lines = judge(report, tomllib.loads(ACCEPTED.read_text()))
     print("\n".join(lines))
-    return 0 if well else 1
+    return 0 if all_accepted else 1
 
 
 if __name__ == "__main__":

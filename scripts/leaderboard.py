@@ -45,7 +45,9 @@ def write(work: Path, docs: Path, table: Mapping[str, Any]) -> None:
     claims_file = work / "published.json"
     claims = published_claims(json.loads(claims_file.read_text())) if claims_file.exists() else []
     (docs / "leaderboard.json").write_text(json.dumps(entries, indent=1) + "\n")
-    (docs / "leaderboard.md").write_text(leaderboard_page(entries, claims, liked, manifest.audit))
+    (docs / "leaderboard.md").write_text(
+        leaderboard_page(entries, claims, manifest.ratings.scale, liked, manifest.audit)
+    )
     draw_leaderboard([e for e in entries if e["kind"] != "as published"], docs / "leaderboard.svg")
 
 

@@ -1,1 +1,1 @@
-"""The stages' benchmarks: what is ours, beside a yardstick measured in the same run."""
+"""Benchmarks of the stages: each measures ours and a yardstick in the same run."""

@@ -1,4 +1,4 @@
-"""Time and memory of commands and functions, and the speed of this machine's matrix products."""
+"""Measure the time and memory of commands and functions, and the speed of this machine's matrix products."""
 
 import subprocess
 import sys
@@ -22,17 +22,17 @@ POLL_SECONDS = 0.1
 
 
 class Cost(NamedTuple):
-    """What a command took."""
+    """Time and memory that a command took."""
 
     seconds: float
-    peak_bytes: int  # resident memory of all its processes together, at its highest
+    peak_bytes: int  # highest resident memory of all its processes together
 
 
 def command(*arguments: str | Path) -> Cost:
     """Run a command of this environment in the checkout; its stdout is dropped.
 
     Raises:
-        RuntimeError: it failed; the message ends with what it said last.
+        RuntimeError: the command failed; the message ends with its last lines of stderr.
 
     """
     program = Path(sys.executable).parent / str(arguments[0])
@@ -43,16 +43,16 @@ def command(*arguments: str | Path) -> Cost:
         stderr=subprocess.PIPE,
         text=True,
     )
-    begun, peak, said = time.perf_counter(), [0], []
+    begun, peak, last_lines = time.perf_counter(), [0], []
     watch = threading.Thread(target=_watch, args=(psutil.Process(process.pid), peak))
     watch.start()
     assert process.stderr is not None
     for line in process.stderr:
-        said = [*said[-20:], line]
-    code, seconds = process.wait(), time.perf_counter() - begun
+        last_lines = [*last_lines[-20:], line]
+    status, seconds = process.wait(), time.perf_counter() - begun
     watch.join()
-    if code:
-        raise RuntimeError(f"{' '.join(map(str, arguments))} ended with {code}:\n{''.join(said)}")
+    if status:
+        raise RuntimeError(f"{' '.join(map(str, arguments))} ended with {status}:\n{''.join(last_lines)}")
     return Cost(seconds, peak[0])
 
 
@@ -69,14 +69,14 @@ def _watch(process: psutil.Process, peak: list[int]) -> None:
 
 
 def seconds_of(work: Callable[[], Any]) -> float:
-    """Time of one call."""
+    """Return the seconds that one call takes."""
     begun = time.perf_counter()
     work()
     return time.perf_counter() - begun
 
 
 def alternately(repeats: int, *works: Callable[[], Any]) -> list[float]:
-    """Median times of works, done in turn so that what else the machine does meets all; once before, to warm up."""
+    """Return the median times of functions, called in turn so that other load slows all; warms up first."""
     for work in works:
         work()
     times = [[seconds_of(work) for work in works] for _ in range(repeats)]
@@ -84,7 +84,7 @@ def alternately(repeats: int, *works: Callable[[], Any]) -> list[float]:
 
 
 def gemm_rate(seconds: float = 2.0, rows: int = 2048, inner: int = 2048, columns: int = 2048) -> float:
-    """FLOP/s of a float32 matrix product with all of torch's threads."""
+    """Return the FLOP/s of a float32 matrix product with all of torch's threads."""
     left, right, out = torch.randn(rows, inner), torch.randn(inner, columns), torch.empty(rows, columns)
     flops = 2.0 * rows * inner * columns
     torch.mm(left, right, out=out)
@@ -101,6 +101,6 @@ def _gemm_on_one_core(shape: tuple[int, int, int]) -> float:
 
 
 def gemm_rate_of_cores(rows: int, inner: int, columns: int) -> float:
-    """FLOP/s of one product on each core at once, each in a process of its own, as Spark's tasks run."""
+    """Return the FLOP/s of one product on each core at once, each in its own process, as Spark's tasks run."""
     with ProcessPoolExecutor(CORES, mp_context=get_context("spawn")) as pool:
         return sum(pool.map(_gemm_on_one_core, [(rows, inner, columns)] * CORES))

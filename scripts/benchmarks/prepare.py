@@ -1,4 +1,4 @@
-"""jobs/prepare.py beside DuckDB doing the same to the same files with as many threads."""
+"""Compare jobs/prepare.py with DuckDB doing the same to the same files with the same number of threads."""
 
 import json
 import shutil
@@ -11,8 +11,8 @@ import duckdb
 from benchmarks.measure import CORES, command, seconds_of
 from benchmarks.workspace import Workspace
 
-# Typed parse, positions of users and anime, no pair twice, a split by hash, statistics of the training split,
-# ratings in a random order and in files by split and shard: what prepare does, but for quarantine and most features.
+# What prepare does except quarantine and most features: parse with types, number users and anime, drop repeated pairs,
+# split by hash, compute statistics of the training split, write ratings in random order by split and shard.
 STEPS = """
 CREATE TABLE read AS SELECT user_id, anime_id, rating FROM read_csv('{raw}/users-score-2023.csv', header = true,
   columns = {{'user_id': 'BIGINT', 'Username': 'VARCHAR', 'anime_id': 'BIGINT', 'Anime Title': 'VARCHAR',
@@ -42,7 +42,7 @@ COPY (SELECT * FROM items LEFT JOIN (SELECT item, count(*) AS n, avg(rating) AS 
 
 
 def duckdb_prepare(raw: Path, out: Path) -> None:
-    """The yardstick."""
+    """Prepare the dump with DuckDB: the yardstick."""
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     with duckdb.connect() as connection:
@@ -50,14 +50,14 @@ def duckdb_prepare(raw: Path, out: Path) -> None:
         connection.execute(STEPS.format(raw=raw, out=out))
 
 
-def bench(space: Workspace, repeats: int) -> dict[str, Any]:
-    """Whole runs of both, in turn; DuckDB is warm after a first run that is not counted, Spark starts a JVM."""
-    yardstick, target = space.path / "duckdb", space.path / "prepared"
-    duckdb_prepare(space.raw, yardstick)
+def bench(workspace: Workspace, repeats: int) -> dict[str, Any]:
+    """Time whole runs of both, in turn. A first DuckDB run is not counted; every run of ours starts a JVM."""
+    yardstick, target = workspace.path / "duckdb", workspace.path / "prepared"
+    duckdb_prepare(workspace.raw, yardstick)
     theirs, ours = [], []
     for _ in range(repeats):
-        theirs.append(seconds_of(lambda: duckdb_prepare(space.raw, yardstick)))
-        ours.append(command("spark-submit", "jobs/prepare.py", "--input", space.raw, "--output", target))
+        theirs.append(seconds_of(lambda: duckdb_prepare(workspace.raw, yardstick)))
+        ours.append(command("spark-submit", "jobs/prepare.py", "--input", workspace.raw, "--output", target))
     shutil.rmtree(yardstick)
     seconds = median(cost.seconds for cost in ours)
     manifest = json.loads((target / "manifest.json").read_text())

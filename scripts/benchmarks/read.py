@@ -1,4 +1,4 @@
-"""Shards through each reader into tensors, beside a plain pyarrow scan of them into tensors."""
+"""Compare each reader of shards with a plain pyarrow scan of them, both into tensors."""
 
 from functools import partial
 from typing import Any
@@ -16,9 +16,9 @@ from widedeep.data.shards import read_row_groups
 from widedeep.schema.manifest import read_manifest
 
 
-def bench(space: Workspace, repeats: int) -> dict[str, Any]:
+def bench(workspace: Workspace, repeats: int) -> dict[str, Any]:
     """Read the training split once in each way, in turn."""
-    data = space.prepared
+    data = workspace.prepared
     shards = read_manifest(data).ratings.shards["train"]
     rows = sum(shard.rows for shard in shards)
 
@@ -26,7 +26,7 @@ def bench(space: Workspace, repeats: int) -> dict[str, Any]:
         assert sum(len(group) for group in read_row_groups(reader_named(reader), data, shards, seed=0)) == rows
 
     def theirs() -> None:
-        read = 0  # without a look at page checksums, which both readers have to work for
+        read = 0  # does not verify page checksums; both readers do
         for shard in shards:
             table = pq.ParquetFile(data / shard.path).read(columns=list(Batch._fields))
             columns = [
@@ -36,7 +36,7 @@ def bench(space: Workspace, repeats: int) -> dict[str, Any]:
         assert read == rows
 
     with catch_warnings():
-        simplefilter("ignore", UserWarning)  # of arrays that must not be written to: nobody does, and a copy costs
+        simplefilter("ignore", UserWarning)  # about read-only arrays: nothing writes to them, and a copy costs time
         works = (partial(ours, "petastorm"), partial(ours, "pyarrow"), theirs)
         petastorm, pyarrow, scan = alternately(repeats, *works)
     return {

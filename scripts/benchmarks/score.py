@@ -1,4 +1,4 @@
-"""The scoring of jobs/score_all.py inside Spark, beside matrix products and beside MLlib's ALS on the same users."""
+"""Compare the scoring of jobs/score_all.py inside Spark with matrix products and with MLlib's ALS on the same users."""
 
 from itertools import pairwise
 from typing import Any
@@ -21,17 +21,17 @@ from widedeep.spark.scoring.recommendations import make_scorer, place_users, see
 from widedeep.spark.session import build_session
 
 USERS = 16_000
-TWO_STAGE_TIMES = 3  # it is so much faster that it gets more users, so that Spark's fixed costs do not hide it
+TWO_STAGE_TIMES = 3  # the two-stage method gets more users, so that Spark's fixed costs do not hide its speed
 TOP_N = 10
 
 
-def _spent(frame: DataFrame) -> None:
+def _consume(frame: DataFrame) -> None:
     frame.write.format("noop").mode("overwrite").save()
 
 
-def bench(space: Workspace, repeats: int) -> dict[str, Any]:
-    """Top-N of the same users by the full model, by the two-stage method and by ALS, in turn."""
-    data, run = space.prepared, space.run
+def bench(workspace: Workspace, repeats: int) -> dict[str, Any]:
+    """Time the top-N lists of the full model, of the two-stage method and of ALS, in turn."""
+    data, run = workspace.prepared, workspace.run
     artifact = load_artifact(run / MODEL_FILE)
     items = len(artifact.anime_id)
     spark = build_session("widedeep bench", {"spark.sql.execution.arrow.maxRecordsPerBatch": "2048"})
@@ -52,17 +52,15 @@ def bench(space: Workspace, repeats: int) -> dict[str, Any]:
         als = fit_als(spark, str(data), exact_users)
         als_items, als_users = als.itemFactors.count(), exact_users.select("user").cache()
 
-        schema = from_arrow_schema(SCORED_SCHEMA)
-
         def score(users: DataFrame, scorer: Any) -> None:
-            placed = place_users(users, config.users_per_file)
-            _spent(placed.select("user", "user_id", "train_ratings", "seen").mapInArrow(scorer, schema))
+            placed = place_users(users, config.users_per_file).select("user", "user_id", "train_ratings", "seen")
+            _consume(placed.mapInArrow(scorer, from_arrow_schema(SCORED_SCHEMA)))
 
         times = alternately(
             repeats,
             lambda: score(exact_users, make_scorer(MODEL_FILE, config, None)),
             lambda: score(rough_users, make_scorer(MODEL_FILE, config, sent)),
-            lambda: _spent(als.recommendForUserSubset(als_users, TOP_N)),
+            lambda: _consume(als.recommendForUserSubset(als_users, TOP_N)),
         )
     finally:
         spark.stop()
@@ -76,7 +74,9 @@ def summarise(exact: float, two_stage: float, als: float, recall: float) -> dict
     """Return the rates in pairs a second, and their ratios."""
     model = WideDeepConfig()
     widths = (*model.hidden, 1)
-    flops = 2 * sum(inner * outer for inner, outer in pairwise(widths))  # of a pair: the first layer is split up
+    flops = 2 * sum(
+        inner * outer for inner, outer in pairwise(widths)
+    )  # for a pair; the first layer is split into a user and an item part
     limit = gemm_rate_of_cores(TILE_PAIRS, model.hidden[0], model.hidden[1]) / flops
     return {
         "pairs_per_second": exact,
@@ -91,6 +91,6 @@ def summarise(exact: float, two_stage: float, als: float, recall: float) -> dict
 
 
 def fit_als(spark: SparkSession, data: str, users: DataFrame) -> Any:
-    """Rank-32 factors of all anime and of these users; how good they are does not change how fast they score."""
+    """Fit rank-32 factors of all anime and of these users in one iteration: quality does not affect speed."""
     ratings = spark.read.parquet(f"{data}/ratings/split=train").join(users.select("user"), on="user", how="left_semi")
     return ALS(rank=32, maxIter=1, userCol="user", itemCol="item", ratingCol="rating", seed=0).fit(ratings)

@@ -1,4 +1,4 @@
-"""widedeep/train.py beside the same model in plain PyTorch, and beside the machine's matrix products."""
+"""Compare widedeep/train.py with the same model in plain PyTorch, and with the machine's matrix products."""
 
 import json
 import shutil
@@ -23,8 +23,8 @@ PLAIN_SECONDS = 8.0
 PLAIN_ROWS = 4_000_000
 
 
-class Plain(nn.Module):
-    """Two embeddings and an MLP, as one writes them first."""
+class PlainModel(nn.Module):
+    """Two embeddings and an MLP in the simplest form."""
 
     def __init__(self, users: int, items: int, config: WideDeepConfig, sparse: bool):
         super().__init__()
@@ -42,10 +42,10 @@ class Plain(nn.Module):
 
 
 def plain_rate(rows: Tensor, users: int, items: int, batch: int, sparse: bool) -> float:
-    """Samples a second of `Plain` with dense fused Adam, or with SparseAdam for the embeddings."""
+    """Return the samples a second of `PlainModel` with dense fused Adam, or with SparseAdam for the embeddings."""
     user, item, rating = (column.clone() for column in unpack_columns(rows))
     user, item = user.long(), item.long()
-    model = Plain(users, items, WideDeepConfig(), sparse)
+    model = PlainModel(users, items, WideDeepConfig(), sparse)
     if sparse:
         tables = [model.user.weight, model.item.weight]
         optimizers = [torch.optim.SparseAdam(tables), torch.optim.Adam(model.mlp.parameters(), fused=True)]
@@ -75,29 +75,29 @@ def _steps_per_second(step: Callable[[int], None]) -> float:
     return done / (time.perf_counter() - begun)
 
 
-def trained(space: Workspace, *options: str, ranks: int = 1) -> dict[str, Any]:
-    """What a run of one epoch says of its training, and its peak memory."""
-    run = space.path / "bench-run"
+def trained(workspace: Workspace, *options: str, ranks: int = 1) -> dict[str, Any]:
+    """Train one epoch; return the `train` part of its metrics.json, its peak memory and its test RMSE."""
+    run = workspace.path / "bench-run"
     shutil.rmtree(run, ignore_errors=True)
-    launch = ("torchrun", "--nproc-per-node", str(ranks), "widedeep/train.py", "--data", space.prepared)
+    launch = ("torchrun", "--nproc-per-node", str(ranks), "widedeep/train.py", "--data", workspace.prepared)
     cost = command(*launch, "--run-dir", run, "--epochs", "1", "--ranking-users", "0", *options)
     metrics = json.loads((run / "metrics.json").read_text())
     shutil.rmtree(run)
     return metrics["train"] | {"peak_bytes": cost.peak_bytes, "test_rmse": metrics["test"]["rmse"]}
 
 
-def bench(space: Workspace, repeats: int) -> dict[str, Any]:
+def bench(workspace: Workspace, repeats: int) -> dict[str, Any]:
     """Train an epoch in each mode, in turn with the yardsticks, and return the medians over the rounds."""
-    manifest = read_manifest(space.prepared)
-    sample = sample_ratings(space, manifest)
+    manifest = read_manifest(workspace.prepared)
+    sample = sample_ratings(workspace, manifest)
     users, items = int(sample[:, 0].max()) + 1, manifest.items.rows
     rounds = [
         {
             "gemm": gemm_rate(),
-            "resident": trained(space),
-            "stream": trained(space, "--loader.mode", "stream"),
-            "two_ranks": trained(space, "--device", "cpu", ranks=2),
-            "batch_1k": trained(space, "--batch-size", "1024"),
+            "resident": trained(workspace),
+            "stream": trained(workspace, "--loader.mode", "stream"),
+            "two_ranks": trained(workspace, "--device", "cpu", ranks=2),
+            "batch_1k": trained(workspace, "--batch-size", "1024"),
             "dense": plain_rate(sample, users, items, 8192, sparse=False),
             "sparse_1k": plain_rate(sample, users, items, 1024, sparse=True),
             "sparse": plain_rate(sample, users, items, 8192, sparse=True),
@@ -107,10 +107,10 @@ def bench(space: Workspace, repeats: int) -> dict[str, Any]:
     return summarise(rounds)
 
 
-def sample_ratings(space: Workspace, manifest: Manifest) -> Tensor:
+def sample_ratings(workspace: Workspace, manifest: Manifest) -> Tensor:
     """Return the first row groups of the training split, with PLAIN_ROWS rows or slightly more."""
     groups, rows = [], 0
-    for group in read_row_groups(read_shards, space.prepared, manifest.ratings.shards["train"], seed=0):
+    for group in read_row_groups(read_shards, workspace.prepared, manifest.ratings.shards["train"], seed=0):
         groups.append(torch.from_numpy(group))
         rows += len(group)
         if rows >= PLAIN_ROWS:
@@ -125,7 +125,7 @@ def summarise(rounds: list[dict[str, Any]]) -> dict[str, Any]:
         return median(one[name][key] if isinstance(one[name], dict) else one[name] for one in rounds)
 
     widths = (2 * WideDeepConfig().embedding_dim, *WideDeepConfig().hidden, 1)
-    # A product forward, one for the gradient of its input, one for that of its weights.
+    # Three products: forward, gradient of the input, gradient of the weights.
     flops = 6 * sum(inner * outer for inner, outer in pairwise(widths))
     rate = middle("resident")
     return {

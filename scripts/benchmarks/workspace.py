@@ -1,4 +1,4 @@
-"""The data that the stages are measured on: made once for each size, then used again."""
+"""Make the data on which the stages are measured, once for each size."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -14,7 +14,7 @@ class Workspace(NamedTuple):
 
     @property
     def raw(self) -> Path:
-        """The dump, synthesized if it is not there."""
+        """The dump, generated if it does not exist."""
         target = self.path / "raw"
         if not (target / "manifest.json").exists():
             command("spark-submit", "jobs/synthesize.py", "--ratings", str(self.ratings), "--output", target)
@@ -22,7 +22,7 @@ class Workspace(NamedTuple):
 
     @property
     def prepared(self) -> Path:
-        """The prepared dump."""
+        """The prepared dump, prepared if it does not exist."""
         target = self.path / "prepared"
         if not (target / "manifest.json").exists():
             command("spark-submit", "jobs/prepare.py", "--input", self.raw, "--output", target)
@@ -30,7 +30,7 @@ class Workspace(NamedTuple):
 
     @property
     def run(self) -> Path:
-        """A model of one epoch."""
+        """The run directory of a model, trained for one epoch if it does not exist."""
         target = self.path / "run"
         if not (target / "metrics.json").exists():
             train = ("torchrun", "widedeep/train.py", "--data", self.prepared, "--run-dir", target, "--epochs", "1")

@@ -1,4 +1,4 @@
-"""Sections on the anime: genres, types, studios, seasons and years."""
+"""Write the sections on anime: genres, types, studios, seasons and years."""
 
 import pandas as pd
 
@@ -21,17 +21,17 @@ from widedeep.reporting.panels import (
 )
 
 
-def genres_section(found: Findings) -> Section:
-    """What genres there are, how much they are rated, and how well."""
-    known, bare = named_values(found.genres)
+def genres_section(findings: Findings) -> Section:
+    """Return the section on genres: how much they are rated, and how well."""
+    known, bare = named_values(findings.genres)
     if known.empty:
         return Section("genres", "Genres", "No anime of this dump names a genre.")
-    said = (
-        f"{known['value'].iloc[0]} is in {percent(known['ratings'].iloc[0] / found.ratings)} of the ratings, more than "
-        f"any other genre; {_widest(known)}. {best_and_worst(known, 'genre')} An anime counts for each of its genres; "
-        f"{several(bare, 'anime', 'anime')} ({percent(bare / found.anime)}) name none."
+    text = (
+        f"{known['value'].iloc[0]} is in {percent(known['ratings'].iloc[0] / findings.ratings)} of the ratings, more "
+        f"than any other genre; {_widest(known)}. {best_and_worst(known, 'genre')} An anime counts for each of its "
+        f"genres; {several(bare, 'anime', 'anime')} ({percent(bare / findings.anime)}) name none."
     )
-    return Section("genres", "Genres", said.replace("  ", " "), _popularity(known.head(MAX_VALUES), found, "genre"))
+    return Section("genres", "Genres", text.replace("  ", " "), _popularity(known.head(MAX_VALUES), findings, "genre"))
 
 
 def _widest(known: pd.DataFrame) -> str:
@@ -39,45 +39,45 @@ def _widest(known: pd.DataFrame) -> str:
     return f"most anime ({count(most['anime'])}) are {most['value']}"
 
 
-def _popularity(known: pd.DataFrame, found: Findings, what: str) -> tuple[Panel, ...]:
-    """Ratings, anime and mean rating of each value, in the same order."""
+def _popularity(known: pd.DataFrame, findings: Findings, what: str) -> tuple[Panel, ...]:
+    """Return panels of the ratings, the anime and the mean rating of each value, in the same order."""
     table = mean_as_text(known).rename(columns={"value": what})
     names = known["value"]
     return (
         Panel(f"Ratings by {what}", table, figures.bars(names, known["ratings"], "ratings")),
         Panel(f"Anime by {what}", table, figures.bars(names, known["anime"], "anime", figures.GREEN)),
-        Panel(f"Mean rating by {what}", table, figures.means(names, known["mean"], found.mean, "mean rating")),
+        Panel(f"Mean rating by {what}", table, figures.means(names, known["mean"], findings.mean, "mean rating")),
     )
 
 
-def types_section(found: Findings) -> Section:
-    """Ratings and Scores by type."""
-    known, bare = named_values(found.types)
-    levels = found.type_levels.dropna(subset="type")
+def types_section(findings: Findings) -> Section:
+    """Return the section on ratings and Scores by type."""
+    known, bare = named_values(findings.types)
+    levels = findings.type_levels.dropna(subset="type")
     if known.empty or levels.empty:
         return Section("types", "Types", "No rated anime of this dump states its type.")
     shares = levels.pivot_table(index="type", columns="rating", values="n", fill_value=0)
     shares = shares.reindex(
-        index=[t for t in known["value"].head(MAX_VALUES) if t in shares.index], columns=found.scale.levels
+        index=[t for t in known["value"].head(MAX_VALUES) if t in shares.index], columns=findings.scale.levels
     )
     shares = shares.fillna(0).div(shares.sum(axis=1), axis=0)
     first = known.iloc[0]
-    said = (
-        f"{first['value']} has {percent(first['ratings'] / found.ratings)} of the ratings and "
-        f"{percent(first['anime'] / found.anime)} of the anime. {best_and_worst(known, 'type')} {_scores(found)} "
+    text = (
+        f"{first['value']} has {percent(first['ratings'] / findings.ratings)} of the ratings and "
+        f"{percent(first['anime'] / findings.anime)} of the anime. {best_and_worst(known, 'type')} {_scores(findings)} "
         f"{several(bare, 'anime', 'anime')} state no type."
     )
     table = shares.map(percent).reset_index()
     panels = [Panel("Ratings by type", table, figures.rating_shares(shares))]
-    if len(found.score_quantiles):
-        boxes = found.score_quantiles.head(MAX_VALUES)
+    if len(findings.score_quantiles):
+        boxes = findings.score_quantiles.head(MAX_VALUES)
         names = {"q5": "5 %", "q25": "25 %", "q50": "median", "q75": "75 %", "q95": "95 %"}
         panels.append(Panel("Score of the anime by type", boxes.rename(columns=names), figures.score_boxes(boxes)))
-    return Section("types", "Scores by type", said.replace("  ", " "), tuple(panels))
+    return Section("types", "Scores by type", text.replace("  ", " "), tuple(panels))
 
 
-def _scores(found: Findings) -> str:
-    scores = found.score_quantiles
+def _scores(findings: Findings) -> str:
+    scores = findings.score_quantiles
     if len(scores) < 2:
         return ""
     best, worst = highest(scores, "q50"), lowest(scores, "q50")
@@ -87,42 +87,42 @@ def _scores(found: Findings) -> str:
     )
 
 
-def studios_section(found: Findings) -> Section:
-    """The most rated studios."""
-    known, bare = named_values(found.studios)
+def studios_section(findings: Findings) -> Section:
+    """Return the section on the most rated studios."""
+    known, bare = named_values(findings.studios)
     if known.empty:
         return Section("studios", "Studios", "No anime of this dump names a studio.")
     first = known.iloc[0]
-    said = (
-        f"{several(found.studio_count, 'studio')} are named. {first['value']} is the most rated "
-        f"({percent(first['ratings'] / found.ratings)} of the ratings, with {count(first['anime'])} anime). "
-        f"{best_and_worst(known, 'studio shown')} {several(bare, 'anime', 'anime')} ({percent(bare / found.anime)}) "
+    text = (
+        f"{several(findings.studio_count, 'studio')} are named. {first['value']} is the most rated "
+        f"({percent(first['ratings'] / findings.ratings)} of the ratings, with {count(first['anime'])} anime). "
+        f"{best_and_worst(known, 'studio shown')} {several(bare, 'anime', 'anime')} ({percent(bare / findings.anime)}) "
         "name none."
     )
-    return Section("studios", "Studios", said.replace("  ", " "), _popularity(known, found, "studio"))
+    return Section("studios", "Studios", text.replace("  ", " "), _popularity(known, findings, "studio"))
 
 
-def premieres_section(found: Findings) -> Section:
-    """Seasons and years."""
-    years, premieres = found.years, found.premieres
+def premieres_section(findings: Findings) -> Section:
+    """Return the section on seasons and years."""
+    years, premieres = findings.years, findings.premieres
     if years.empty and premieres.empty:
         return Section("years", "Seasons and years", "No anime of this dump states when it was first aired.")
-    said, panels = "", []
+    text, panels = "", []
     seasons = _seasons(premieres) if len(premieres) else None
     if seasons is not None:
         most = highest(seasons, "anime")
         stated = int(seasons["anime"].sum())
-        said += (
-            f"{several(stated, 'anime', 'anime')} ({percent(stated / found.anime)}) state the season of their "
+        text += (
+            f"{several(stated, 'anime', 'anime')} ({percent(stated / findings.anime)}) state the season of their "
             f"premiere, most often {most['value']} ({percent(most['anime'] / stated)}). "
         )
         wide = premieres.pivot_table(index="year", columns="season", values="anime", fill_value=0, aggfunc="sum")
         panels.append(Panel("Premieres by year", wide.astype(int).reset_index(), figures.season_years(premieres)))
-        said += best_and_worst(seasons, "season") + " "
+        text += best_and_worst(seasons, "season") + " "
     enough = chosen(years, years["ratings"] >= ENOUGH_RATINGS)
     if len(years):
         peak, rated = highest(years, "anime"), highest(years, "ratings")
-        said += (
+        text += (
             f"Most anime were first aired in {peak['year']:.0f} ({count(peak['anime'])}), and those of "
             f"{rated['year']:.0f} have most ratings ({count(rated['ratings'])})."
         )
@@ -132,13 +132,13 @@ def premieres_section(found: Findings) -> Section:
         lines = figures.year_lines(enough, "mean", "mean rating", figures.ORANGE, ".2f")
         panels.append(Panel(f"Mean rating by year, of at least {ENOUGH_RATINGS} ratings", mean_as_text(enough), lines))
     if seasons is not None:
-        means = figures.means(seasons["value"], seasons["mean"], found.mean, "mean rating")
+        means = figures.means(seasons["value"], seasons["mean"], findings.mean, "mean rating")
         panels.append(Panel("Mean rating by season", mean_as_text(seasons).rename(columns={"value": "season"}), means))
-    return Section("years", "Seasons and years", said, tuple(panels))
+    return Section("years", "Seasons and years", text, tuple(panels))
 
 
 def _seasons(premieres: pd.DataFrame) -> pd.DataFrame:
-    """Rows of value (a season), anime, ratings, mean, in the order of the year."""
+    """Return a row for each season, in the order of the year: value, anime, ratings, mean."""
     totals = premieres.assign(total=premieres["mean"].fillna(0) * premieres["ratings"]).groupby("season")
     sums = totals[["anime", "ratings", "total"]].sum()
     sums = sums.reindex([season for season in figures.SEASONS if season in sums.index]).reset_index()

@@ -1,4 +1,4 @@
-"""Aggregates -> plotly figures. Light and dark are the page's affair: colours here must be readable on both."""
+"""Draw aggregates as plotly figures. The page sets a light or a dark theme; colors here must be readable on both."""
 
 from collections.abc import Collection, Iterable, Sequence
 from html import escape
@@ -24,72 +24,72 @@ LEVEL_COLORS = (
     "#45609f",
 )
 SEASONS = {"winter": BLUE, "spring": PINK, "summer": GREEN, "fall": ORANGE}
-BAR, MARGIN = 24, 90  # pixels of a bar, and of all that is above and below the bars
-SHORT = 30  # letters of a label, so that it leaves room for the bars on a phone
+BAR_HEIGHT, MARGIN = 24, 90  # pixels of one bar, and of the space above and below all bars
+LABEL_LENGTH = 30  # characters; leaves room for the bars on a phone
 HEIGHT = 360
 NOT_STATED = "not stated"
 
 
 def label(value: object) -> str:
-    """A value of the dump as text of a figure, where plotly would understand tags."""
+    """Return a value of the dump as a short label, with tags escaped, since plotly would interpret them."""
     if value is None or value != value:
         return NOT_STATED
     text = str(value)
-    return escape(text if len(text) <= SHORT else f"{text[: SHORT - 1]}…", quote=False)
+    return escape(text if len(text) <= LABEL_LENGTH else f"{text[: LABEL_LENGTH - 1]}…", quote=False)
 
 
 def labels(values: Iterable[object]) -> list[str]:
-    """Different labels of different values, though two may begin alike."""
-    found: list[str] = []
+    """Return one label for each value; spaces tell values apart whose short labels are equal."""
+    unique: list[str] = []
     for value in values:
         name = label(value)
-        while name in found:
+        while name in unique:
             name += " "
-        found.append(name)
-    return found
+        unique.append(name)
+    return unique
 
 
 def bars(
     values: Collection[object], numbers: Collection[float], axis: str, color: str = BLUE, form: str = ","
 ) -> go.Figure:
-    """Horizontal bars, the first at the top."""
+    """Draw horizontal bars, the first at the top."""
     hover = f"%{{y}}: %{{x:{form}}}<extra></extra>"
     bar = go.Bar(x=list(numbers), y=labels(values), orientation="h", marker_color=color, hovertemplate=hover)
     figure = go.Figure(bar)
     figure.update_xaxes(title=axis, rangemode="tozero", nticks=5, tickformat="~s")
     if "%" in form:
         figure.update_xaxes(tickformat=".0%", range=[0, 1])
-    elif max(numbers, default=0) < 5:  # a few rows: no ticks at halves
+    elif max(numbers, default=0) < 5:  # small counts: no ticks at halves
         figure.update_xaxes(dtick=1)
     return _rows(figure, len(values))
 
 
 def means(values: Iterable[object], numbers: Iterable[float], overall: float, axis: str) -> go.Figure:
-    """A dot for each mean, beside a line at the mean of all ratings; the first at the top."""
+    """Draw a dot for each mean, the first at the top, and a line at the mean of all ratings."""
     names = labels(values)
     dots = go.Scatter(x=list(numbers), y=names, mode="markers", marker={"color": ORANGE, "size": 10})
     dots.hovertemplate = "%{y}: %{x:.2f}<extra></extra>"
     figure = go.Figure(dots)
     figure.add_vline(x=overall, line_dash="dot", line_color="#8a8f98", line_width=1.5)
     figure.update_xaxes(title=axis, nticks=5)
-    # A value without any rating has no dot, but keeps its line.
+    # A value without ratings has no dot, but keeps its row.
     figure.update_yaxes(categoryorder="array", categoryarray=names)
     return _rows(figure, len(names))
 
 
 def _rows(figure: go.Figure, count: int) -> go.Figure:
     figure.update_yaxes(range=[count - 0.4, -0.6], dtick=1, showgrid=False, ticklabelstandoff=6)
-    return figure.update_layout(height=BAR * count + MARGIN, bargap=0.3)
+    return figure.update_layout(height=BAR_HEIGHT * count + MARGIN, bargap=0.3)
 
 
 def level_colors(count: int) -> list[str]:
-    """Colors of `count` ratings, from the lowest to the highest."""
-    places = [number * (len(LEVEL_COLORS) - 1) / max(1, count - 1) for number in range(count)]
-    return [LEVEL_COLORS[round(place)] for place in places]
+    """Return `count` colors, from the lowest to the highest rating."""
+    indices = [number * (len(LEVEL_COLORS) - 1) / max(1, count - 1) for number in range(count)]
+    return [LEVEL_COLORS[round(index)] for index in indices]
 
 
 def rating_histogram(histogram: pd.DataFrame, levels: Sequence[float]) -> go.Figure:
-    """Share of the ratings at each level."""
+    """Draw the share of the ratings at each level."""
     counts = histogram.set_index("rating")["n"].reindex(levels, fill_value=0)
     shares = counts / counts.sum()
     bar = go.Bar(x=list(counts.index), y=list(shares), marker_color=level_colors(len(counts)), customdata=list(counts))
@@ -101,10 +101,10 @@ def rating_histogram(histogram: pd.DataFrame, levels: Sequence[float]) -> go.Fig
 
 
 def rating_shares(shares: pd.DataFrame) -> go.Figure:
-    """Stacked bars of the ratings' levels.
+    """Draw stacked bars of the shares of each rating level.
 
     Args:
-        shares: a row for each bar, the first at the top, adding up to 1; columns are the scale's ratings.
+        shares: a row of sum 1 for each bar, the first at the top; a column for each rating of the scale.
 
     """
     names = labels(shares.index)
@@ -116,11 +116,11 @@ def rating_shares(shares: pd.DataFrame) -> go.Figure:
     figure.update_xaxes(title="share of the ratings", tickformat=".0%", range=[0, 1], nticks=5)
     _rows(figure, len(names))
     legend = {"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom", "x": 0, "entrywidth": 12}
-    return figure.update_layout(barmode="stack", legend=legend, height=BAR * max(len(names), 4) + MARGIN + 50)
+    return figure.update_layout(barmode="stack", legend=legend, height=BAR_HEIGHT * max(len(names), 4) + MARGIN + 50)
 
 
 def score_boxes(quantiles: pd.DataFrame) -> go.Figure:
-    """Boxes from the quartiles, whiskers from the 5th to the 95th percentile."""
+    """Draw boxes from the quartiles, and whiskers from the 5th to the 95th percentile."""
     names = labels(quantiles["type"])
     box = go.Box(
         y=names,
@@ -138,7 +138,7 @@ def score_boxes(quantiles: pd.DataFrame) -> go.Figure:
 
 
 def season_years(premieres: pd.DataFrame) -> go.Figure:
-    """Anime that premiered in each year, stacked by season."""
+    """Draw the number of anime that premiered in each year, stacked by season."""
     figure = go.Figure()
     for season, color in SEASONS.items():
         part = premieres[premieres["season"] == season]
@@ -152,7 +152,7 @@ def season_years(premieres: pd.DataFrame) -> go.Figure:
 
 
 def year_lines(years: pd.DataFrame, column: str, axis: str, color: str = BLUE, form: str = ",") -> go.Figure:
-    """A line over the years in which anime were first aired."""
+    """Draw a column as a line over the years in which anime were first aired."""
     line = go.Scatter(x=list(years["year"]), y=list(years[column]), mode="lines+markers")
     line.update(
         line={"color": color, "width": 2}, marker={"size": 4}, hovertemplate=f"%{{x}}: %{{y:{form}}}<extra></extra>"
@@ -169,7 +169,7 @@ def _year_ticks(years: Iterable[int]) -> dict[str, Any]:
 
 
 def tail_shares(tails: dict[str, pd.DataFrame]) -> go.Figure:
-    """Share of users and of anime with at least n ratings, both axes logarithmic."""
+    """Draw the shares of users and of anime with at least n ratings, both axes logarithmic."""
     figure = go.Figure()
     for (name, tail), (color, dash) in zip(tails.items(), ((BLUE, "solid"), (ORANGE, "dash")), strict=True):
         hover = f"%{{y:.3~p}} of the {name} have %{{x:,}} ratings or more<extra></extra>"
@@ -181,7 +181,7 @@ def tail_shares(tails: dict[str, pd.DataFrame]) -> go.Figure:
 
 
 def tail_lorenz(tails: dict[str, pd.DataFrame]) -> go.Figure:
-    """Share of the ratings that the busiest share of the users and of the anime have."""
+    """Draw Lorenz curves: the share of the ratings that belongs to the busiest share of the users and of the anime."""
     figure = go.Figure()
     for (name, tail), (color, dash) in zip(tails.items(), ((BLUE, "solid"), (ORANGE, "dash")), strict=True):
         hover = f"the busiest %{{x:.1%}} of the {name} have %{{y:.1%}}<extra></extra>"
@@ -201,7 +201,7 @@ def _inside(y: str, right: bool = False) -> dict[str, object]:
 
 
 def agreement_line(bins: pd.DataFrame, column: str) -> go.Figure:
-    """Median of the means of the ratings against the mean that the dump states, with a band of 80 %."""
+    """Draw the median of the means of the ratings over the mean that the dump states, with a band of 80 %."""
     x = list(bins["stated"])
     figure = go.Figure()
     quiet = {"color": BLUE, "width": 0}

@@ -1,4 +1,4 @@
-"""What was found in a dump: the aggregates of one report, as pandas frames. What Spark adds up and the page shows."""
+"""Results of exploring a dump, as pandas frames: Spark computes them and the page shows them."""
 
 import math
 from dataclasses import dataclass
@@ -9,24 +9,24 @@ import pandas as pd
 
 from widedeep.schema.rating_scale import RatingScale
 
-MIN_RATINGS = 10  # of an anime or a user, for its mean to be compared with the mean the dump states
+MIN_RATINGS = 10  # ratings that an anime or a user needs for its mean to be compared with the stated one
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How near the mean that the dump states comes to the mean of its ratings, for anime or for users."""
+    """Comparison of the mean that the dump states with the mean of its ratings, for anime or for users."""
 
     column: str  # of the dump
     of: str  # anime or users
     entities: int
-    correlation: float | None  # None: not defined, as of a constant
-    difference: float | None  # root of the mean squared one; None without entities
+    correlation: float | None  # None: undefined, since one of the two is constant
+    difference: float | None  # root mean square; None without entities
     bins: pd.DataFrame  # stated, entities, low, own, high
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """What the prepared directory says of the dump."""
+    """Facts from the manifest of the prepared directory."""
 
     directory: str
     read: int
@@ -38,7 +38,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Findings:
-    """A dump explored; the columns of the frames are those of the functions in aggregates.py."""
+    """Aggregates of a dump; the functions in aggregates.py define the columns of the frames."""
 
     source: str  # the directory of the dump
     scale: RatingScale
@@ -47,7 +47,7 @@ class Findings:
     score_quantiles: pd.DataFrame
     genres: pd.DataFrame
     types: pd.DataFrame
-    studios: pd.DataFrame  # those shown; the first is the null one, if any
+    studios: pd.DataFrame  # those shown; first the row of anime without a studio, if any
     studio_count: int
     premieres: pd.DataFrame
     years: pd.DataFrame
@@ -64,22 +64,22 @@ class Findings:
 
     @property
     def ratings(self) -> int:
-        """Good ratings."""
+        """Number of good ratings."""
         return int(self.histogram["n"].sum())
 
     @property
     def raters(self) -> int:
-        """Users with a rating."""
+        """Number of users with a rating."""
         return int(self.user_tail["entities"].sum())
 
     @property
     def rated_anime(self) -> int:
-        """Anime with a rating."""
+        """Number of anime with a rating."""
         return int(self.anime_tail["entities"].sum())
 
     @property
     def density(self) -> float:
-        """Share of the pairs of a rater and a rated anime that have a rating."""
+        """Share of all pairs of a rater and a rated anime that have a rating."""
         return self.ratings / (self.raters * self.rated_anime)
 
     @property

@@ -1,4 +1,4 @@
-"""Sections -> one HTML page that needs nothing beside itself: plotly.js and the figures' data stand in it."""
+"""Render the sections as one self-contained HTML page: plotly.js and the data of the figures are inside it."""
 
 import json
 from pathlib import Path
@@ -14,22 +14,22 @@ from widedeep.reporting.findings import Findings
 from widedeep.reporting.panels import Panel, Section
 from widedeep.reporting.sections import sections, totals
 
-# The first line of a page; by it we know one that we may replace.
-MARK = "<!doctype html><!-- widedeep explore -->"
+# The first line of every page; a file that begins with it may be replaced.
+PAGE_MARK = "<!doctype html><!-- widedeep explore -->"
 TEMPLATE = "page.html"
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif'
-ROWS_SHOWN = 60  # of a table; the figure has them all
+ROWS_SHOWN = 60  # of a table; the figure shows all rows
 
 
 def theme(text: str, grid: str) -> dict[str, Any]:
-    """The looks of all figures in one of the two schemes: a plotly template."""
+    """Return the plotly template of all figures, in one of the two color schemes."""
     axis = {
         "automargin": True,
         "gridcolor": grid,
         "linecolor": grid,
         "zerolinecolor": grid,
         "title": {"standoff": 12, "font": {"size": 13}},
-        "fixedrange": True,  # a finger that scrolls the page must not zoom
+        "fixedrange": True,  # scrolling the page by touch must not zoom
     }
     return {
         "layout": {
@@ -49,17 +49,17 @@ def theme(text: str, grid: str) -> dict[str, Any]:
 THEMES = {"light": theme("#24292f", "#dfe3e8"), "dark": theme("#d6dae0", "#363c45")}
 
 
-def render(found: Findings) -> str:
-    """The page."""
+def render(findings: Findings) -> str:
+    """Return the HTML page."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["table"] = table_rows
-    parts = sections(found)
+    parts = sections(findings)
     return environment.get_template(TEMPLATE).render(
-        mark=Markup(MARK),
-        source=found.source,
-        prepared=found.prepared.directory if found.prepared else None,
-        totals=totals(found),
+        mark=Markup(PAGE_MARK),
+        source=findings.source,
+        prepared=findings.prepared.directory if findings.prepared else None,
+        totals=totals(findings),
         sections=parts,
         plotly_js=script_text(get_plotlyjs()),
         plotly_version=plotly.__version__,
@@ -70,19 +70,19 @@ def render(found: Findings) -> str:
 
 
 def _figures(parts: list[Section]) -> dict[str, Any]:
-    """Element -> data and layout of its figure."""
-    found = {}
+    """Return the data and layout of each figure by the id of its element."""
+    figures = {}
     for section in parts:
         for number, panel in enumerate(section.panels):
             if panel.figure is not None:
                 figure = panel.figure.to_plotly_json()
-                figure["layout"].pop("template", None)  # 7 KB each; the page has its own two
-                found[f"{section.slug}-{number}"] = {"data": figure["data"], "layout": figure["layout"]}
-    return found
+                figure["layout"].pop("template", None)  # 7 KB each; the page has its own two templates
+                figures[f"{section.slug}-{number}"] = {"data": figure["data"], "layout": figure["layout"]}
+    return figures
 
 
 def script_json(value: Any) -> Markup:
-    """JSON that may stand between script tags, whatever texts of the dump are in it."""
+    """Return JSON that is safe between script tags, whatever text it contains."""
     text = json.dumps(value, cls=PlotlyJSONEncoder, separators=(",", ":"))
     for sign in "<>&":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
@@ -90,12 +90,12 @@ def script_json(value: Any) -> Markup:
 
 
 def script_text(code: str) -> Markup:
-    """A script that may stand between script tags."""
+    """Return a script that is safe between script tags."""
     return Markup(code.replace("</script", "<\\/script"))
 
 
 def table_rows(panel: Panel) -> list[list[tuple[str, bool]]]:
-    """The table's cells as text, and whether each is a number."""
+    """Return the cells of a table as text, and whether each is a number."""
     return [[_cell(value) for value in row] for row in panel.table.head(ROWS_SHOWN).itertuples(index=False, name=None)]
 
 

@@ -1,4 +1,4 @@
-"""Panels and sections of the page, and the words and rows that all sections share."""
+"""Define panels and sections of the page, and helpers that all sections share."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,28 +6,28 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-# Ratings that a value needs for its mean to be called best or worst, and a year for its mean to be plotted.
+# Ratings that a value needs to be called best or worst, and that a year needs for its mean to be plotted.
 ENOUGH_RATINGS = 100
-# Types, genres and genders that are plotted; the dump has 6, 21 and 3, and another may have any number.
+# Most types, genres and genders that are plotted; the official dump has 6, 21 and 3.
 MAX_VALUES = 30
 
 
 @dataclass(frozen=True)
 class Panel:
-    """A figure, and the same numbers as a table: for those who cannot see it, or want to copy them."""
+    """A figure with its numbers as a table, for readers who cannot see it or want to copy them."""
 
     title: str
     table: pd.DataFrame
-    figure: go.Figure | None = None  # None: the table is all there is to show
+    figure: go.Figure | None = None  # None: only the table is shown
 
 
 @dataclass(frozen=True)
 class Section:
-    """A heading, what is seen, and the panels."""
+    """A heading, a text that says what the data shows, and the panels."""
 
     slug: str
     title: str
-    said: str
+    text: str
     panels: tuple[Panel, ...] = ()
 
 
@@ -37,7 +37,7 @@ def count(number: float) -> str:
 
 
 def percent(share: float) -> str:
-    """0.1234 -> `12.3 %`; what is not all or nothing is never shown as `100 %` or `0 %`."""
+    """0.1234 -> `12.3 %`; only 1 is shown as `100 %`, and only 0 as `0 %`."""
     if 0 < share < 0.0005:
         return f"{100 * share:.1g} %" if share >= 5e-6 else "less than 0.001 %"
     if 0.9995 <= share < 1:
@@ -51,33 +51,33 @@ def several(number: int, one: str, many: str | None = None) -> str:
 
 
 def chosen(frame: pd.DataFrame, mask: Any) -> pd.DataFrame:
-    """The rows where the mask holds."""
+    """Return the rows where the mask is true."""
     return frame.loc[mask]
 
 
 def highest(frame: pd.DataFrame, column: str) -> Any:
-    """The row with the largest value of a column."""
+    """Return the row with the largest value of a column."""
     return frame.loc[frame[column].idxmax()]
 
 
 def lowest(frame: pd.DataFrame, column: str) -> Any:
-    """The row with the smallest value of a column."""
+    """Return the row with the smallest value of a column."""
     return frame.loc[frame[column].idxmin()]
 
 
 def near_one(correlation: float) -> str:
-    """0.89567 -> `0.896`; what is not quite 1 is never shown as 1."""
+    """0.89567 -> `0.896`; only 1 is shown as 1."""
     return "more than 0.999" if 0.9995 <= correlation < 1 else f"{correlation:.3f}"
 
 
 def named_values(values: pd.DataFrame) -> tuple[pd.DataFrame, int]:
-    """The rows of named values, and the number of anime without one."""
+    """Return the rows of named values, and the number of anime without a value."""
     named = values["value"].notna()
     return chosen(values, named).reset_index(drop=True), int(chosen(values, ~named)["anime"].sum())
 
 
 def best_and_worst(known: pd.DataFrame, what: str) -> str:
-    """A sentence on the values rated best and worst; empty if fewer than two have enough ratings."""
+    """Return a sentence on the values rated best and worst; empty if fewer than two have enough ratings."""
     rated = chosen(known, known["ratings"] >= ENOUGH_RATINGS)
     if len(rated) < 2:
         return ""
@@ -89,5 +89,5 @@ def best_and_worst(known: pd.DataFrame, what: str) -> str:
 
 
 def mean_as_text(values: pd.DataFrame) -> pd.DataFrame:
-    """The rows with their mean as text of three digits; empty where there is none."""
+    """Return the rows with their mean as text of three digits, empty where there is none."""
     return values.assign(mean=[f"{mean:.3f}" if mean == mean and mean is not None else "" for mean in values["mean"]])

@@ -1,4 +1,4 @@
-"""Sections on the users' gender and on the quality of the data: missing values, quarantine, leaks."""
+"""Write the sections on the gender of users and on the quality of the data: missing values, quarantine, leaks."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -24,22 +24,22 @@ from widedeep.reporting.panels import (
 AUDITED = ("items", "users")
 
 
-def genders_section(found: Findings) -> Section:
-    """The gender that users state."""
-    genders = found.genders
+def genders_section(findings: Findings) -> Section:
+    """Return the section on the gender that users state."""
+    genders = findings.genders
     stated = genders.dropna(subset="gender")
     if stated.empty:
         return Section("gender", "Gender of the users", "No user of this dump states a gender.")
     known = int(stated["users"].sum())
     parts = ", ".join(f"{percent(n / known)} {name}" for name, n in stated[["gender", "users"]].head(4).values)
-    said = (
-        f"{count(known)} of {several(found.users, 'user')} ({percent(known / found.users)}) state a gender: {parts}. "
-        f"They wrote {percent(stated['ratings'].sum() / found.ratings)} of the ratings."
+    text = (
+        f"{count(known)} of {several(findings.users, 'user')} ({percent(known / findings.users)}) state a gender: "
+        f"{parts}. They wrote {percent(stated['ratings'].sum() / findings.ratings)} of the ratings."
     )
     rated = stated.dropna(subset="mean")
     if len(rated) > 1:
         best, worst = highest(rated, "mean"), lowest(rated, "mean")
-        said += (
+        text += (
             f" The mean rating is highest for {best['gender']} ({best['mean']:.2f}) and lowest for "
             f"{worst['gender']} ({worst['mean']:.2f})."
         )
@@ -48,52 +48,52 @@ def genders_section(found: Findings) -> Section:
     panels = (
         Panel("Users", table, figures.bars(shown["gender"], shown["users"], "users")),
         Panel("Ratings", table, figures.bars(shown["gender"], shown["ratings"], "ratings", figures.GREEN)),
-        Panel("Mean rating", table, figures.means(shown["gender"], shown["mean"], found.mean, "mean rating")),
+        Panel("Mean rating", table, figures.means(shown["gender"], shown["mean"], findings.mean, "mean rating")),
     )
-    return Section("gender", "Gender of the users", said, panels)
+    return Section("gender", "Gender of the users", text, panels)
 
 
-def missing_section(found: Findings) -> Section:
-    """Share of the rows without a value, for each column of each file."""
-    said, panels = [], []
-    for file, shares in found.missing.items():
+def missing_section(findings: Findings) -> Section:
+    """Return the section on missing values: the share of rows without a value, for each column of each file."""
+    text, panels = [], []
+    for file, shares in findings.missing.items():
         some, empty = [c for c in shares if shares[c] > 0], [c for c in shares if shares[c] == 1]
         if some:
             most = max(some, key=shares.__getitem__)
             told = f"In the {file} file {len(some)} of {len(shares)} columns have missing values, most of all {most} "
-            said.append(told + f"({percent(shares[most])})" + (f"; {len(empty)} without any value." if empty else "."))
+            text.append(told + f"({percent(shares[most])})" + (f"; {len(empty)} without any value." if empty else "."))
         else:
-            said.append(f"No value is missing in the {file} file.")
+            text.append(f"No value is missing in the {file} file.")
         table = pd.DataFrame({"column": list(shares), "missing": [percent(share) for share in shares.values()]})
         if some:
             figure = figures.bars(list(shares), shares.values(), "rows without a value", form=".2%")
             panels.append(Panel(f"The {file} file", table, figure))
-    return Section("missing", "Missing values", " ".join(said), tuple(panels))
+    return Section("missing", "Missing values", " ".join(text), tuple(panels))
 
 
-def quarantine_section(found: Findings) -> Section:
-    """The rows that prepare refuses."""
-    read, bad = sum(found.rows.values()), _reasons(found.refused)
+def quarantine_section(findings: Findings) -> Section:
+    """Return the section on the rows that prepare refuses."""
+    read, bad = sum(findings.rows.values()), _reasons(findings.refused)
     total = int(bad["rows"].sum())
     if total:
         worst = bad.iloc[0]
-        said = (
+        text = (
             f"{several(total, 'row')} of {count(read)} ({percent(total / read)}) would be put into quarantine, most of "
             f"them ({count(worst['rows'])}) in the {worst['file']} file, as {worst['reason'].replace('_', ' ')}."
         )
     else:
-        said = f"All {count(read)} rows are good: none would be put into quarantine."
+        text = f"All {count(read)} rows are good: none would be put into quarantine."
     panels = []
     if total:
         names = bad["reason"].str.replace("_", " ")
         if bad["file"].nunique() > 1:
             names = bad["file"] + ": " + names
         panels.append(Panel("Refused rows by reason", bad, figures.bars(names, bad["rows"], "rows", figures.ORANGE)))
-    if found.prepared:
-        said += " " + _prepared_quarantine(found.prepared)
-        if len(found.prepared.examples):
-            panels.append(Panel("What preparation put aside", found.prepared.examples))
-    return Section("quarantine", "Quarantine", said, tuple(panels))
+    if findings.prepared:
+        text += " " + _prepared_quarantine(findings.prepared)
+        if len(findings.prepared.examples):
+            panels.append(Panel("What preparation put aside", findings.prepared.examples))
+    return Section("quarantine", "Quarantine", text, tuple(panels))
 
 
 def _reasons(refused: dict[str, dict[str, int]]) -> pd.DataFrame:
@@ -110,10 +110,10 @@ def _prepared_quarantine(prepared: Prepared) -> str:
     )
 
 
-def leaks_section(found: Findings) -> Section:
-    """Columns that hold what a model is to predict."""
-    said = [_agreed(agreement) for agreement in found.agreements]
-    said.append(
+def leaks_section(findings: Findings) -> Section:
+    """Return the section on columns that contain what a model has to predict."""
+    text = [_agreed(agreement) for agreement in findings.agreements]
+    text.append(
         "The site computes these columns from all ratings: a model that is given them is told part of what it is "
         "tested on."
     )
@@ -123,20 +123,20 @@ def leaks_section(found: Findings) -> Section:
             agreement.bins.round(3),
             figures.agreement_line(agreement.bins, agreement.column),
         )
-        for agreement in found.agreements
+        for agreement in findings.agreements
         if len(agreement.bins)
     ]
-    if found.prepared:
-        leaks = found.prepared.leaks
+    if findings.prepared:
+        leaks = findings.prepared.leaks
         used = [name for name, leak in leaks.items() if leak.get("used")]
         left_out = [name for name in leaks if name not in used]
-        said.append(f"Preparation left out {_and(left_out)}" + (f" and used {_and(used)}." if used else "."))
+        text.append(f"Preparation left out {_and(left_out)}" + (f" and used {_and(used)}." if used else "."))
         rows = [{"column": name, **{key: _cell(value) for key, value in leak.items()}} for name, leak in leaks.items()]
         panels.append(Panel("What preparation did with the columns", pd.DataFrame(rows)))
-        audit = found.prepared.audit or {}
-        said += _signs(audit)
+        audit = findings.prepared.audit or {}
+        text += _signs(audit)
         panels += [Panel(title, table) for title, table in audit_tables(audit)]
-    return Section("leaks", "Leaks", " ".join(said), tuple(panels))
+    return Section("leaks", "Leaks", " ".join(text), tuple(panels))
 
 
 def _agreed(agreement: Agreement) -> str:
@@ -154,7 +154,7 @@ def _and(names: list[str]) -> str:
 
 
 def audit_tables(audit: Mapping[str, Any]) -> list[tuple[str, pd.DataFrame]]:
-    """Titles and tables of the audited features, as prepare lists them; none if nothing was audited."""
+    """Return titles and tables of the audited features, in the order of prepare; empty if nothing was audited."""
     return [
         (
             f"Audit of the {part}: each feature alone, on the {audit.get('split', 'held-out')} ratings",
@@ -168,7 +168,7 @@ def audit_tables(audit: Mapping[str, Any]) -> list[tuple[str, pd.DataFrame]]:
 
 
 def _signs(audit: Mapping[str, Any]) -> list[str]:
-    """A sentence on the features in which the audit saw held-out ratings; empty if nothing was audited."""
+    """Return a sentence on the features that show signs of held-out ratings; empty if nothing was audited."""
     rows = [row for part in AUDITED for row in audit.get(part) or ()]
     if not rows:
         return []

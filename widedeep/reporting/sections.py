@@ -1,4 +1,4 @@
-"""The sections of the page: what the data shows, in a sentence with its numbers, and the plots that show it."""
+"""Collect the sections of the page."""
 
 from collections.abc import Callable
 
@@ -9,22 +9,22 @@ from widedeep.reporting.quality_sections import genders_section, leaks_section, 
 from widedeep.reporting.rating_sections import ratings_section, tails_section
 
 
-def totals(found: Findings) -> list[tuple[str, str]]:
-    """Names and values at the top of the page."""
+def totals(findings: Findings) -> list[tuple[str, str]]:
+    """Return the names and values at the top of the page."""
     return [
-        ("ratings", count(found.ratings)),
-        ("users", count(found.users)),
-        ("of them raters", count(found.raters)),
-        ("anime", count(found.anime)),
-        ("of them rated", count(found.rated_anime)),
-        ("density", percent(found.density)),
-        ("mean rating", f"{found.mean:.4f}"),
-        ("sd", f"{found.sd:.4f}"),
+        ("ratings", count(findings.ratings)),
+        ("users", count(findings.users)),
+        ("of them raters", count(findings.raters)),
+        ("anime", count(findings.anime)),
+        ("of them rated", count(findings.rated_anime)),
+        ("density", percent(findings.density)),
+        ("mean rating", f"{findings.mean:.4f}"),
+        ("sd", f"{findings.sd:.4f}"),
     ]
 
 
-def sections(found: Findings) -> list[Section]:
-    """All sections, in the order of the page."""
+def sections(findings: Findings) -> list[Section]:
+    """Return all sections, in the order of the page."""
     makers: tuple[Callable[[Findings], Section], ...] = (
         ratings_section,
         tails_section,
@@ -37,4 +37,4 @@ def sections(found: Findings) -> list[Section]:
         quarantine_section,
         leaks_section,
     )
-    return [make(found) for make in makers]
+    return [make(findings) for make in makers]

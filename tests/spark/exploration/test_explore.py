@@ -8,7 +8,7 @@ from tests.spark.dumps import ANIME_HEADER, BAD, GOOD, USERS_HEADER, write_dump
 from tests.spark.preparation.test_prepare import dumped
 from widedeep.common.errors import InputError
 from widedeep.config.explore import ExploreConfig
-from widedeep.reporting.page import MARK, render
+from widedeep.reporting.page import PAGE_MARK, render
 from widedeep.schema.manifest import read_manifest
 from widedeep.spark.exploration.explore import check_page, explore
 from widedeep.spark.filesystem import Files
@@ -196,14 +196,14 @@ def test_a_missing_file_column_or_preparation_is_named(spark, dump, tmp_path):
 
 def test_only_a_page_of_ours_is_replaced(spark, tmp_path):
     files, page = Files(spark), tmp_path / "new" / "page.html"
-    check_page(files, str(page), MARK)
-    for text in (f"{MARK}\n1", f"{MARK}\n2"):
+    check_page(files, str(page), PAGE_MARK)
+    for text in (f"{PAGE_MARK}\n1", f"{PAGE_MARK}\n2"):
         files.write_text(str(page), text)
-        check_page(files, str(page), MARK)
+        check_page(files, str(page), PAGE_MARK)
         assert page.read_text() == text
     assert [path.name for path in page.parent.iterdir()] == ["page.html"]
     page.write_text("<html>somebody else's</html>")
     with pytest.raises(InputError, match="no page of this job"):
-        check_page(files, str(page), MARK)
+        check_page(files, str(page), PAGE_MARK)
     with pytest.raises(InputError, match="is a directory"):
-        check_page(files, str(page.parent), MARK)
+        check_page(files, str(page.parent), PAGE_MARK)

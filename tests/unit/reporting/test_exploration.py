@@ -10,7 +10,7 @@ import pytest
 
 from tests.builders import TEN_POINTS
 from widedeep.reporting.findings import Agreement, Findings, Prepared
-from widedeep.reporting.page import MARK, render, script_json
+from widedeep.reporting.page import PAGE_MARK, render, script_json
 from widedeep.reporting.panels import percent, several
 from widedeep.reporting.quality_sections import audit_tables
 from widedeep.reporting.sections import sections
@@ -174,7 +174,7 @@ def test_totals_follow_from_the_aggregates():
 
 
 def test_sentences_carry_the_computed_numbers():
-    said = {section.slug: section.said for section in sections(some_findings())}
+    said = {section.slug: section.text for section in sections(some_findings())}
     assert "commonest rating is 8 (60 %)" in said["ratings"]
     assert "90 % of the ratings are 8 or more and 10 % are 4 or less" in said["ratings"]
     assert "Action is in 80 % of the ratings" in said["genres"]
@@ -191,7 +191,7 @@ def test_sentences_carry_the_computed_numbers():
 def test_the_page_holds_every_section_and_loads_nothing(found):
     text = render(found)
     page = Page(text)
-    assert text.startswith(MARK + "\n")
+    assert text.startswith(PAGE_MARK + "\n")
     assert set(SLUGS) <= page.ids
     assert sorted(link for link in page.links if not link.startswith("#")) == ["data:,"]  # no icon is asked for
     assert not {"img", "iframe", "b"} & set(page.tags)
@@ -229,6 +229,6 @@ def test_the_audit_is_shown_where_there_is_one():
     assert table.columns[-1] == "sign of leak"
     found = some_findings()
     assert found.prepared is not None
-    said = sections(replace(found, prepared=replace(found.prepared, audit=audit)))[-1].said
+    said = sections(replace(found, prepared=replace(found.prepared, audit=audit)))[-1].text
     assert said.endswith("Of 2 features audited, these show signs of held-out ratings: Score.")
-    assert "audited" not in sections(replace(found, prepared=replace(found.prepared, audit=None)))[-1].said
+    assert "audited" not in sections(replace(found, prepared=replace(found.prepared, audit=None)))[-1].text

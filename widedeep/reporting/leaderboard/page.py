@@ -1,4 +1,4 @@
-"""The leaderboard as a Markdown page."""
+"""Write the leaderboard as a Markdown page."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 from widedeep.reporting.leaderboard.entries import RANKING_METRICS, RATING_METRICS
 from widedeep.schema.evaluation import BUCKETS
 from widedeep.schema.manifest import Audit, AuditedFeature
+from widedeep.schema.rating_scale import RatingScale
 
 # Metric -> (heading, digits).
 METRIC_COLUMNS = {
@@ -30,21 +31,26 @@ Entry = Mapping[str, Any]
 
 
 def leaderboard_page(
-    entries: Sequence[Entry], claims: Sequence[Mapping[str, str]], liked: float, audit: Audit | None = None
+    entries: Sequence[Entry],
+    claims: Sequence[Mapping[str, str]],
+    scale: RatingScale,
+    liked: float,
+    audit: Audit | None = None,
 ) -> str:
-    """The page.
+    """Return the Markdown page.
 
     Args:
         entries: the content of leaderboard.json.
         claims: rows of `published_claims`.
+        scale: of the ratings.
         liked: lowest rating that makes an anime relevant.
-        audit: of the features of the lowest seed.
+        audit: feature audit of the lowest seed; None: without its table.
 
     """
     seeded = [e for e in entries if e["kind"] != "as published"]
     as_published = [e for e in entries if e["kind"] == "as published"]
     blocks = [
-        *_introduction(seeded, liked),
+        *_introduction(seeded, scale, liked),
         *_metrics_by_kind(seeded),
         *_ranked_lists(seeded),
         *_errors_by_experience(seeded),
@@ -59,22 +65,22 @@ def leaderboard_page(
     return "\n\n".join(blocks) + "\n"
 
 
-def _introduction(seeded: Sequence[Entry], liked: float) -> list[str]:
+def _introduction(seeded: Sequence[Entry], scale: RatingScale, liked: float) -> list[str]:
     seeds = max(len(e["seeds"]) for e in seeded)
     over = f"drawn anew with each of {seeds} seeds; ± is the standard deviation over them" if seeds > 1 else "one seed"
     return [
         "# Leaderboard",
         f"Written by `scripts/leaderboard.sh`; the figures are also in [leaderboard.json](leaderboard.json). "
-        f"Split: {seeded[0]['split']}, {over}. Errors are of test ratings on the 1-10 scale. Lists are judged by test "
-        f"ratings of {liked:g} or more; the candidates are all anime that the user did not rate in train or valid. "
-        "Models rank by predicted rating, as the published systems do.",
+        f"Split: {seeded[0]['split']}, {over}. Errors are of test ratings on the {scale} scale. Lists are judged by "
+        f"test ratings of {liked:g} or more; the candidates are all anime that the user did not rate in train or "
+        "valid. Models rank by predicted rating, as the published systems do.",
         _winners(seeded),
         "![RMSE beside NDCG@10 of every system](leaderboard.svg)",
     ]
 
 
 def _winners(seeded: Iterable[Entry]) -> str:
-    """The best model and the best baseline by RMSE and by NDCG@10, in a sentence each."""
+    """Return a sentence on the best model and baseline by RMSE, and one by NDCG@10."""
     by_rmse = {e["kind"]: e for e in sorted(seeded, key=lambda e: -(e["rmse"] or 99.0)) if e["rmse"] is not None}
     by_ndcg = {e["kind"]: e for e in sorted(seeded, key=lambda e: e["ndcg_at_10"] or 0.0)}
     sentences = []
@@ -129,14 +135,14 @@ def _differences(seeded: Iterable[Entry]) -> list[str]:
     ]
 
 
-def _difference(found: Mapping[str, Any] | None) -> str:
-    """A difference with its interval and p-value."""
-    if not found:
+def _difference(measured: Mapping[str, Any] | None) -> str:
+    """Return a difference with its interval and p-value."""
+    if not measured:
         return ""
-    text = f"{found['difference']:+.4f}"
-    if found["low"] is not None:
-        text += f" [{found['low']:+.4f}, {found['high']:+.4f}]"
-    p_value = found["p_value"]
+    text = f"{measured['difference']:+.4f}"
+    if measured["low"] is not None:
+        text += f" [{measured['low']:+.4f}, {measured['high']:+.4f}]"
+    p_value = measured["p_value"]
     if p_value is None:
         return text
     return text + (f", p {p_value:.1g}" if p_value >= SMALLEST_P else f", p < {SMALLEST_P:g}")
@@ -145,7 +151,7 @@ def _difference(found: Mapping[str, Any] | None) -> str:
 def _published_table(
     seeded: Iterable[Entry], as_published: Sequence[Entry], claims: Iterable[Mapping[str, str]]
 ) -> str:
-    """Published results beside what was measured: as published, and on all ratings."""
+    """Return the table of published results beside ours: as published, and on all ratings."""
     by_name = {e["system"]: e for e in seeded}
     rows = []
     for entry in as_published:
@@ -171,7 +177,7 @@ def _features(audit: Audit) -> list[str]:
         f"R2 of predicting ratings by one feature, fitted on train; the {FEATURES_SHOWN} most telling of each table, "
         "and all that the dump computed from all ratings (left out unless the settings name them). The slope tells "
         "what is of held-out ratings: of an honest feature it is at most 1 "
-        "([how](../widedeep/evaluation/feature_leakage.py)).",
+        "([how](leak-audit.md)).",
         _markdown_table(
             ["", "ratings in it", "used", "R2 train", f"R2 {audit.split}", "slope", "sign"], _feature_rows(audit)
         ),
@@ -179,7 +185,7 @@ def _features(audit: Audit) -> list[str]:
 
 
 def _feature_rows(audit: Audit) -> list[list[str]]:
-    """Rows of all features computed from all ratings, and of the most predictive others."""
+    """Return rows of all features computed from all ratings, and of the most predictive others."""
     rows = []
     for table, features in (("anime", audit.items), ("user", audit.users)):
         leaks = [f for f in features if f.ratings_in_it == "all"]
@@ -203,7 +209,7 @@ def _metric_table(entries: Iterable[Entry], columns: Sequence[str]) -> str:
 
 
 def _metric(entry: Mapping[str, Any], key: str) -> str:
-    """A metric with its standard deviation over seeds."""
+    """Return a metric with its standard deviation over seeds."""
     value, digits = entry.get(key), METRIC_COLUMNS[key][1]
     if value is None:
         return ""
@@ -212,6 +218,6 @@ def _metric(entry: Mapping[str, Any], key: str) -> str:
 
 
 def _markdown_table(headings: list[str], rows: Iterable[list[str]]) -> str:
-    """A Markdown table; all columns but the first are aligned to the right."""
+    """Return a Markdown table; all columns but the first are aligned to the right."""
     lines = ["| " + " | ".join(headings) + " |", "|---|" + "---:|" * (len(headings) - 1)]
     return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])

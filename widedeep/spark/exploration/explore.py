@@ -225,7 +225,7 @@ def main(argv: Sequence[str]) -> None:
     spark = build_session("widedeep explore", SMALL_SHUFFLES)
     try:
         files = Files(spark)
-        check_page(files, config.output, page.MARK)
+        check_page(files, config.output, page.PAGE_MARK)
         findings = explore(spark, config)
         log.info("writing %s", config.output)
         files.write_text(config.output, page.render(findings))
