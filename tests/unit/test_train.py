@@ -65,3 +65,16 @@ def test_a_finished_run_shows_what_it_had_measured(derailed, capsys):
     assert "0.4321" in capsys.readouterr().out
     assert metrics(run) == marked
     (run / "metrics.json").write_text(kept)
+
+
+def test_the_epoch_with_the_best_lists_is_kept_if_said(derailed, tmp_path):
+    data, _, run = derailed
+    flags = DERAILED | {"ranking_users": 200, "select_by": "ndcg"}
+    found = train(command(data, tmp_path / "run", **flags))
+    lines = [line["valid"] for line in curve(tmp_path / "run")]
+    assert [line["rmse"] for line in lines] == [line["valid"]["rmse"] for line in curve(run)]
+    ranking = [line["ndcg_at_10"] for line in lines]
+    assert ranking.index(max(ranking)) + 1 == found["train"]["best_epoch"] != metrics(run)["train"]["best_epoch"]
+    assert found["valid"] == lines[found["train"]["best_epoch"] - 1]
+    kept = rmse_of_artifact(data, derailed[1], tmp_path / "run", "valid")
+    assert kept == pytest.approx(found["valid"]["rmse"], rel=1e-5)

@@ -1,6 +1,6 @@
 """The feature tables of users and items as tensors; the row number is the user index or item index.
 
-Legend: T rows of a table (U users or I items), V values of a vocabulary.
+Legend: T rows of a table (U users or I items), V values of a vocabulary, L ratings of a history.
 """
 
 from collections.abc import Sequence
@@ -77,13 +77,33 @@ class FeatureTable:
 
 
 class Tables:
-    """The feature tables of a prepared directory."""
+    """The feature tables of a prepared directory, and the users' training ratings."""
 
     def __init__(self, data: Path, manifest: Manifest):
+        self._shards = [Path(data) / file.path for file in manifest.ratings.shards["train"]]
         self.users = FeatureTable(data, "users", manifest.users)
         self.items = FeatureTable(data, "items", manifest.items)
         self.train_mean = manifest.ratings.train_mean
         self.scale = manifest.ratings.scale
+
+    def histories(self, longest: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the training ratings of each user, `longest` of them at most: the first in the order of the shards.
+
+        Returns:
+            [U, longest] int32 item indexes, -1 where a history is shorter; and [U, longest] float32 ratings.
+
+        """
+        columns = ["user", "item", "rating"]
+        parts = pa.concat_tables([read_parquet(shard, columns) for shard in self._shards])
+        user, item, rating = (parts[name].to_numpy() for name in columns)
+        order = np.argsort(user, kind="stable")
+        count = np.bincount(user, minlength=self.users.rows)
+        place = np.arange(len(user)) - np.repeat(np.cumsum(count) - count, count)  # within the user's history
+        order, place = order[place < longest], place[place < longest]
+        items = np.full((self.users.rows, longest), -1, np.int32)
+        ratings = np.zeros((self.users.rows, longest), np.float32)
+        items[user[order], place], ratings[user[order], place] = item[order], rating[order]
+        return torch.from_numpy(items), torch.from_numpy(ratings)
 
 
 def embedding_rows(train_ratings: np.ndarray) -> tuple[torch.Tensor, int]:

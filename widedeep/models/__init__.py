@@ -1,4 +1,4 @@
-"""All architectures. To add one, write a file like the others here and add its class to ARCHITECTURES."""
+"""All architectures. To add one, write a file and add its class to ARCHITECTURES; see docs/adding-a-model.md."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Union
 

@@ -47,7 +47,7 @@ class Recommender(nn.Module, ABC):
     """Scores and rates pairs of users and items.
 
     `from_tables` builds a new model. The constructor, given the config, shape and scale of an existing model, builds
-    one whose weights and buffers `load_state_dict` then fills.
+    one whose weights and buffers `load_state_dict` then fills. docs/adding-a-model.md shows an example.
     """
 
     # Whether the affinity is the predicted rating. If so, callers need not ask for both.

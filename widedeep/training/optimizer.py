@@ -45,14 +45,15 @@ class Optimizer:
 
 
 def _dense_optimizer(parameters: list[nn.Parameter], config: OptimConfig) -> torch.optim.Optimizer:
+    groups = [{"params": parameters}]  # a group may be empty: a model can consist of embedding tables alone
     rate, decay = config.lr, config.weight_decay
     if config.name == "adam":
-        return torch.optim.Adam(parameters, lr=rate, weight_decay=decay, fused=True)
+        return torch.optim.Adam(groups, lr=rate, weight_decay=decay, fused=True)
     if config.name == "adamw":
-        return torch.optim.AdamW(parameters, lr=rate, weight_decay=decay, fused=True)
+        return torch.optim.AdamW(groups, lr=rate, weight_decay=decay, fused=True)
     if config.name == "adagrad":
-        return torch.optim.Adagrad(parameters, lr=rate, weight_decay=decay)
-    return torch.optim.SGD(parameters, lr=rate, weight_decay=decay, momentum=0.9)
+        return torch.optim.Adagrad(groups, lr=rate, weight_decay=decay)
+    return torch.optim.SGD(groups, lr=rate, weight_decay=decay, momentum=0.9)
 
 
 def learning_rate(config: OptimConfig, step: int, steps: int) -> float:

@@ -8,6 +8,7 @@ from pydantic import Field
 from widedeep.config.fields import RUN_DIR, Count, MaybeCount, MaybeText, Settings
 from widedeep.config.train import EmbeddingConfig, LoaderConfig, OptimConfig
 from widedeep.models import ARCHITECTURES, ModelConfig
+from widedeep.training.losses import LOSSES
 
 
 class TrainConfig(Settings):
@@ -39,7 +40,7 @@ class TrainConfig(Settings):
     )
     loss: MaybeText = Field(
         default=None,
-        description="mse, scaled_mse or cross_entropy, see training/losses.py; default: the architecture's",
+        description=f"one of {', '.join(LOSSES)}, see training/losses.py; default: the architecture's",
     )
     checkpoint_seconds: float = Field(default=300.0, gt=0, description="seconds between checkpoints within an epoch")
     keep_checkpoints: Count = Field(default=2, ge=1, description="number of checkpoints kept, the newest")

@@ -60,7 +60,7 @@ class TrainState:
         # Sum of squared errors and number of ratings in this epoch. Reading them waits for the device.
         self.loss_sums = torch.zeros(2, dtype=torch.float64, device=world.device)
         self._wrapped: nn.Module = model
-        if world.size > 1:
+        if world.size > 1 and self.optimizer.dense_parameters:  # DDP takes no model of embedding tables alone
             # Buffers need no sync: feature tables are equal on all ranks, and `evaluate` averages those of batch norm.
             # Sharded tables differ between ranks, so DDP must not copy rank 0's; equal seeds made all else equal.
             sharded = shard_group(model, world).size > 1

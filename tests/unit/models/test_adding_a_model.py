@@ -1,0 +1,132 @@
+"""docs/adding-a-model.md, followed to the letter in a copy of the package."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.builders import write_prepared
+from tests.training import ROOT, curve, metrics
+
+GUIDE = (ROOT / "docs" / "adding-a-model.md").read_text()
+SMALL = "--device cpu --epochs 1 --batch-size 64 --ranking-users 20"
+# Run in the copy with the prepared directory and the run as arguments.
+SCORE = """
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from widedeep.data.feature_tables import Tables
+from widedeep.models.artifact import load_artifact
+from widedeep.models.base import Histories
+from widedeep.schema.manifest import read_manifest
+from widedeep.scoring.batch import score_batches
+from widedeep.scoring.scorer import Scorer
+
+data, run = map(Path, sys.argv[1:])
+artifact, tables = load_artifact(run / "model.safetensors"), Tables(data, read_manifest(data))
+model, users = artifact.model, tables.users.rows
+scorer = Scorer(model, tables.items.rows)
+histories = Histories(*tables.histories(model.config.history))
+everybody = np.arange(users, dtype=np.int32)
+seen = [row[row >= 0].numpy().astype(np.int64) for row in histories.items]
+by_index = scorer.top(everybody, seen, 10)
+assert np.abs(by_index.ratings - by_index.affinities).min() > 0.1
+assert np.allclose(by_index.ratings, scorer.ratings_of(everybody, by_index.items))
+by_history = scorer.top_of_histories(histories, seen, 10)
+for indexed, given in zip(by_index, by_history, strict=True):
+    assert np.array_equal(indexed, given)
+
+columns = {name: tables.users.values(name) for name in ("user", "user_id", "train_ratings")}
+columns["seen"] = pa.array([row.astype(np.int32) for row in seen], pa.list_(pa.int32()))
+batch = pa.record_batch(columns)
+for cold_users in ("popular", "model"):
+    lists = pa.Table.from_batches(score_batches(artifact, scorer, iter([batch]), 10, cold_users))
+    assert lists.num_rows == 10 * users
+    warm = columns["train_ratings"] > 0
+    item = lists["item"].to_numpy().reshape(users, 10)
+    rating = lists["predicted_rating"].to_numpy().reshape(users, 10)
+    assert np.array_equal(item[warm], by_index.items[warm])
+    assert np.allclose(rating[warm], by_index.ratings[warm].clip(1, 10), atol=1e-5)
+    if cold_users == "model":
+        assert np.array_equal(item[~warm], by_index.items[~warm])
+"""
+
+
+def blocks(language: str) -> list[str]:
+    """The guide's blocks of code in a language."""
+    return re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
+
+
+def added_lines(block: str) -> list[str]:
+    return [line.removeprefix("+") for line in block.splitlines()]
+
+
+def add_lines(file: Path, block: str, imported_before: str, end: str) -> None:
+    """Add the two lines of a diff: an import, and the last entry of the collection that closes with `end`."""
+    imported, entry = added_lines(block)
+    text = file.read_text().replace(imported_before, f"{imported}\n{imported_before}", 1)
+    head, tail = text.split(end, 1)
+    file.write_text(f"{head}\n{entry}{end}{tail}")
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory) -> Path:
+    """A copy of the package and its contract tests, with the guide's model, loss and preset in it."""
+    copy = tmp_path_factory.mktemp("adding") / "checkout"
+    for folder in ("widedeep", "conf", "tests/contracts"):
+        shutil.copytree(ROOT / folder, copy / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in (*(ROOT / "tests").glob("*.py"), ROOT / "pyproject.toml"):
+        shutil.copy(file, copy / file.relative_to(ROOT))
+    (model, loss), (model_lines, loss_lines), (preset,) = blocks("python"), blocks("diff"), blocks("toml")
+    (copy / "widedeep/models/history_dot.py").write_text(model)
+    add_lines(copy / "widedeep/models/__init__.py", model_lines, "from widedeep.models.ncf", "\n)\n")
+    losses = copy / "widedeep/training/losses.py"
+    losses.write_text(losses.read_text().replace("LOSSES: dict", f"{loss}\n\nLOSSES: dict"))
+    add_lines(losses, loss_lines, "from widedeep.common.errors", "\n}\n")
+    (copy / "conf/train/history_dot.toml").write_text(preset)
+    return copy
+
+
+def run(copy: Path, *argv: str) -> str:
+    """Run Python in the copy; what it printed."""
+    environment = os.environ | {"PYTHONPATH": str(copy)}
+    done = subprocess.run([sys.executable, *argv], cwd=copy, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_the_guides_model_passes_the_contract_tests(copy):
+    said = run(copy, "-m", "pytest", "-q", "tests/contracts/test_models.py", "-k", "history_dot")
+    assert re.search(r"\b9 passed", said), said
+
+
+def test_the_guides_model_and_loss_are_in_help(copy):
+    said = run(copy, "-c", "from widedeep.train import main; main(['--model.name', 'history_dot', '--help'])")
+    assert "--model.history " in said
+    assert "cross_entropy, liked" in " ".join(said.split())
+
+
+@pytest.mark.parametrize("line", re.findall(r"^widedeep (train .*)$", GUIDE, re.MULTILINE))
+def test_the_guides_commands_train_a_model_that_scores(copy, tmp_path, line):
+    data = tmp_path / "prepared"
+    write_prepared(data)
+    words = shlex.split(f"{line} {SMALL} --data {data}")
+    run(copy, "-m", "widedeep", *words)
+    trained = copy / words[words.index("--run-dir") + 1]
+    found = metrics(trained)
+    assert found["valid"]["ndcg_at_10"] == curve(trained)[0]["valid"]["ndcg_at_10"] > 0
+    assert found["ranking"]["model"]["users"] == 20
+    run(copy, "-c", SCORE, str(data), str(trained))
+
+
+def test_the_guide_names_what_exists():
+    for path in re.findall(r"`((?:conf|tests|widedeep)/[\w/.]+)`", GUIDE):
+        assert (ROOT / path).exists(), path
