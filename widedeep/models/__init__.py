@@ -24,8 +24,8 @@ ARCHITECTURES: tuple[type[Recommender], ...] = (
 REGISTRY: dict[str, type[Any]] = {architecture.name(): architecture for architecture in ARCHITECTURES}
 
 
-def _name(section: Any) -> Any:
-    """Return the name of the architecture that a section chooses; the default's if it has no name."""
+def _chosen_name(section: Any) -> Any:
+    """Return the name of the architecture that a section chooses; that of the default if it chooses none."""
     default = ARCHITECTURES[0].name()
     return section.get("name", default) if isinstance(section, dict) else getattr(section, "name", None)
 
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 else:
     ModelConfig = Annotated[
         Union[tuple(Annotated[kind.config_class, Tag(name)] for name, kind in REGISTRY.items())],  # noqa: UP007
-        Discriminator(_name),
+        Discriminator(_chosen_name),
     ]
 
 __all__ = ["ARCHITECTURES", "REGISTRY", "ModelConfig", "Recommender"]

@@ -1,6 +1,6 @@
-"""The trained model as one file that needs nothing else: weights, settings, vocabularies, ids.
+"""The trained model as one file that is complete on its own: weights, settings, vocabularies, ids.
 
-A safetensors file: tensors by name, and text in its header. Reading it runs no code.
+It is a safetensors file: tensors by name, and text in its header. Reading it runs no code.
 """
 
 import json
@@ -21,29 +21,29 @@ from widedeep.schema.manifest import Manifest
 from widedeep.schema.rating_scale import RatingScale
 
 MODEL_FILE = "model.safetensors"
-FORMAT = "widedeep/2"
+ARTIFACT_FORMAT = "widedeep/2"
 SAFETENSORS_DTYPES = {torch.float32: "F32", torch.int32: "I32", torch.int64: "I64"}
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A model ready to score, and what it must be used with."""
+    """A model that is ready to score, with the data that it needs."""
 
     model: Recommender
     config: ModelConfig
     manifest_digest: str
     scale: RatingScale
     vocabularies: dict[str, dict[str, list[str]]]  # table -> column -> values
-    user_id: np.ndarray  # [users] int64, by position
-    anime_id: np.ndarray  # [items] int64, by position
-    user_ratings: np.ndarray  # [users] int32, in the training split
-    item_ratings: np.ndarray  # [items] int32, in the training split
+    user_id: np.ndarray  # [users] int64, by user index
+    anime_id: np.ndarray  # [items] int64, by item index
+    user_ratings: np.ndarray  # [users] int32, number of training ratings
+    item_ratings: np.ndarray  # [items] int32, number of training ratings
 
     def check_trained_on(self, digest: str, run: object, data: object) -> None:
         """Raise InputError unless `digest` is that of the data that the model was trained on.
 
         Args:
-            digest: of the manifest in `data`.
+            digest: digest of the manifest in `data`.
             run: the run's directory, for the message.
             data: the prepared directory, for the message.
 
@@ -56,7 +56,7 @@ class Artifact:
 
 
 def save_artifact(file: Path, model: Recommender, manifest: Manifest, tables: Tables) -> None:
-    """Write the artifact atomically. If tables are sharded, the other ranks `send_local_parts` meanwhile."""
+    """Write the artifact atomically. If tables are sharded, the other ranks must call `send_local_parts` meanwhile."""
     extra = {
         "ids.user_id": tables.users.values("user_id"),
         "ids.anime_id": tables.items.values("anime_id"),
@@ -66,7 +66,7 @@ def save_artifact(file: Path, model: Recommender, manifest: Manifest, tables: Ta
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     tensors |= {name: torch.from_numpy(np.array(value)) for name, value in extra.items()}
     header = {
-        "format": FORMAT,
+        "format": ARTIFACT_FORMAT,
         "config": model.config.model_dump_json(),
         "shape": json.dumps(model.shape),
         "manifest_digest": manifest.digest,
@@ -74,59 +74,65 @@ def save_artifact(file: Path, model: Recommender, manifest: Manifest, tables: Ta
         "vocabularies": json.dumps({"users": manifest.users.vocabularies, "items": manifest.items.vocabularies}),
     }
     with atomic_file(file) as stream:
-        stream.writelines(_pieces(tensors, header))
+        stream.writelines(_safetensors_chunks(tensors, header))
 
 
-def _pieces(tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> Iterator[bytes | memoryview]:
-    """A safetensors file: the length of a JSON text, the text, the tensors. No table needs to be in memory as a whole.
+def _safetensors_chunks(tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> Iterator[bytes | memoryview]:
+    """Yield a safetensors file: the length of the JSON header, the header, the tensors.
 
-    Wide numbers come first, so that each stands at a multiple of its size; else the order is that of `tensors`.
+    We write the format ourselves because a sharded table then never needs to fit into memory as a whole. Tensors are
+    sorted by element size, the largest first, so that each is aligned.
     """
-    from widedeep.parallel.sharding import iter_full_tensor  # here: reading an artifact needs no DTensor
+    from widedeep.parallel.sharding import iter_full_tensor  # not at the top: reading an artifact needs no DTensor
 
     tensors = dict(sorted(tensors.items(), key=lambda named: -named[1].element_size()))
-    places: dict[str, object] = {"__metadata__": metadata}
+    entries: dict[str, object] = {"__metadata__": metadata}
     end = 0
     for name, tensor in tensors.items():
         start, end = end, end + tensor.numel() * tensor.element_size()
-        places[name] = {
+        entries[name] = {
             "dtype": SAFETENSORS_DTYPES[tensor.dtype],
             "shape": list(tensor.shape),
             "data_offsets": [start, end],
         }
-    text = json.dumps(places).encode()
-    text += b" " * (-len(text) % 8)
-    yield len(text).to_bytes(8, "little") + text
+    header = json.dumps(entries).encode()
+    header += b" " * (-len(header) % 8)
+    yield len(header).to_bytes(8, "little") + header
     for tensor in tensors.values():
         for part in iter_full_tensor(tensor):
             yield part.contiguous().numpy().data
 
 
 def load_artifact(file: Path) -> Artifact:
-    """Read an artifact; tensors are mapped into memory, not copied.
+    """Read an artifact. Its tensors are mapped into memory, not copied.
 
     Raises:
-        InputError: the file is missing, is no artifact or is damaged.
+        InputError: the file is missing, damaged or no artifact.
 
     """
     try:
         with safe_open(str(file), framework="pt") as stored:
             header = stored.metadata() or {}
-            if header.get("format") != FORMAT:
-                raise InputError(f"{file} has format {header.get('format')}, this release reads {FORMAT}")
+            if header.get("format") != ARTIFACT_FORMAT:
+                raise InputError(f"{file} has format {header.get('format')}, this release reads {ARTIFACT_FORMAT}")
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-        config = TypeAdapter(ModelConfig).validate_json(header["config"])
-        with torch.device("meta"):  # no memory for weights that are replaced at once
-            scale = RatingScale.model_validate_json(header["scale"])
-            model = REGISTRY[config.name](config, json.loads(header["shape"]), scale)
-        state = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
-        model.load_state_dict(state, assign=True)
+        return _build_artifact(header, tensors)
     except FileNotFoundError:
         raise InputError(f"model {file} does not exist: train one with torchrun widedeep/train.py") from None
     except (SafetensorError, OSError, KeyError, RuntimeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"model {file} cannot be read ({error}): copy it again, or train again") from None
+
+
+def _build_artifact(header: dict[str, str], tensors: dict[str, torch.Tensor]) -> Artifact:
+    """Return the artifact with this header and these tensors."""
+    config = TypeAdapter(ModelConfig).validate_json(header["config"])
+    scale = RatingScale.model_validate_json(header["scale"])
+    with torch.device("meta"):  # allocates no memory for weights that are replaced at once
+        model = REGISTRY[config.name](config, json.loads(header["shape"]), scale)
+    state = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
+    model.load_state_dict(state, assign=True)
     return Artifact(
         model=model.eval().requires_grad_(False),
         config=config,
