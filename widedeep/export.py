@@ -1,4 +1,4 @@
-"""What a run has learnt, as Parquet for other tools: encoders, scalers, and a vector for each user and anime.
+"""The command that exports a run as Parquet for other tools: encoders, scalers, and vectors of users and anime.
 
 widedeep export --run-dir runs/wide_deep --output data/export
 """
@@ -16,23 +16,23 @@ from widedeep.common.errors import InputError
 from widedeep.common.files import atomic_directory
 from widedeep.config.export import ExportConfig
 from widedeep.schema.manifest import HIDDEN_MANIFEST, Manifest
-from widedeep.scoring.vectors import Trained, load_trained
+from widedeep.scoring.vectors import TrainedModel, load_trained
 
 
-def encoders(manifest: Manifest) -> pa.Table:
-    """The vocabularies: table, column, code:int32, value."""
+def encoder_table(manifest: Manifest) -> pa.Table:
+    """Return the vocabularies: table, column, code:int32 (the category id), value."""
     rows = [
-        (table, column, code, value)
+        (table, column, category_id, value)
         for table, described in (("users", manifest.users), ("items", manifest.items))
         for column, values in described.vocabularies.items()
-        for code, value in enumerate(values)
+        for category_id, value in enumerate(values)
     ]
     schema = {"table": pa.string(), "column": pa.string(), "code": pa.int32(), "value": pa.string()}
     return _table(rows, schema)
 
 
-def scalers(manifest: Manifest) -> pa.Table:
-    """How numbers were made: stored = ((value or fill) - center) / scale; a row for each numeric column."""
+def scaler_table(manifest: Manifest) -> pa.Table:
+    """Return how each numeric column was scaled: stored = ((value or fill) - center) / scale."""
     rows = [
         (table, column, fitted.impute, fitted.fill, fitted.scaler, fitted.center, fitted.scale)
         for table, described in (("users", manifest.users), ("items", manifest.items))
@@ -49,8 +49,8 @@ def _table(rows: list[tuple], schema: dict[str, pa.DataType]) -> pa.Table:
     return pa.table({name: pa.array(column, schema[name]) for name, column in zip(schema, columns, strict=True)})
 
 
-def vectors(trained: Trained, side: str) -> Iterator[pa.Table]:
-    """Position, id, title of an anime, training ratings and the vector, of length 1; a block of rows at a time."""
+def vector_tables(trained: TrainedModel, side: str) -> Iterator[pa.Table]:
+    """Yield tables of index, id, title (of anime only), training ratings and unit vector, a block of rows at a time."""
     artifact = trained.artifact
     if side == "users":
         columns = {"user": None, "user_id": artifact.user_id, "train_ratings": artifact.user_ratings}
@@ -58,7 +58,7 @@ def vectors(trained: Trained, side: str) -> Iterator[pa.Table]:
         titles = trained.tables.items.strings("title")
         columns = {"item": None, "anime_id": artifact.anime_id, "title": titles, "train_ratings": artifact.item_ratings}
     low = 0
-    for block in trained.blocks(side):
+    for block in trained.iter_vectors(side):
         high = low + len(block)
         part = {
             name: pa.array(range(low, high), pa.int32()) if values is None else pa.array(values[low:high])
@@ -69,23 +69,20 @@ def vectors(trained: Trained, side: str) -> Iterator[pa.Table]:
         low = high
 
 
-def export(trained: Trained, output: Path) -> dict[str, int]:
-    """Write all files and commit them together.
-
-    Returns:
-        file -> rows.
+def export(trained: TrainedModel, output: Path) -> dict[str, int]:
+    """Write all files, commit them together and return file -> number of rows.
 
     Raises:
-        InputError: `output` holds something that is no export.
+        InputError: `output` has files that are no export.
 
     """
     if output.exists() and not (output / HIDDEN_MANIFEST).is_file() and any(output.iterdir()):
         raise InputError(f"{output} holds files but no {HIDDEN_MANIFEST}, so it is no export: choose another --output")
     contents = {
-        "encoders.parquet": iter([encoders(trained.manifest)]),
-        "scalers.parquet": iter([scalers(trained.manifest)]),
-        "users.parquet": vectors(trained, "users"),
-        "anime.parquet": vectors(trained, "items"),
+        "encoders.parquet": iter([encoder_table(trained.manifest)]),
+        "scalers.parquet": iter([scaler_table(trained.manifest)]),
+        "users.parquet": vector_tables(trained, "users"),
+        "anime.parquet": vector_tables(trained, "items"),
     }
     with atomic_directory(output) as staging:
         rows = {name: _write(staging / name, parts) for name, parts in contents.items()}
@@ -99,7 +96,7 @@ def export(trained: Trained, output: Path) -> dict[str, int]:
 
 
 def _write(file: Path, parts: Iterator[pa.Table]) -> int:
-    """Rows written."""
+    """Write tables to one file and return the number of rows."""
     first = next(parts)
     with pq.ParquetWriter(file, first.schema, compression="zstd", write_page_checksum=True) as writer:
         writer.write_table(first)
@@ -111,7 +108,7 @@ def _write(file: Path, parts: Iterator[pa.Table]) -> int:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Parse, write, print."""
+    """Export a run: parse, write, print."""
     config = load_config(ExportConfig, argv, "export")
     rows = export(load_trained(config.run_dir, config.data), config.output)
     print_table(f"export in {config.output}", ("file", "rows"), [(name, f"{count:,}") for name, count in rows.items()])

@@ -1,4 +1,4 @@
-"""A user's recommendations, read from the Parquet files that jobs/score_all.py wrote.
+"""The command that shows a user's recommendations, from the Parquet files that jobs/score_all.py wrote.
 
 widedeep recommendations --user 42
 """
@@ -21,10 +21,10 @@ from widedeep.schema.recommendations import RecommendationManifest
 
 
 def recommendations_of(directory: Path, user: int) -> list[dict[str, Any]]:
-    """Return a user's rows, best first. It reads only the row group that holds the user.
+    """Return the recommendations of a user id, best first. Reads only the row group that has the user.
 
     Raises:
-        InputError: the directory was never committed, or the user is not in it.
+        InputError: the directory has no committed recommendations, or none of this user.
 
     """
     file = directory / HIDDEN_MANIFEST
@@ -40,7 +40,7 @@ def recommendations_of(directory: Path, user: int) -> list[dict[str, Any]]:
 
 
 def main(argv: Sequence[str]) -> None:
-    """Parse, look up, print."""
+    """Show a user's recommendations: parse, look up, print."""
     config = load_config(LookUpConfig, argv, "recommendations")
     rows = [
         (row["rank"], row["anime_id"], row["title"], f"{row['affinity']:.4f}", f"{row['predicted_rating']:.2f}")

@@ -1,4 +1,4 @@
-"""Anime like an anime, or users like a user, by the cosine of what a model has learnt of them.
+"""The command that shows the anime or users most similar to one, by the cosine of their learnt vectors.
 
 widedeep similar --run-dir runs/wide_deep --anime "cowboy bebop"
 """
@@ -13,29 +13,38 @@ from widedeep.common.console import log, print_table
 from widedeep.common.errors import InputError
 from widedeep.config.similar import SimilarConfig
 from widedeep.scoring.title_search import match_title
-from widedeep.scoring.vectors import Trained, load_trained, nearest
+from widedeep.scoring.vectors import TrainedModel, load_trained, nearest
 
 
-def find_anime(trained: Trained, query: str) -> int:
-    """The index of the anime that is meant; says which other titles match."""
+def find_anime(trained: TrainedModel, query: str) -> int:
+    """Return the item index of the anime that best matches a title; log which other titles match."""
     titles = trained.tables.items.strings("title")
-    found = match_title(query, titles, trained.artifact.item_ratings.tolist())
-    if found.others:
-        others = ", ".join(repr(titles[place]) for place in found.others)
-        log.info("taking %r for %r; other matches: %s", titles[found.taken], query, others)
-    return found.taken
+    matches = match_title(query, titles, trained.artifact.item_ratings.tolist())
+    if matches.others:
+        others = ", ".join(repr(titles[item]) for item in matches.others)
+        log.info("taking %r for %r; other matches: %s", titles[matches.best], query, others)
+    return matches.best
 
 
-def find_user(trained: Trained, user_id: int) -> int:
-    """The index of a user; raises InputError if there is none."""
-    found = np.flatnonzero(trained.artifact.user_id == user_id)
-    if not len(found):
+def find_user(trained: TrainedModel, user_id: int) -> int:
+    """Return the user index of a user id; raise InputError if the data does not have it."""
+    indexes = np.flatnonzero(trained.artifact.user_id == user_id)
+    if not len(indexes):
         raise InputError(f"user {user_id} is not among the {len(trained.artifact.user_id):,} users of the data")
-    return int(found[0])
+    return int(indexes[0])
 
 
-def show_neighbours(trained: Trained, side: str, index: int, count: int, least: int) -> None:
-    """Print a table of `count` of them, each with at least as many training ratings: little is learnt of the others."""
+def show_neighbours(trained: TrainedModel, side: str, index: int, count: int, min_ratings: int) -> None:
+    """Print a table of the most similar users or items.
+
+    Args:
+        trained: the model.
+        side: `users` or `items`.
+        index: user or item index.
+        count: number of neighbours.
+        min_ratings: training ratings that a neighbour must have; a model learns little from fewer.
+
+    """
     artifact = trained.artifact
     ids, ratings = (
         (artifact.user_id, artifact.user_ratings) if side == "users" else (artifact.anime_id, artifact.item_ratings)
@@ -43,8 +52,8 @@ def show_neighbours(trained: Trained, side: str, index: int, count: int, least: 
     key, text = ("user_id", "username") if side == "users" else ("anime_id", "title")
     names = trained.table(side).strings(text)
     if not ratings[index]:
-        log.warning("%r has no training ratings: what the model knows of it is little or nothing", names[index])
-    neighbours, cosines = nearest(trained.vectors(side), index, torch.from_numpy(ratings >= least), count)
+        log.warning("%r has no training ratings: the model knows little or nothing about it", names[index])
+    neighbours, cosines = nearest(trained.vectors(side), index, torch.from_numpy(ratings >= min_ratings), count)
     rows = [
         (rank, ids[other], names[other], f"{cosine:.4f}", f"{ratings[other]:,}")
         for rank, (other, cosine) in enumerate(zip(neighbours.tolist(), cosines.tolist(), strict=True), start=1)
@@ -54,7 +63,7 @@ def show_neighbours(trained: Trained, side: str, index: int, count: int, least: 
 
 
 def main(argv: Sequence[str]) -> None:
-    """Parse, look up, print."""
+    """Show the anime or users most similar to one: parse, look up, print."""
     config = load_config(SimilarConfig, argv, "similar")
     trained = load_trained(config.run_dir, config.data)
     if config.anime is not None:

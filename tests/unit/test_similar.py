@@ -1,4 +1,4 @@
-"""Neighbours, titles, and what is exported."""
+"""The commands similar and export, and the search for titles."""
 
 import json
 
@@ -25,7 +25,7 @@ RATINGS = [50, 10, 3, 40, 0, 60, 80, 30, 9]
 
 
 @pytest.mark.parametrize(
-    ("query", "taken", "others"),
+    ("query", "best", "others"),
     [
         ("Cowboy Bebop", 0, [1]),
         ("cowboy beebop!", 0, [1]),
@@ -34,13 +34,13 @@ RATINGS = [50, 10, 3, 40, 0, 60, 80, 30, 9]
         ("brotherhood", 6, []),
         ("mononoke", 3, []),
         ("kaze no tani no nausicaa", 7, []),
-        ("boy", 8, [2, 0, 1]),  # of two alike the more rated one
+        ("boy", 8, [2, 0, 1]),  # of two equal titles, the one with more ratings
     ],
 )
-def test_titles_are_found_as_people_type_them(query, taken, others):
-    found = match_title(query, TITLES, RATINGS)
-    assert found.taken == taken
-    assert set(others) <= set(found.others)
+def test_titles_are_found_as_people_type_them(query, best, others):
+    matches = match_title(query, TITLES, RATINGS)
+    assert matches.best == best
+    assert set(others) <= set(matches.others)
 
 
 def test_what_is_no_title_is_refused_with_the_nearest():
@@ -56,16 +56,16 @@ def test_neighbours_as_scikit_learn_finds_them():
     allowed = random.random(200) < 0.5
     allowed[17] = True
     unit = torch.nn.functional.normalize(torch.from_numpy(vectors), dim=1)
-    places, cosines = nearest(unit, 17, torch.from_numpy(allowed), 9)
+    indexes, cosines = nearest(unit, 17, torch.from_numpy(allowed), 9)
     known = np.flatnonzero(allowed)
     distances, order = NearestNeighbors(metric="cosine").fit(vectors[known]).kneighbors(vectors[17:18], 10)
-    assert places.tolist() == known[order[0, 1:]].tolist()  # the nearest is itself
+    assert indexes.tolist() == known[order[0, 1:]].tolist()  # the nearest is itself
     np.testing.assert_allclose(cosines.numpy(), 1 - distances[0, 1:], atol=1e-6)
 
 
 def test_fewer_neighbours_than_asked_for():
-    places, cosines = nearest(torch.eye(3), 0, torch.tensor([True, True, False]), 5)
-    assert places.tolist() == [1]
+    indexes, cosines = nearest(torch.eye(3), 0, torch.tensor([True, True, False]), 5)
+    assert indexes.tolist() == [1]
     assert cosines.tolist() == [0.0]
 
 
@@ -155,4 +155,4 @@ def test_scalers_are_the_manifests():
     empty = Table(files=(), rows=0, columns=(), numeric={}, vocabularies={})
     manifest = Manifest.model_construct(users=empty, items=empty.model_copy(update={"numeric": {"episodes": fitted}}))
     row = {"impute": "mean", "fill": 2.0, "scaler": "standard", "center": 1.5, "scale": 0.25}
-    assert export.scalers(manifest).to_pylist() == [{"table": "items", "column": "episodes", **row}]
+    assert export.scaler_table(manifest).to_pylist() == [{"table": "items", "column": "episodes", **row}]

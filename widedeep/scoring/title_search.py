@@ -1,4 +1,4 @@
-"""Titles as people write them -> titles as they are in the data."""
+"""Finds a title in the data from what a person typed."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -8,44 +8,48 @@ from rapidfuzz import fuzz, process, utils
 
 from widedeep.common.errors import InputError
 
-# Likeness of 0 to 100: from GOOD on a title may be what was meant, from HINT on it is worth a mention. A title that
-# holds all that was typed, and more, has at most PART of the likeness.
-GOOD, HINT, PART = 80, 50, 0.9
-SHOWN = 6
+# Titles of at least this similarity, of 0 to 100, match; less similar ones are suggested in the error message.
+MATCH_SIMILARITY, SUGGESTION_SIMILARITY = 80, 50
+# Weight of the similarity with a part of the title: a title that contains the query and more is not a perfect match.
+PARTIAL_WEIGHT = 0.9
+MOST_MATCHES = 6
 
 
-class Matches(NamedTuple):
-    """Positions of titles."""
+class TitleMatches(NamedTuple):
+    """Item indexes of the titles that match a query."""
 
-    taken: int
-    others: list[int]  # good matches, too, the best first
+    best: int
+    others: list[int]  # the most similar first
 
 
-def match_title(query: str, titles: Sequence[str], popularity: Sequence[int]) -> Matches:
-    """Find a title, whatever its case, punctuation and small slips; of equally alike ones the most rated.
+def match_title(query: str, titles: Sequence[str], popularity: Sequence[int]) -> TitleMatches:
+    """Return the titles that match a query, whatever its case, punctuation and small typing errors.
+
+    Equally similar titles are ordered by popularity.
 
     Args:
-        query: as typed.
-        titles: all there are.
-        popularity: of each.
+        query: the title as typed.
+        titles: all titles, by item index.
+        popularity: the number of ratings of each title.
 
     Raises:
-        InputError: none is alike; names the nearest.
+        InputError: no title is similar enough; the message names the nearest titles.
 
     """
-    scored = likeness(query, titles)
-    order = sorted(range(len(titles)), key=lambda place: (-scored[place], -popularity[place]))[:SHOWN]
-    good = [place for place in order if scored[place] >= GOOD]
-    if not good:
-        near = ", ".join(repr(titles[place]) for place in order[:3] if scored[place] >= HINT)
+    similarity = title_similarity(query, titles)
+    order = sorted(range(len(titles)), key=lambda item: (-similarity[item], -popularity[item]))[:MOST_MATCHES]
+    matches = [item for item in order if similarity[item] >= MATCH_SIMILARITY]
+    if not matches:
+        near = ", ".join(repr(titles[item]) for item in order[:3] if similarity[item] >= SUGGESTION_SIMILARITY)
         raise InputError(f"no anime is called {query!r} or nearly so" + (f"; nearest are {near}" if near else ""))
-    return Matches(good[0], good[1:])
+    return TitleMatches(matches[0], matches[1:])
 
 
-def likeness(query: str, titles: Sequence[str]) -> np.ndarray:
-    """How alike the query and each title are: [len(titles)] float32 of 0 to 100.
+def title_similarity(query: str, titles: Sequence[str]) -> np.ndarray:
+    """Return the similarity of the query and each title: [len(titles)] float32 of 0 to 100.
 
-    As a whole, with the words in any order, or as a part of a longer title.
+    It is the highest of three: of the whole texts, of the texts with their words sorted, and, for titles that are at
+    least as long as the query, of the query and the most similar part of the title.
     """
     typed, plain = utils.default_process(query), [utils.default_process(title) for title in titles]
     whole, ordered, part = (
@@ -53,4 +57,4 @@ def likeness(query: str, titles: Sequence[str]) -> np.ndarray:
         for scorer in (fuzz.ratio, fuzz.token_sort_ratio, fuzz.partial_ratio)
     )
     longer = np.array([len(title) >= len(typed) for title in plain])
-    return np.maximum(np.maximum(whole, ordered), np.where(longer, PART * part, 0.0))
+    return np.maximum(np.maximum(whole, ordered), np.where(longer, PARTIAL_WEIGHT * part, 0.0))

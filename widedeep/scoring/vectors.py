@@ -1,4 +1,4 @@
-"""The learnt vectors of users and items, scaled to length 1: similar ones have a high cosine.
+"""The learnt vectors of users and items, scaled to length 1: those of similar users or items have a high cosine.
 
 Legend: T users or items, D width of a vector.
 """
@@ -18,8 +18,8 @@ VECTORS_PER_BLOCK = 1 << 16
 
 
 @dataclass(frozen=True)
-class Trained:
-    """A trained model and the data it was trained on."""
+class TrainedModel:
+    """A trained model and the prepared data that it was trained on."""
 
     artifact: Artifact
     manifest: Manifest
@@ -29,7 +29,7 @@ class Trained:
         """Return the feature table of `users` or `items`."""
         return self.tables.users if side == "users" else self.tables.items
 
-    def blocks(self, side: str) -> Iterator[Tensor]:
+    def iter_vectors(self, side: str) -> Iterator[Tensor]:
         """Yield the unit vectors of all users or all items in the order of their indexes, in blocks [n, D] float32."""
         model = self.artifact.model
         vectors = model.user_vectors if side == "users" else model.item_vectors
@@ -41,10 +41,10 @@ class Trained:
 
     def vectors(self, side: str) -> Tensor:
         """Return the unit vectors of all users or all items: [T, D]."""
-        return torch.cat(list(self.blocks(side)))
+        return torch.cat(list(self.iter_vectors(side)))
 
 
-def load_trained(run: Path, data: Path) -> Trained:
+def load_trained(run: Path, data: Path) -> TrainedModel:
     """Read a run's model and the prepared directory it was trained on.
 
     Raises:
@@ -53,20 +53,20 @@ def load_trained(run: Path, data: Path) -> Trained:
     """
     manifest, artifact = read_manifest(data), load_artifact(run / MODEL_FILE)
     artifact.check_trained_on(manifest.digest, run, data)
-    return Trained(artifact, manifest, Tables(data, manifest))
+    return TrainedModel(artifact, manifest, Tables(data, manifest))
 
 
 def nearest(vectors: Tensor, index: int, allowed: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Return the indexes of the vectors with the highest cosine to one of them, without itself.
+    """Return the vectors with the highest cosine to a given one, which is left out.
 
     Args:
         vectors: [T, D], of length 1.
-        index: index of the one.
+        index: index of the given vector.
         allowed: [T] bool, whether each may be a neighbour.
         count: number of neighbours; fewer if fewer are allowed.
 
     Returns:
-        indexes [n] int64 and cosines [n], the highest first, ties in ascending order of indexes.
+        Indexes [n] int64 and cosines [n], the highest first, ties in ascending order of indexes.
 
     """
     cosines = vectors @ vectors[index]
