@@ -2,9 +2,8 @@
 
     spark-submit jobs/synthesize.py --ratings 1e6 --seed 7 --output data/raw
 
-The driver draws the catalogue (25 K anime at most) and broadcasts it; each task then draws whole blocks
-of users by itself, so nothing on the driver grows with the ratings, and the text is the same however
-many tasks there are.
+The driver draws the anime (at most 25 K) and broadcasts them. Each task then draws whole blocks of users by itself:
+nothing on the driver grows with the ratings, and the text does not depend on the number of tasks.
 """
 
 from widedeep.spark.session import run_job

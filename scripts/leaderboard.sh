@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every system and baseline on one dump, over several seeds, measured alike; then the tables and the picture.
+# Evaluate every system and baseline on one dump in the same way, over several seeds; write the tables and the picture.
 set -euo pipefail
 
 usage() {

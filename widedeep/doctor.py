@@ -45,18 +45,20 @@ def packages() -> Iterator[Finding]:
         if wanted.marker and not wanted.marker.evaluate({"extra": ""}):
             continue
         try:
-            found = version(wanted.name)
+            installed = version(wanted.name)
         except PackageNotFoundError:
             yield Finding(wanted.name, "missing", f"pip install '{wanted}'")
             continue
-        fits = wanted.specifier.contains(found, prereleases=True)
-        yield Finding(wanted.name, found, None if fits else f"{wanted.specifier} is needed: pip install '{wanted}'")
+        fits = wanted.specifier.contains(installed, prereleases=True)
+        yield Finding(wanted.name, installed, None if fits else f"{wanted.specifier} is needed: pip install '{wanted}'")
 
 
 def java() -> Finding:
     """Return the version and path of the Java that Spark would start."""
-    found = find_java()
-    return Finding("Java", f"{found.version} ({found.path})" if found else "missing", java_mistake(found))
+    installed = find_java()
+    return Finding(
+        "Java", f"{installed.version} ({installed.path})" if installed else "missing", java_mistake(installed)
+    )
 
 
 def accelerators() -> Finding:
@@ -84,8 +86,8 @@ def memory() -> Finding:
     """Return the available memory."""
     free, total = psutil.virtual_memory().available, psutil.virtual_memory().total
     remark = f"Spark and the trainer take {NEEDED_MEMORY / GB:.0f} GB at 24 M ratings"
-    found = f"{free / GB:.1f} of {total / GB:.1f} GB available"
-    return Finding("memory", found, remark=remark if free < NEEDED_MEMORY else None)
+    available = f"{free / GB:.1f} of {total / GB:.1f} GB available"
+    return Finding("memory", available, remark=remark if free < NEEDED_MEMORY else None)
 
 
 def host_name() -> Finding:

@@ -13,7 +13,7 @@ from widedeep.common.errors import DamagedFileError
 from widedeep.data.parquet import CHECKED_FORMAT
 from widedeep.data.readers import reader_named
 
-COLUMNS = ("user", "item", "rating")
+RATING_COLUMNS = ("user", "item", "rating")
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +47,9 @@ def flipped(request, written, tmp_path):
 
 @pytest.mark.parametrize("reader", ["petastorm", "pyarrow"])
 def test_a_reader_of_shards_refuses_it(flipped, written, reader):
-    assert sum(len(group[0]) for group in reader_named(reader)([written], COLUMNS, 0)) == 20_000
+    assert sum(len(group[0]) for group in reader_named(reader)([written], RATING_COLUMNS, 0)) == 20_000
     with pytest.raises(DamagedFileError, match=r"flipped\.parquet.*CRC checksum verification failed"):
-        list(reader_named(reader)([flipped], COLUMNS, 0))
+        list(reader_named(reader)([flipped], RATING_COLUMNS, 0))
 
 
 def test_spark_refuses_it(spark, flipped, written):

@@ -20,7 +20,7 @@ from widedeep.common.errors import InputError
 
 # In a checkout, a link to its conf/; in a wheel, a copy.
 CONF = Path(__file__).resolve().parents[1] / "conf"
-EXIT_DONE, EXIT_FAILED, EXIT_USAGE = 0, 1, 2
+EXIT_FAILED, EXIT_USAGE = 1, 2
 
 Values = Mapping[str, Any]  # of settings, nested as in a TOML file
 C = TypeVar("C", bound=BaseModel)
@@ -245,14 +245,14 @@ def _origin(path: Sequence[str], sources: Mapping[str, Values]) -> str:
     """
     names = []
     for name, values in sources.items():
-        found: Any = values
+        value: Any = values
         for part in path:
-            if not isinstance(found, dict):
+            if not isinstance(value, dict):
                 break  # inside of a list
-            found = found.get(part)
-        if isinstance(found, dict) and found:
+            value = value.get(part)
+        if isinstance(value, dict) and value:
             names.append(name)
-        elif found not in (None, {}):
+        elif value not in (None, {}):
             return name
     return " and ".join(names) or "flags"
 

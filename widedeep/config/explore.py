@@ -8,7 +8,7 @@ from widedeep.config.raw_data import RawDataSettings
 
 
 class ExploreConfig(RawDataSettings):
-    """Show a dump in one HTML page of figures, which needs no network."""
+    """Explore a dump in one HTML page of figures, which needs no network."""
 
     prepared: MaybeText = Field(
         default=None,

@@ -10,7 +10,7 @@ RE_RATING_RMSE = 0.557  # Amatriain et al.: the least of all pairs of trials, 1-
 RE_RATING_WIDTH = 4.0
 RELIABILITY = 0.924
 NOISE_SHARE = RE_RATING_RMSE / math.sqrt(2) / RE_RATING_WIDTH  # sd of one rating's noise over a scale's width
-SIGMAS = 3.0  # standard errors below the floor that chance explains
+SIGMAS = 3.0  # standard errors below the noise floor that chance explains
 # Squared errors of ratings spread about 1.4 times as much as their mean (kurtosis 3, that of a normal distribution).
 SQUARED_ERROR_SPREAD = math.sqrt(2.0)
 
@@ -45,10 +45,10 @@ def suspicion(
         noise: sd of the ratings' noise if it is known (`rmse_floor` of a generated dump's planted.json).
 
     """
-    found = []
+    reasons = []
     if leaky_columns:
         why = f"it was given {', '.join(leaky_columns)}: computed from all ratings, those of the test split included"
-        found.append(Suspicion("leaky_columns", why))
+        reasons.append(Suspicion("leaky_columns", why))
     rmse, r2 = test["rmse"], test["r2"]
     # R2 and RMSE give the variance of the ratings; by chance, a model may be a little below the noise floor.
     lucky = 1 - SIGMAS * SQUARED_ERROR_SPREAD / 2 / math.sqrt(max(test["ratings"], 1))
@@ -59,5 +59,5 @@ def suspicion(
             f"its R2 of {r2:.3f} on test ratings is above {ceiling:.3f}, what the noise of people's own ratings leaves "
             "(Amatriain et al. 2009)"
         )
-        found.append(Suspicion("ceiling", why))
-    return tuple(found)
+        reasons.append(Suspicion("ceiling", why))
+    return tuple(reasons)

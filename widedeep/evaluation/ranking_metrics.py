@@ -170,11 +170,11 @@ def mean_ranking_metrics(
     if not users:
         return {"ndcg_at_10": math.nan, "recall_at_20": math.nan, "coverage_at_10": math.nan, "users": 0}
     listed = Lists.from_rows([lists[user][:LIST_LENGTH] for user in users])
-    found = accuracy_metrics(listed, Lists.from_rows([relevant[user] for user in users]))
+    metrics = accuracy_metrics(listed, Lists.from_rows([relevant[user] for user in users]))
     top = {item for user in users for item in lists[user][:TOP_LENGTH]}
     return {
-        "ndcg_at_10": sum(found["ndcg_at_10"].tolist()) / len(users),
-        "recall_at_20": sum(found["recall_at_20"].tolist()) / len(users),
+        "ndcg_at_10": sum(metrics["ndcg_at_10"].tolist()) / len(users),
+        "recall_at_20": sum(metrics["recall_at_20"].tolist()) / len(users),
         "coverage_at_10": len(top) / items,
         "users": len(users),
     }

@@ -1,4 +1,4 @@
-"""Tables of evaluations on stdout."""
+"""Print evaluations as tables on stdout."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -45,7 +45,9 @@ CHARACTER_COLUMNS: dict[str, Callable[[RankingMetrics], float | None]] = {
 
 
 def _print(title: str, columns: Mapping[str, Callable[[Any], float | None]], metrics: Mapping[str, Any]) -> None:
-    rows = [[name, *(_four_digits(column(found)) for column in columns.values())] for name, found in metrics.items()]
+    rows = [
+        [name, *(_four_digits(column(of_system)) for column in columns.values())] for name, of_system in metrics.items()
+    ]
     print_table(title, ["system", *columns], rows)
 
 
@@ -53,10 +55,10 @@ def print_comparison(comparison: Comparison) -> None:
     """Print the differences from one system, with their intervals and p-values."""
     rows = []
     for name, differences in comparison.systems.items():
-        for metric, found in (("NDCG@10", differences.ndcg_at_10), ("RMSE", differences.rmse)):
-            if found:
-                numbers = (_four_digits(value, "+") for value in (found.difference, found.low, found.high))
-                rows.append([name, metric, *numbers, _p_value(found.p_value)])
+        for metric, measured in (("NDCG@10", differences.ndcg_at_10), ("RMSE", differences.rmse)):
+            if measured:
+                numbers = (_four_digits(value, "+") for value in (measured.difference, measured.low, measured.high))
+                rows.append([name, metric, *numbers, _p_value(measured.p_value)])
     title = f"compared with {comparison.against}, 95 % intervals over users"
     print_table(title, ["system", "metric", "difference", "from", "to", "p"], rows, text=("system", "metric"))
 

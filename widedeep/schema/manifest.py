@@ -1,6 +1,6 @@
 """What the stages agree on: columns, dtypes and the manifest of a prepared directory.
 
-A rating row is 12 bytes, `user:int32, item:int32, rating:float32`. `user` and `item` are positions
+A rating row is 12 bytes, `user:int32, item:int32, rating:float32`. `user` and `item` are row numbers
 in the feature tables `users/` and `items/`, which map them back to `user_id` and `anime_id`.
 """
 
@@ -48,7 +48,7 @@ class Column(Record):
 
     kind: `key` (identifiers, titles), `statistic` (raw counts and means of the training split),
     `numeric` (imputed and scaled float32), `indicator` (1 where the number was missing, else 0),
-    `category` (int32 position in a vocabulary), `multi_hot` (sorted int32 positions, a list).
+    `category` (int32 category id), `multi_hot` (list of int32 category ids, ascending).
     """
 
     name: str
@@ -76,10 +76,10 @@ class Table(Record):
     rows: int
     columns: tuple[Column, ...]
     numeric: dict[str, Numeric]
-    vocabularies: dict[str, tuple[str, ...]]  # column -> values; their position is the code
+    vocabularies: dict[str, tuple[str, ...]]  # column -> values; a value's index is its category id
 
     def of_kind(self, kind: str) -> tuple[str, ...]:
-        """Names of the columns of one kind."""
+        """Return the names of the columns of one kind."""
         return tuple(column.name for column in self.columns if column.kind == kind)
 
 

@@ -43,7 +43,7 @@ class UserBlock(NamedTuple):
 class ColdStartRanker:
     """Lists for users without training ratings: the most rated items, or the model's best.
 
-    If the model encodes all cold users alike, their ratings are predicted once.
+    If the model gives all cold users the same encoding, their ratings are predicted once.
     """
 
     def __init__(self, artifact: Artifact, scorer: Scorer, kind: ColdUsers, cold_user: int):

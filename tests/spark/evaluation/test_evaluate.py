@@ -252,8 +252,8 @@ def test_what_lists_show_is_numpys(data, systems, result):
     bits = -np.log2(np.maximum(ratings, 1) / train["user"].nunique())
     assert (ratings == 0).sum() == 3  # the cold items count as rated once
     genres = np.zeros((ITEMS, 3))
-    for item, codes in enumerate(data.items["genres"]):
-        genres[item, codes] = 1
+    for item, genre_ids in enumerate(data.items["genres"]):
+        genres[item, genre_ids] = 1
     shown = {user: lists[user][:10] for user in liked if lists[user]}
     found = per_user(systems, "ranks")
     assert found["novelty_at_10"].dropna().to_dict() == pytest.approx({u: bits[top].mean() for u, top in shown.items()})

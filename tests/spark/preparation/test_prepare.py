@@ -146,7 +146,11 @@ def test_items_are_parsed_through_newlines_and_quotes(tiny):
     manifest = read_manifest(tiny)
     assert items["title"].to_dict() == {1: "Bebop, Cowboy", 5: "Movie", 6: "Odd"}
     genres = manifest.items.vocabularies["genres"]
-    assert [sorted(genres[g] for g in codes) for codes in items["genres"]] == [["Action", "Sci-Fi"], ["Drama"], []]
+    assert [sorted(genres[g] for g in genre_ids) for genre_ids in items["genres"]] == [
+        ["Action", "Sci-Fi"],
+        ["Drama"],
+        [],
+    ]
     episodes = manifest.items.numeric["episodes"]
     assert (episodes.missing, episodes.unparsed, episodes.fill) == (1, 1, 13.5)
     assert (items["episodes"] * episodes.scale + episodes.center).tolist() == pytest.approx([26.0, 1.0, 13.5])

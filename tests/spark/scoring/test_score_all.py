@@ -73,12 +73,12 @@ def test_every_user_gets_n_unrated_anime_in_order(prepared, recommended):
     assert all(part["rank"].tolist() == list(range(1, 8)) * (len(part) // 7) for part in parts)
     assert (manifest.users, manifest.rows) == (len(users), 7 * len(users))
     seen = seen_by_user(prepared)
-    position = users.set_index("user_id")["user"].to_dict()
+    user_index = users.set_index("user_id")["user"].to_dict()
     item = anime.set_index("anime_id")["item"].to_dict()
     for part in parts:
         for user_id, group in part.groupby("user_id"):
             assert group["anime_id"].is_unique
-            assert not seen.get(position[user_id], set()) & {item[a] for a in group["anime_id"]}
+            assert not seen.get(user_index[user_id], set()) & {item[a] for a in group["anime_id"]}
 
 
 def test_lists_are_those_of_scoring_pair_by_pair(prepared, run, recommended):
@@ -117,7 +117,7 @@ def test_excluding_train_and_valid_lets_test_anime_through(spark, prepared, run,
     kept, test = seen_by_user(prepared, ("train", "valid")), seen_by_user(prepared, ("test",))
     groups = [group for part in parts for group in part.groupby("user_id")]
     assert len(groups) == 60
-    for user_id, group in groups:  # top_n is above the number of anime: the rest of the catalogue comes back
+    for user_id, group in groups:  # top_n is above the number of anime: all other anime comes back
         user = users[user_id]
         found = set(items.set_index("anime_id")["item"][group["anime_id"]])
         assert found == set(items["item"]) - kept.get(user, set())

@@ -1,4 +1,4 @@
-"""The generated dump, read back by pandas: counts, quirks, leaks, and the planted floor."""
+"""The generated dump, read back by pandas: counts, quirks, leaks, and the noise floor."""
 
 import json
 
@@ -19,7 +19,7 @@ SIZES = {"ratings": 150_000, "seed": 21}
 BAD = 0.002
 TEXT = {"dtype": str, "keep_default_na": False}
 CSV = ("users-score-2023.csv", "users-details-2023.csv", "anime-dataset-2023.csv")
-COLUMNS = {
+HEADERS = {
     "users-score-2023.csv": "user_id,Username,anime_id,Anime Title,rating",
     "users-details-2023.csv": "Mal ID,Username,Gender,Birthday,Location,Joined,Days Watched,Mean Score,Watching,"
     "Completed,On Hold,Dropped,Plan to Watch,Total Entries,Rewatched,Episodes Watched",
@@ -58,7 +58,7 @@ def planted(made):
 
 
 def test_columns_and_counts(made, ratings, users, anime):
-    for name, header in COLUMNS.items():
+    for name, header in HEADERS.items():
         assert (made / name).read_text(encoding="utf-8").split("\n", 1)[0] == header
     sizes = plan_sizes(SIZES["ratings"])
     assert (len(ratings), len(users), len(anime)) == (sizes.ratings, sizes.users, sizes.anime)
@@ -155,7 +155,7 @@ def test_score_rank_and_votes_of_the_anime_hang_together(ratings, anime):
     assert members[anime["Popularity"].astype(int).sort_values().index].is_monotonic_decreasing
 
 
-def test_the_planted_floor_follows_from_the_files(ratings, users, anime, planted):
+def test_the_noise_floor_follows_from_the_files(ratings, users, anime, planted):
     """The latent means anew, the thresholds from planted.json, and the normal distribution by torch."""
     import torch
 
@@ -171,8 +171,8 @@ def test_the_planted_floor_follows_from_the_files(ratings, users, anime, planted
     cuts = torch.tensor(planted["parameters"]["thresholds"], dtype=torch.float64)
     gap = torch.tensor(both["latent"].to_numpy(np.float64))[:, None] - cuts
     expected = 1 + torch.special.ndtr(gap / planted["noise_sd"]).sum(1).numpy()
-    floor = np.sqrt(np.mean((both["rating"] - expected) ** 2))
-    assert planted["rmse_floor"] == pytest.approx(floor, abs=2e-6)
+    noise_floor = np.sqrt(np.mean((both["rating"] - expected) ** 2))
+    assert planted["rmse_floor"] == pytest.approx(noise_floor, abs=2e-6)
 
 
 def test_the_same_bytes_whatever_the_number_of_tasks(spark, made, tmp_path):
@@ -191,8 +191,8 @@ def test_a_large_dump_is_directories_of_parts_with_a_header_each(spark, made, tm
         parts = sorted((large / name).glob("part-*"))
         assert len(parts) == 3
         texts = [part.read_text(encoding="utf-8").split("\n", 1) for part in parts]
-        assert {header for header, _ in texts} == {COLUMNS[name]}
-        whole = f"{COLUMNS[name]}\n" + "".join(body for _, body in texts)
+        assert {header for header, _ in texts} == {HEADERS[name]}
+        whole = f"{HEADERS[name]}\n" + "".join(body for _, body in texts)
         assert whole == (made / name).read_text(encoding="utf-8")
         assert manifest["files"][name]["bytes"] == sum(part.stat().st_size for part in parts)
 

@@ -9,7 +9,7 @@ from widedeep.config.prepare import PrepareConfig
 from widedeep.evaluation.noise_ceiling import noise_rmse, r2_ceiling, suspicion
 
 
-def figures(rmse, sd=1.66, ratings=40_000):
+def made_metrics(rmse, sd=1.66, ratings=40_000):
     return {"rmse": rmse, "r2": 1 - (rmse / sd) ** 2, "ratings": ratings}
 
 
@@ -27,23 +27,23 @@ def test_the_ceiling_by_hand():
 
 
 def test_what_models_reach_is_not_suspected():
-    assert suspicion(figures(1.10), noise_rmse(TEN_POINTS)) == ()
+    assert suspicion(made_metrics(1.10), noise_rmse(TEN_POINTS)) == ()
 
 
 def test_an_error_below_peoples_own_noise_is():
-    assert kinds(figures(0.80)) == ["ceiling"]
-    assert kinds(figures(0.88)) == []  # by less than chance and the margin of luck allow: 0.886 * (1 - 0.0106)
+    assert kinds(made_metrics(0.80)) == ["ceiling"]
+    assert kinds(made_metrics(0.88)) == []  # by less than chance and the margin of luck allow: 0.886 * (1 - 0.0106)
     assert kinds({"rmse": 0.07, "r2": 0.44, "ratings": 20_000}) == ["ceiling"]  # an error in some other unit
     assert kinds({"rmse": 0.0, "r2": 1.0, "ratings": 10}) == ["ceiling"]
 
 
 def test_a_known_noise_takes_the_place_of_peoples():
-    assert kinds(figures(0.5), noise=0.4) == []
-    assert kinds(figures(1.0), noise=1.1) == ["ceiling"]
+    assert kinds(made_metrics(0.5), noise=0.4) == []
+    assert kinds(made_metrics(1.0), noise=1.1) == ["ceiling"]
 
 
 def test_leaky_columns_are_named():
-    (found,) = suspicion(figures(1.1), noise_rmse(TEN_POINTS), leaky_columns=("Score", "Mean Score"))
+    (found,) = suspicion(made_metrics(1.1), noise_rmse(TEN_POINTS), leaky_columns=("Score", "Mean Score"))
     assert found.kind == "leaky_columns"
     assert "Score, Mean Score" in found.why
 

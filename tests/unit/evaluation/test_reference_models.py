@@ -15,7 +15,7 @@ USERS, ITEMS = 25, 18
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    path = tmp_path_factory.mktemp("floors")
+    path = tmp_path_factory.mktemp("reference_models")
     manifest = write_prepared(path, users=USERS, items=ITEMS, ratings=300)
     loader = ResidentLoader(path, manifest, ALONE, LoaderConfig(reader="pyarrow"), batch_size=50, seed=0)
     rows = {split: read_split(path, manifest, split) for split in ("train", "valid", "test")}

@@ -31,7 +31,7 @@ def test_rmse_difference_by_hand():
 
 
 def test_the_interval_counts_users_not_ratings():
-    """Each user's ratings err alike: the interval is that of the users' number, by the delta method."""
+    """All errors of a user are equal: the interval depends on the number of users only, by the delta method."""
     random = np.random.default_rng(0)
     users, each = 2000, 50
     first, second = (
@@ -50,7 +50,7 @@ def test_the_interval_counts_users_not_ratings():
 
 def test_intervals_hold_the_truth_as_often_as_they_say():
     random = np.random.default_rng(1)
-    held = 0
+    covered = 0
     for _ in range(100):
         ratings = random.integers(1, 20, 300)
         base = random.gamma(2, 0.5, 300)
@@ -58,8 +58,8 @@ def test_intervals_hold_the_truth_as_often_as_they_say():
             np.array([random.gamma(2 * n, b / 2) for n, b in zip(ratings, base, strict=True)]) for _ in "ab"
         )
         found = compare_rmse(system, baseline, ratings.astype(float))
-        held += found.low <= 0 <= found.high
-    assert 88 <= held <= 100  # 95 expected, sd 2.2
+        covered += found.low <= 0 <= found.high
+    assert 88 <= covered <= 100  # 95 expected, sd 2.2
 
 
 def test_the_same_seed_gives_the_same_interval():

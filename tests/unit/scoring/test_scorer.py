@@ -11,7 +11,7 @@ NOTHING = np.empty(0, np.int64)
 
 
 def brute_force(scores: np.ndarray, seen: list[np.ndarray], n: int) -> tuple[np.ndarray, np.ndarray]:
-    """By score, then by position; -1 and -inf where nothing is left."""
+    """Sort by affinity, then by item index; -1 and -inf where nothing is left."""
     best, where = np.full((len(scores), n), -np.inf, np.float32), np.full((len(scores), n), -1)
     for row, (values, hidden) in enumerate(zip(scores, seen, strict=True)):
         left = sorted(set(range(len(values))) - set(hidden.tolist()), key=lambda i: (-values[i], i))[:n]

@@ -121,7 +121,7 @@ def test_more_candidates_find_more(model):
 
 
 @pytest.mark.parametrize("items", [1, 5, 8, 11])
-def test_a_catalogue_smaller_than_all_settings(items):
+def test_fewer_items_than_all_settings(items):
     model = Product(items=items)
     users, nothing = np.arange(USERS, dtype=np.int32), [np.empty(0, np.int64)] * USERS
     assert np.array_equal(

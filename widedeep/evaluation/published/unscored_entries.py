@@ -52,16 +52,16 @@ def add_unscored(user: Ints, item: Ints, wanted: Ints, seed: int = SEED) -> tupl
     """
     rng, items = np.random.default_rng(seed), int(item.max()) + 1
     taken = np.sort(user * items + item)
-    found, short = np.empty(0, np.int64), wanted.astype(np.int64)
+    added, short = np.empty(0, np.int64), wanted.astype(np.int64)
     for _ in range(20):
         drawn = np.repeat(np.arange(len(short)), short) * items + item[rng.integers(0, len(item), short.sum())]
         drawn = np.unique(drawn)
         drawn = drawn[~_contains(taken, drawn)]
-        found, taken = np.concatenate([found, drawn]), np.sort(np.concatenate([taken, drawn]))
-        short = np.maximum(wanted - np.bincount(found // items, minlength=len(wanted)), 0)
+        added, taken = np.concatenate([added, drawn]), np.sort(np.concatenate([taken, drawn]))
+        short = np.maximum(wanted - np.bincount(added // items, minlength=len(wanted)), 0)
         if not short.any():
             break
-    return found // items, found % items
+    return added // items, added % items
 
 
 def _contains(ordered: Ints, values: Ints) -> NDArray[np.bool_]:
@@ -151,15 +151,15 @@ def unscored_as_zero(ratings: pd.DataFrame, users: pd.DataFrame) -> dict[str, An
 
     """
     sd, shares = implied()
-    found: dict[str, Any] = {
+    results: dict[str, Any] = {
         "published": {"rmse": PUBLISHED["unscored_rmse"], "r2": PUBLISHED["unscored_r2"]},
         "sd_of_its_labels": sd,
         "unscored_shares_that_give_it": list(shares),
     }
     inferred = "the share follows from the published figures if its ratings were distributed like the official dump's"
     if has_unscored(ratings):
-        return {**found, "own_list": with_zeros(ratings), "inferred": inferred}
+        return {**results, "own_list": with_zeros(ratings), "inferred": inferred}
     for kind in UNSCORED_KINDS:
         added = unscored_entries(ratings, users, kind)
-        found[kind] = with_zeros(pd.concat([ratings, added], ignore_index=True))
-    return found | {"inferred": f"{inferred}; which anime have no score, and in the second list who leaves how many"}
+        results[kind] = with_zeros(pd.concat([ratings, added], ignore_index=True))
+    return results | {"inferred": f"{inferred}; which anime have no score, and in the second list who leaves how many"}

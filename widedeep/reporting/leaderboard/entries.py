@@ -108,7 +108,7 @@ def _read_differences(work: Path, seed: int, baseline: str) -> dict[str, dict[st
     if not file.exists():
         return {}
     systems = Comparison.model_validate_json(file.read_text()).systems
-    return {name: {"rmse": found.rmse, "ndcg_at_10": found.ndcg_at_10} for name, found in systems.items()}
+    return {name: {"rmse": metrics.rmse, "ndcg_at_10": metrics.ndcg_at_10} for name, metrics in systems.items()}
 
 
 def entries_over_seeds(work: Path, table: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -168,8 +168,8 @@ def _against(
 ) -> dict[str, Any] | None:
     """The difference from the best baseline by a metric, if there is one."""
     baseline, systems = differences.get(metric, ("", {}))
-    found = systems.get(name, {}).get(metric)
-    return {"against": baseline, **found.model_dump()} if found else None
+    difference = systems.get(name, {}).get(metric)
+    return {"against": baseline, **difference.model_dump()} if difference else None
 
 
 def _suspicions(manifest: Manifest, errors: ErrorMetrics) -> list[str]:

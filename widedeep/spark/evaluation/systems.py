@@ -70,10 +70,10 @@ def _check_manifest(file: str, text: str, data: EvaluationData) -> None:
     except json.JSONDecodeError as error:
         raise InputError(f"{file} is not JSON ({error}): write the directory again") from None
     digest = data.manifest.digest
-    found = manifest.get("data_digest", digest)
-    if found != digest:
+    stated = manifest.get("data_digest", digest)
+    if stated != digest:
         raise InputError(
-            f"{file}: data_digest {found[:12]} is not that of {data.directory} ({digest[:12]}): "
+            f"{file}: data_digest {stated[:12]} is not that of {data.directory} ({digest[:12]}): "
             "evaluate with the data that the system was trained on"
         )
     if "test" in manifest.get("config", {}).get("exclude", ()):

@@ -23,7 +23,7 @@ class InputFile(NamedTuple):
 def find_inputs(files: Files, config: PrepareConfig) -> dict[str, InputFile]:
     """Find the dump's files: kind (`ratings`, `users`, `anime`) -> file; InputError if one is missing."""
     names = {"ratings": config.ratings_file, "users": config.users_file, "anime": config.anime_file}
-    found = {}
+    inputs = {}
     for kind, name in names.items():
         path = f"{config.input}/{name}"
         if not files.exists(path):
@@ -32,8 +32,8 @@ def find_inputs(files: Files, config: PrepareConfig) -> dict[str, InputFile]:
                 "or make a dump: spark-submit jobs/synthesize.py"
             )
         parts = [part for part in files.entries(path) if not part[0].startswith(("_", "."))]
-        found[kind] = InputFile(path, {"name": name, "bytes": sum(size for _, size, _ in parts)}, parts)
-    return found
+        inputs[kind] = InputFile(path, {"name": name, "bytes": sum(size for _, size, _ in parts)}, parts)
+    return inputs
 
 
 class Workspace(NamedTuple):
