@@ -226,7 +226,7 @@ def test_the_audit_is_shown_where_there_is_one():
     ((title, table),) = audit_tables(audit)
     assert title == "Audit of the items: each feature alone, on the test ratings"
     assert table.iloc[0].tolist() == ["dump_score", "Score", "no", "0.1235", "", "yes"]
-    assert table.columns[-1] == "sign of leak"
+    assert table.columns[-1] == "leaks"
     found = some_findings()
     assert found.prepared is not None
     said = sections(replace(found, prepared=replace(found.prepared, audit=audit)))[-1].text
