@@ -124,12 +124,12 @@ def test_an_artifact_scores_the_same_bits(model, data, tmp_path):
     loaded = load_artifact(tmp_path / "model.safetensors")
     assert loaded.config == model.config
     assert loaded.model.cold_users_alike == model.cold_users_alike
-    for found, expected in zip(one_by_one(loaded.model), one_by_one(model), strict=True):
-        assert torch.equal(found, expected)
+    for result, expected in zip(one_by_one(loaded.model), one_by_one(model), strict=True):
+        assert torch.equal(result, expected)
 
 
 @torch.no_grad()
-def test_whoever_has_no_training_ratings_scores_finitely_and_alike_if_said(model, data):
+def test_cold_users_and_items_score_finitely_and_equally_if_the_model_says_so(model, data):
     assert (data[1].users.values("train_ratings")[-COLD:] == 0).all()
     assert (data[1].items.values("train_ratings")[-COLD:] == 0).all()
     model.fill_cold_rows()
@@ -158,7 +158,7 @@ def test_histories_are_encoded_if_said_and_their_padding_does_not_matter(model):
 
 
 def step_on(model: Recommender, pairs: int) -> None:
-    """A step of plain gradient descent on some pairs of trained users and items."""
+    """Take a step of plain gradient descent on some pairs of trained users and items."""
     config = TrainConfig.model_validate({"optim": {"name": "sgd", "lr": 0.1}})
     random = torch.Generator().manual_seed(1)
     user = torch.randint(USERS - COLD, (pairs,), generator=random).int()
@@ -215,11 +215,11 @@ def test_training_lowers_the_loss(model):
 @torch.no_grad()
 def test_users_and_items_have_vectors(model):
     user, item = everything()
-    for vectors, positions in ((model.user_vectors, user), (model.item_vectors, item)):
-        found = vectors(positions)
-        assert len(found) == len(positions)
-        assert found.isfinite().all()
-        torch.testing.assert_close(vectors(positions[3:5]), found[3:5])
+    for vectors, indexes in ((model.user_vectors, user), (model.item_vectors, item)):
+        result = vectors(indexes)
+        assert len(result) == len(indexes)
+        assert result.isfinite().all()
+        torch.testing.assert_close(vectors(indexes[3:5]), result[3:5])
 
 
 @pytest.mark.parametrize("name", REGISTRY)

@@ -31,7 +31,7 @@ def tables(tmp_path_factory) -> Tables:
 
 
 def build(kind, config, tables):
-    """With weights that are no special values."""
+    """Return a model with random weights, so that no special value hides a mistake."""
     torch.manual_seed(0)
     model = kind.from_tables(config, tables).eval().requires_grad_(False)
     for parameter in model.parameters():
@@ -40,12 +40,12 @@ def build(kind, config, tables):
 
 
 def embedded(model, side: str) -> torch.Tensor:
-    """Of the pairs, by way of the rows."""
-    table, rows, positions = {
+    """Return the embeddings of the users or items of the test's pairs."""
+    table, rows, indexes = {
         "user": (model.user_embedding, model.user_row, USER),
         "item": (model.item_embedding, model.item_row, ITEM),
     }[side]
-    return torch.stack([table.weight[rows[position]] for position in positions.tolist()])
+    return torch.stack([table.weight[rows[index]] for index in indexes.tolist()])
 
 
 def tower(model, inputs: torch.Tensor) -> torch.Tensor:
@@ -62,13 +62,13 @@ def sigmoid_rating(total: torch.Tensor) -> torch.Tensor:
     return 1 + 9 / (1 + torch.exp(-total))
 
 
-def mean_of_values(tables_side, name: str, weights: torch.Tensor, positions) -> torch.Tensor:
-    """[B, width]: for each position the mean of its values' weights, zeros without any."""
+def mean_of_values(tables_side, name: str, weights: torch.Tensor, indexes) -> torch.Tensor:
+    """Return the mean weights of each row's values, zeros without values: [B, width]."""
     column = tables_side.strings(name)
     rows = []
-    for position in positions.tolist():
-        codes = column[position] if isinstance(column[position], list) else [column[position]]
-        rows.append(weights[codes].mean(0) if codes else torch.zeros(weights.shape[1]))
+    for index in indexes.tolist():
+        category_ids = column[index] if isinstance(column[index], list) else [column[index]]
+        rows.append(weights[category_ids].mean(0) if category_ids else torch.zeros(weights.shape[1]))
     return torch.stack(rows)
 
 
@@ -120,11 +120,11 @@ def test_wide_deep_features_is_one_layer_over_embeddings_and_mlp(tables):
     config = WideDeepFeaturesConfig(embedding_dim=3, hidden=(8, 4))
     model = build(WideDeepFeatures, config, tables)
     users, items = (torch.cat([e], 1) for e in (embedded(model, "user"), embedded(model, "item")))
-    for side, names, values, positions in (
+    for side, names, values, indexes in (
         (tables.users, config.wide_users, model.user_values.values, USER),
         (tables.items, config.wide_items, model.item_values.values, ITEM),
     ):
-        parts = [mean_of_values(side, n, v.weight, positions) for n, v in zip(names, values, strict=True)]
+        parts = [mean_of_values(side, n, v.weight, indexes) for n, v in zip(names, values, strict=True)]
         if side is tables.users:
             users = torch.cat([users, *parts], 1)
         else:
@@ -155,13 +155,13 @@ def test_wide_deep_cross_adds_a_weight_for_each_pair_of_values(tables):
         total = user_wide[0].weight[gender[user]] + user_wide[1].weight[location[user]]
         total = total + user_wide[2].weight[gender[user] * sizes["location"] + location[user]]
         total = total + item_wide[0].weight[kind[item]] + item_wide[1].weight[tables.items.strings("source")[item]]
-        for codes, weights in (
+        for category_ids, weights in (
             (genres[item], item_wide[2].weight),
             ([kind[item] * sizes["studios"] + s for s in studios[item]], item_wide[3].weight),
             (genres[item], both[0].weight[gender[user]][:, None]),
             (genres[item], both[1].weight[location[user]][:, None]),
         ):
-            total = total + (weights[codes].mean(0) if codes else 0.0)
+            total = total + (weights[category_ids].mean(0) if category_ids else 0.0)
         bucket = bucket_by_hand(int(model.user_row[user]) + 1, int(model.item_row[item]) + 1, 40)
         expected.append(total + model.pair_embedding.weight[bucket])
     columns = zip(config.deep_items, model.item_values.values, strict=True)
@@ -187,13 +187,13 @@ def bucket_by_hand(user: int, item: int, buckets: int) -> int:
     return (((mixed >> 33) % 2**31) * buckets) >> 31
 
 
-def test_buckets_by_hand_and_none_for_the_untrained():
+def test_buckets_by_hand_and_the_last_for_cold_users_and_items():
     user, item = torch.tensor([1, 5, 2**31 - 1, 0, 7]), torch.tensor([1, 9, 12345, 3, 0])
     expected = [bucket_by_hand(*pair, 1000) for pair in zip(user[:3].tolist(), item[:3].tolist(), strict=True)]
     assert pair_buckets(user, item, 1000).tolist() == [*expected, 1000, 1000]
 
 
-def test_buckets_are_filled_evenly_and_neighbours_part():
+def test_buckets_are_filled_evenly_and_neighbours_differ():
     users, items = torch.arange(1, 301)[:, None], torch.arange(1, 1001)[None]
     buckets = pair_buckets(users, items, 1000)
     assert stats.chisquare(buckets.flatten().bincount(minlength=1000).numpy()).pvalue > 0.001
@@ -208,16 +208,16 @@ def test_standardise_as_scikit_learn_does():
     values[:, 1] = 4.0
     trained = random.random(50) < 0.7
     expected = StandardScaler().fit(values[trained]).transform(values)
-    found = standardise(torch.from_numpy(values), torch.from_numpy(trained)).numpy()
-    np.testing.assert_allclose(found, expected, atol=1e-5)
-    assert (found[:, 1] == 0).all()
+    result = standardise(torch.from_numpy(values), torch.from_numpy(trained)).numpy()
+    np.testing.assert_allclose(result, expected, atol=1e-5)
+    assert (result[:, 1] == 0).all()
 
 
-def test_codes_are_the_lists_filled_up(tables):
-    lists, codes = tables.items.strings("producers"), tables.items.category_ids("producers")
-    assert codes.shape == (ITEMS, 7)
-    assert [row[row < 7].tolist() for row in codes] == lists
-    assert (codes.sort(dim=1).values == codes).all()  # what is filled up comes last
+def test_category_ids_are_the_lists_padded(tables):
+    lists, category_ids = tables.items.strings("producers"), tables.items.category_ids("producers")
+    assert category_ids.shape == (ITEMS, 7)
+    assert [row[row < 7].tolist() for row in category_ids] == lists
+    assert (category_ids.sort(dim=1).values == category_ids).all()  # the padding comes last
     assert {len(row) for row in lists} >= {0, 7}
     assert tables.items.category_ids("type")[:, 0].tolist() == tables.items.strings("type")
     with pytest.raises(InputError, match="items has no categories score"):

@@ -37,7 +37,7 @@ def build(**settings) -> WideDeep:
     return model.eval()
 
 
-def positions(count: int, size: int) -> torch.Tensor:
+def indexes(count: int, size: int) -> torch.Tensor:
     return torch.randint(size, (count,), generator=torch.Generator().manual_seed(size)).to(torch.int32)
 
 
@@ -47,17 +47,17 @@ def all_pairs() -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def moved_by_a_step(model: WideDeep, pairs: int) -> dict[str, torch.Tensor]:
-    """How far a step of plain gradient descent on some pairs moves each parameter."""
+    """Return how far a step of plain gradient descent on some pairs moves each parameter."""
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     config = TrainConfig.model_validate({"optim": {"name": "sgd", "lr": 0.1}})
     rating = torch.linspace(1, 10, pairs)
     state = TrainState(model, config, World(0, 1, torch.device("cpu")), steps=1)
-    state.train_step(Batch(positions(pairs, USERS), positions(pairs, ITEMS), rating))
+    state.train_step(Batch(indexes(pairs, USERS), indexes(pairs, ITEMS), rating))
     return {name: parameter.detach() - before[name] for name, parameter in model.named_parameters()}
 
 
 def test_the_split_first_layer_is_one_linear_layer_over_the_concatenation():
-    model, user, item = build(), positions(50, USERS), positions(50, ITEMS)
+    model, user, item = build(), indexes(50, USERS), indexes(50, ITEMS)
     first = nn.Linear(8, 16)
     with torch.no_grad():
         first.weight.copy_(torch.cat([model.user_part.weight, model.item_part.weight], dim=1))
@@ -96,11 +96,11 @@ def test_a_block_scores_as_its_pairs_do(hidden, batch_norm, dropout):
 def test_chosen_items_score_as_their_pairs_do(chosen):
     model = build(batch_norm=True)
     users, items = (torch.arange(n, dtype=torch.int32) for n in (USERS, ITEMS))
-    positions = torch.randint(ITEMS, (USERS, chosen), generator=torch.Generator().manual_seed(3))
+    indexes = torch.randint(ITEMS, (USERS, chosen), generator=torch.Generator().manual_seed(3))
     scores = torch.full((USERS, chosen), torch.nan)
-    model.score_chosen(model.encode_users(users), model.encode_items(items), positions, scores)
+    model.score_chosen(model.encode_users(users), model.encode_items(items), indexes, scores)
     one_by_one = model(*all_pairs()).rating.view(USERS, ITEMS)
-    torch.testing.assert_close(scores, one_by_one.gather(1, positions), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(scores, one_by_one.gather(1, indexes), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize(("users", "items"), [(1, 1), (1, ITEMS), (USERS, 1)])
@@ -115,7 +115,7 @@ def test_a_block_may_be_one_row_or_one_column(users, items):
 
 
 def gradients(model: WideDeep) -> dict[str, torch.Tensor]:
-    """Of every parameter, by name; of the tables, that of the rows they handed out."""
+    """Return the gradient of each parameter by name; for tables, that of the gathered rows."""
     tables = {f"{name}.weight": module for name, module in model.named_modules() if isinstance(module, RowEmbedding)}
     return {
         name: tables[name].gathered[0][1].grad if name in tables else parameter.grad
@@ -127,14 +127,14 @@ def gradients(model: WideDeep) -> dict[str, torch.Tensor]:
 def test_a_batch_of_one_row_can_be_scored_and_trained_on(batch_norm):
     """The last batch of an epoch may be one row."""
     model = build(batch_norm=batch_norm)
-    assert model(positions(1, USERS), positions(1, ITEMS)).rating.shape == (1,)
+    assert model(indexes(1, USERS), indexes(1, ITEMS)).rating.shape == (1,)
     moves = moved_by_a_step(model, 1)
     assert all(move.isfinite().all() for move in moves.values())
     assert moves["last.weight"].abs().sum() > 0
 
 
 def test_dropout_is_at_work_while_training_only():
-    model, pair = build(dropout=0.5), (positions(20, USERS), positions(20, ITEMS))
+    model, pair = build(dropout=0.5), (indexes(20, USERS), indexes(20, ITEMS))
     assert torch.equal(model(*pair).rating, model(*pair).rating)
     model.train()
     assert not torch.equal(model(*pair).rating, model(*pair).rating)
@@ -160,8 +160,8 @@ def test_wide_features_are_the_columns_and_the_vocabulary(small, untrained):
     expected = np.zeros((61, 6), np.float32)
     for column, name in enumerate(("score", "popularity", "rank")):
         expected[:, column] = tables.values(name)
-    for row, codes in enumerate(tables.values("genres")):
-        expected[row, 3 + codes] = 1.0
+    for row, category_ids in enumerate(tables.values("genres")):
+        expected[row, 3 + category_ids] = 1.0
     assert np.array_equal(untrained.item_wide.numpy(), expected)
     assert 0 < expected[:, 3:].mean() < 1
 
@@ -179,7 +179,7 @@ def test_embedding_rows_by_hand():
 
 
 @torch.no_grad()
-def test_whoever_has_no_training_ratings_is_scored_as_the_mean_of_the_others(small, untrained):
+def test_cold_users_and_items_are_scored_as_the_mean_of_the_others(small, untrained):
     user, item = small.manifest.users.rows, small.manifest.items.rows
     seen = {side: set(small.ratings("train")[:, column].astype(int)) for column, side in enumerate(("user", "item"))}
     assert not seen["user"] & set(range(user - COLD, user))
