@@ -15,7 +15,7 @@ from widedeep.models.artifact import MODEL_FILE, load_artifact
 from widedeep.models.tiled_mlp import TILE_PAIRS
 from widedeep.models.wide_deep import WideDeepConfig
 from widedeep.schema.manifest import SPLITS
-from widedeep.scoring.batch import SCORED_SCHEMA
+from widedeep.scoring.user_lists import SCORED_SCHEMA
 from widedeep.spark.scoring.approximation import fit_approximation
 from widedeep.spark.scoring.recommendations import make_scorer, place_users, seen_items
 from widedeep.spark.session import build_session

@@ -18,7 +18,7 @@ from widedeep.evaluation.rating_errors import RatingErrors
 from widedeep.parallel.world import ALONE
 from widedeep.schema.evaluation import LIST_LENGTH
 from widedeep.schema.records import Record
-from widedeep.scoring.scorer import top_unseen
+from widedeep.scoring.top_n import top_unseen
 
 # user [n], item [n] -> predicted ratings [n]; they need not be clipped to the scale.
 Predictor = Callable[[np.ndarray, np.ndarray], np.ndarray]

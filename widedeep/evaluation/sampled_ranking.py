@@ -14,7 +14,8 @@ from widedeep.data.batches import Loader
 from widedeep.evaluation.ranking_metrics import mean_ranking_metrics
 from widedeep.parallel.world import World
 from widedeep.schema.evaluation import LIST_LENGTH
-from widedeep.scoring.scorer import Scorer, top_unseen
+from widedeep.scoring.scorer import Scorer
+from widedeep.scoring.top_n import top_unseen
 
 Split = Literal["valid", "test"]
 

@@ -20,7 +20,8 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from widedeep.models import Recommender
-from widedeep.scoring.scorer import USERS_PER_BLOCK, Scorer, best_columns, hide
+from widedeep.scoring.scorer import USERS_PER_BLOCK, Scorer
+from widedeep.scoring.top_n import best_columns, hide
 
 # Users whose exact affinities the approximation is fitted to; twice as many do not improve it.
 FIT_USERS = 1024

@@ -75,7 +75,7 @@ def show_summary(metrics: RunMetrics, run: Path) -> None:
     title = f"test ratings never seen, {low:g}-{high:g} scale ({run})"
     print_table(title, ("", "RMSE", "MAE", "R2"), _rows(models, ("rmse", "mae", "r2")))
     if metrics.ranking:
-        lists = {"most rated": metrics.ranking["popularity"], "by predicted rating": metrics.ranking["model"]}
+        lists = {"most rated": metrics.ranking["popularity"], "this model": metrics.ranking["model"]}
         columns = ("", "NDCG@10", "Recall@20", "coverage@10")
         rows = _rows(lists, ("ndcg_at_10", "recall_at_20", "coverage_at_10"))
         print_table("ranking of unseen anime", columns, rows)

@@ -27,7 +27,7 @@ from widedeep.data.feature_tables import Tables
 from widedeep.models.artifact import load_artifact
 from widedeep.models.base import Histories
 from widedeep.schema.manifest import read_manifest
-from widedeep.scoring.batch import score_batches
+from widedeep.scoring.user_lists import score_batches
 from widedeep.scoring.scorer import Scorer
 
 data, run = map(Path, sys.argv[1:])

@@ -5,7 +5,8 @@ import torch
 from tests.builders import TEN_POINTS
 from widedeep.models import WideDeep
 from widedeep.models.wide_deep import WideDeepConfig
-from widedeep.scoring.scorer import USERS_PER_BLOCK, Scorer, top_unseen
+from widedeep.scoring.scorer import USERS_PER_BLOCK, Scorer
+from widedeep.scoring.top_n import top_unseen
 
 NOTHING = np.empty(0, np.int64)
 

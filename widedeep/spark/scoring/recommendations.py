@@ -15,9 +15,9 @@ from widedeep.config.score import ScoreConfig
 from widedeep.models.artifact import load_artifact
 from widedeep.schema.manifest import HIDDEN_MANIFEST
 from widedeep.schema.recommendations import LIST_SCHEMA, RecommendationManifest
-from widedeep.scoring.batch import SCORED_SCHEMA, score_batches
 from widedeep.scoring.scorer import Scorer
 from widedeep.scoring.two_stage import Approximation, TwoStageScorer
+from widedeep.scoring.user_lists import SCORED_SCHEMA, score_batches
 from widedeep.spark.device import task_device
 from widedeep.spark.filesystem import Files
 from widedeep.spark.partitioning import Salt, hash_key, partition_by_range, task_count

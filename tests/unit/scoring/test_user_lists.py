@@ -9,9 +9,9 @@ import torch
 from tests.builders import COLD, write_prepared
 from tests.training import command, train
 from widedeep.models.artifact import load_artifact
-from widedeep.scoring.batch import score_batches
 from widedeep.scoring.scorer import Scorer
 from widedeep.scoring.two_stage import TwoStageScorer, fit
+from widedeep.scoring.user_lists import score_batches
 
 USERS, ITEMS, TOP = 150, 61, 5
 SEEN = [3, 4]
