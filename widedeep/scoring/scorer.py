@@ -3,7 +3,7 @@
 Legend: U users of a block, I items, N recommended items, P chosen items of a user, C width of an encoding.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -56,12 +56,7 @@ class Scorer:
             n: length of the lists; they are shorter only if there are fewer items.
 
         """
-        lows = range(0, len(users), USERS_PER_BLOCK)
-        blocks = [
-            self._top(self._encode(users[low : low + USERS_PER_BLOCK]), seen[low : low + USERS_PER_BLOCK], n)
-            for low in lows
-        ]
-        return _joined(blocks, min(n, self._items))
+        return self._top_in_blocks(lambda part: self._encode(users[part]), seen, n)
 
     @torch.inference_mode()
     def top_of_histories(self, histories: Histories, seen: Sequence[np.ndarray], n: int) -> TopItems:
@@ -70,15 +65,20 @@ class Scorer:
         The model must have `encodes_histories`. For the other arguments see `top`.
         """
         encodings = self._model.encode_histories(Histories(*(part.to(self._device) for part in histories)))
-        lows = range(0, len(encodings), USERS_PER_BLOCK)
-        blocks = [
-            self._top(encodings[low : low + USERS_PER_BLOCK], seen[low : low + USERS_PER_BLOCK], n) for low in lows
-        ]
-        return _joined(blocks, min(n, self._items))
+        return self._top_in_blocks(lambda part: encodings[part], seen, n)
+
+    def _top_in_blocks(self, encoding_of: Callable[[slice], Tensor], seen: Sequence[np.ndarray], n: int) -> TopItems:
+        """Return the top items of users, one for each entry of `seen`, whose parts `encoding_of` encodes."""
+        n = min(n, self._items)
+        parts = [slice(low, low + USERS_PER_BLOCK) for low in range(0, len(seen), USERS_PER_BLOCK)]
+        blocks = [self._top(encoding_of(part), seen[part], n) for part in parts]
+        if blocks:
+            return TopItems(*(np.concatenate(columns) for columns in zip(*blocks, strict=True)))
+        return TopItems(np.empty((0, n), np.int64), np.empty((0, n), np.float32), np.empty((0, n), np.float32))
 
     def _top(self, encodings: Tensor, seen: Sequence[np.ndarray], n: int) -> TopItems:
         """Return the top items of a block of encoded users, [U, C]."""
-        affinities, items = self._best(encodings, seen, min(n, self._items))
+        affinities, items = self._best(encodings, seen, n)
         ratings = affinities
         if not self._model.affinity_is_rating:
             ratings = self._ratings(encodings, items.clamp(min=0))
@@ -100,9 +100,3 @@ class Scorer:
         out = torch.empty(items.shape, device=self._device)
         self._model.rate_chosen(encodings, self._item_encodings, items, out)
         return out
-
-
-def _joined(blocks: Sequence[TopItems], n: int) -> TopItems:
-    if blocks:
-        return TopItems(*(np.concatenate(parts) for parts in zip(*blocks, strict=True)))
-    return TopItems(np.empty((0, n), np.int64), np.empty((0, n), np.float32), np.empty((0, n), np.float32))

@@ -10,20 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from widedeep.models.artifact import Artifact
+from widedeep.schema.recommendations import LIST_SCHEMA
 from widedeep.scoring.cold_start import ColdStartRanker, ColdUsers
 from widedeep.scoring.scorer import USERS_PER_BLOCK, Scorer
 
-# The columns of the lists (schema/recommendations.py) that need no title, and the item's index.
-SCORED_SCHEMA = pa.schema(
-    [
-        ("user_id", pa.int64()),
-        ("rank", pa.int32()),
-        ("item", pa.int32()),
-        ("anime_id", pa.int64()),
-        ("affinity", pa.float32()),
-        ("predicted_rating", pa.float32()),
-    ]
-)
+# The columns of the lists with the item's index in place of its title, which Spark joins to it.
+SCORED_SCHEMA = LIST_SCHEMA.remove(LIST_SCHEMA.get_field_index("title")).append(pa.field("item", pa.int32()))
 
 
 class UserBlock(NamedTuple):
@@ -98,6 +90,6 @@ def _list_batch(
     rows, ranks = np.nonzero(items >= 0)
     item, scale = items[rows, ranks], artifact.scale
     clipped = np.clip(ratings[rows, ranks], scale.lowest, scale.highest)
-    columns = (user_id[rows], ranks + 1, item, artifact.anime_id[item], affinities[rows, ranks], clipped)
+    columns = (user_id[rows], ranks + 1, artifact.anime_id[item], affinities[rows, ranks], clipped, item)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, SCORED_SCHEMA, strict=True)]
     return pa.record_batch(arrays, schema=SCORED_SCHEMA)

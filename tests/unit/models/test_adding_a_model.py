@@ -1,16 +1,13 @@
 """docs/adding-a-model.md, followed to the letter in a copy of the package."""
 
-import os
 import re
 import shlex
-import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.builders import write_prepared
+from tests.guides import add_lines, blocks, copy_checkout, run
 from tests.training import ROOT, curve, metrics
 
 GUIDE = (ROOT / "docs" / "adding-a-model.md").read_text()
@@ -60,32 +57,13 @@ for cold_users in ("popular", "model"):
 """
 
 
-def blocks(language: str) -> list[str]:
-    """The guide's blocks of code in a language."""
-    return re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
-
-
-def added_lines(block: str) -> list[str]:
-    return [line.removeprefix("+") for line in block.splitlines()]
-
-
-def add_lines(file: Path, block: str, imported_before: str, end: str) -> None:
-    """Add the two lines of a diff: an import, and the last entry of the collection that closes with `end`."""
-    imported, entry = added_lines(block)
-    text = file.read_text().replace(imported_before, f"{imported}\n{imported_before}", 1)
-    head, tail = text.split(end, 1)
-    file.write_text(f"{head}\n{entry}{end}{tail}")
-
-
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory) -> Path:
     """A copy of the package and its contract tests, with the guide's model, loss and preset in it."""
-    copy = tmp_path_factory.mktemp("adding") / "checkout"
-    for folder in ("widedeep", "conf", "tests/contracts"):
-        shutil.copytree(ROOT / folder, copy / folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    for file in (*(ROOT / "tests").glob("*.py"), ROOT / "pyproject.toml"):
-        shutil.copy(file, copy / file.relative_to(ROOT))
-    (model, loss), (model_lines, loss_lines), (preset,) = blocks("python"), blocks("diff"), blocks("toml")
+    copy = copy_checkout(tmp_path_factory.mktemp("adding") / "checkout")
+    (model, loss), (model_lines, loss_lines), (preset,) = (
+        blocks(GUIDE, language) for language in ("python", "diff", "toml")
+    )
     (copy / "widedeep/models/history_dot.py").write_text(model)
     add_lines(copy / "widedeep/models/__init__.py", model_lines, "from widedeep.models.ncf", "\n)\n")
     losses = copy / "widedeep/training/losses.py"
@@ -93,14 +71,6 @@ def copy(tmp_path_factory) -> Path:
     add_lines(losses, loss_lines, "from widedeep.common.errors", "\n}\n")
     (copy / "conf/train/history_dot.toml").write_text(preset)
     return copy
-
-
-def run(copy: Path, *argv: str) -> str:
-    """Run Python in the copy; what it printed."""
-    environment = os.environ | {"PYTHONPATH": str(copy)}
-    done = subprocess.run([sys.executable, *argv], cwd=copy, env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 def test_the_guides_model_passes_the_contract_tests(copy):

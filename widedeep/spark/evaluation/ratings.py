@@ -6,18 +6,17 @@ from pyspark.sql import functions as F
 from widedeep.common.errors import InputError
 from widedeep.evaluation.rating_metrics import bin_width, last_bin, rating_metrics
 from widedeep.schema.evaluation import BUCKETS, RatingMetrics
+from widedeep.schema.predictions import PREDICTION_SCHEMA
 from widedeep.schema.rating_scale import RatingScale
 from widedeep.spark.evaluation.evaluation_data import EvaluationData
 from widedeep.spark.rating_sums import rating_sum, squared_rating_sum
 from widedeep.spark.shards import write_parquet
 
-PREDICTION_COLUMNS = ("user", "item", "rating", "predicted")
-
 
 def measure_ratings(data: EvaluationData, path: str, target: str) -> RatingMetrics:
     """Measure the predicted ratings in `path`, and write the squared error of each to `target`."""
     scale = data.manifest.ratings.scale
-    predictions = data.read(path, "predictions", PREDICTION_COLUMNS)
+    predictions = data.read(path, "predictions", PREDICTION_SCHEMA.names)
     matches = match_predictions(data.test, predictions).persist()
     try:
         _check_predictions(data, path, predictions, matches)

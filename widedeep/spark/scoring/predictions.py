@@ -19,7 +19,7 @@ from widedeep.scoring.pairs import predict_pairs
 from widedeep.spark.device import task_device
 from widedeep.spark.filesystem import Files
 from widedeep.spark.partitioning import partition_by_range, task_count
-from widedeep.spark.scoring.trained_model import TrainedModel
+from widedeep.spark.scoring.sent_model import SentModel
 from widedeep.spark.shards import describe_files, write_parquet
 from widedeep.spark.staged_directory import staged_directory
 
@@ -30,7 +30,7 @@ MAX_RATINGS_PER_TASK = 1 << 21
 
 
 def write_predictions(
-    spark: SparkSession, config: ScoreConfig, directory: str, trained: TrainedModel, prepared: Manifest
+    spark: SparkSession, config: ScoreConfig, directory: str, trained: SentModel, prepared: Manifest
 ) -> PredictionManifest:
     """Predict the ratings of the test split, write them and commit them to `directory`.
 

@@ -22,7 +22,7 @@ from widedeep.spark.device import task_device
 from widedeep.spark.filesystem import Files
 from widedeep.spark.partitioning import Salt, hash_key, partition_by_range, task_count
 from widedeep.spark.scoring.approximation import fit_approximation
-from widedeep.spark.scoring.trained_model import TrainedModel
+from widedeep.spark.scoring.sent_model import SentModel
 from widedeep.spark.shards import describe_files, write_parquet
 from widedeep.spark.staged_directory import staged_directory
 
@@ -32,7 +32,7 @@ ROW_GROUP_BYTES = 1 << 18
 MIN_USERS_PER_TASK = 512
 
 
-def write_recommendations(spark: SparkSession, config: ScoreConfig, trained: TrainedModel) -> RecommendationManifest:
+def write_recommendations(spark: SparkSession, config: ScoreConfig, trained: SentModel) -> RecommendationManifest:
     """Score every item for every user, write the lists and commit them to `config.output`."""
     users = users_to_score(spark.read.parquet(f"{config.data}/users"), config.sample_users)
     seen = seen_items(spark, config.data, config.exclude)

@@ -19,7 +19,7 @@ from widedeep.schema.recommendations import RecommendationManifest
 from widedeep.spark.filesystem import Files, read_prepared
 from widedeep.spark.scoring.predictions import write_predictions
 from widedeep.spark.scoring.recommendations import write_recommendations
-from widedeep.spark.scoring.trained_model import send_model
+from widedeep.spark.scoring.sent_model import send_model
 from widedeep.spark.session import build_session
 from widedeep.spark.staged_directory import check_replaceable
 

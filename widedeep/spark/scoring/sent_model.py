@@ -12,14 +12,14 @@ from widedeep.schema.manifest import Manifest
 from widedeep.spark.filesystem import Files
 
 
-class TrainedModel(NamedTuple):
+class SentModel(NamedTuple):
     """An artifact, and the name under which `SparkFiles` finds its file on the executors."""
 
     artifact: Artifact
     file_name: str
 
 
-def send_model(spark: SparkSession, config: ScoreConfig, prepared: Manifest) -> TrainedModel:
+def send_model(spark: SparkSession, config: ScoreConfig, prepared: Manifest) -> SentModel:
     """Load the model of a run and send its file to the executors.
 
     Raises:
@@ -30,7 +30,7 @@ def send_model(spark: SparkSession, config: ScoreConfig, prepared: Manifest) -> 
     artifact = load_artifact(file)
     artifact.check_trained_on(prepared.digest, config.run_dir, config.data)
     spark.sparkContext.addFile(str(file))
-    return TrainedModel(artifact, file.name)
+    return SentModel(artifact, file.name)
 
 
 def local_model(files: Files, run: str) -> Path:
