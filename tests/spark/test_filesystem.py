@@ -110,7 +110,7 @@ def test_what_is_local_and_what_is_not(spark, tmp_path):
 
 
 def test_what_was_put_aside_is_gone_when_the_process_ends():
-    code = "from widedeep.spark.filesystem import scratch_directory as d; p = d; p / 'x'.write_text'y'; printp"
+    code = "from widedeep.spark.filesystem import scratch_directory as d; p = d(); (p / 'x').write_text('y'); print(p)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     path = done.stdout.strip()
     assert path

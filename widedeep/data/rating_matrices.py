@@ -14,7 +14,7 @@ import torch
 
 from widedeep.data.batches import Batch, unpack_columns
 from widedeep.data.pyarrow_reader import read_shards
-from widedeep.data.shards import check_shards, read_row_groups
+from widedeep.data.shards import check_shards, read_packed
 from widedeep.schema.manifest import SPLITS, Manifest
 from widedeep.schema.rating_scale import RatingScale
 
@@ -102,8 +102,7 @@ def load_splits(data: Path, manifest: Manifest) -> Splits:
     for split in SPLITS:
         shards = manifest.ratings.shards[split]
         check_shards(data, shards, verify=True)
-        groups = list(read_row_groups(read_shards, data, shards, seed=None))
-        packed = np.concatenate(groups) if groups else np.empty((0, 3), np.int32)
-        parts[split] = Batch(*(column.contiguous() for column in unpack_columns(torch.from_numpy(packed))))
+        packed = torch.from_numpy(read_packed(read_shards, data, shards))
+        parts[split] = Batch(*(column.contiguous() for column in unpack_columns(packed)))
     ratings = manifest.ratings
     return Splits(manifest.users.rows, manifest.items.rows, ratings.train_mean, parts, ratings.scale)

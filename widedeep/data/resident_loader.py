@@ -13,7 +13,7 @@ import torch
 from widedeep.config.train import LoaderConfig
 from widedeep.data.batches import Batch, unpack_columns
 from widedeep.data.readers import reader_named
-from widedeep.data.shards import check_shards, read_row_groups
+from widedeep.data.shards import check_shards, read_packed
 from widedeep.parallel.world import World
 from widedeep.schema.manifest import Manifest
 
@@ -43,11 +43,7 @@ class ResidentLoader:
         """Return the packed ratings of a split, [N, 3] int32; read from the shards at the first call."""
         if name not in self._splits:
             shards = self._manifest.ratings.shards[name]
-            packed = torch.empty(sum(shard.rows for shard in shards), 3, dtype=torch.int32)
-            low = 0
-            for group in read_row_groups(self._read, self._data, shards, seed=None):
-                packed[low : low + len(group)] = torch.from_numpy(group)
-                low += len(group)
+            packed = torch.from_numpy(read_packed(self._read, self._data, shards))
             self._splits[name] = packed.to(self._world.device)
         return self._splits[name]
 

@@ -79,6 +79,16 @@ def read_row_groups(
         )
 
 
+def read_packed(read_shards: ReadShards, data: Path, shards: Sequence[DataFile]) -> np.ndarray:
+    """Read all rows of the shards in their order, as packed ratings, [N, 3] int32; raises as `read_row_groups`."""
+    packed = np.empty((sum(shard.rows for shard in shards), len(Batch._fields)), np.int32)
+    low = 0
+    for group in read_row_groups(read_shards, data, shards, seed=None):
+        packed[low : low + len(group)] = group
+        low += len(group)
+    return packed
+
+
 def pack_columns(columns: Sequence[np.ndarray]) -> np.ndarray:
     """Pack 32-bit columns side by side, so that fetching a row is one memory access: [n] each -> [n, columns] int32."""
     packed = np.empty((len(columns[0]), len(columns)), np.int32)

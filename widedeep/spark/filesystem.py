@@ -60,6 +60,10 @@ class Files:
         entries = self._system(name).listStatus(self._path(name))
         return sorted((e.getPath().getName(), e.getLen(), e.getModificationTime()) for e in entries)
 
+    def data_entries(self, name: str) -> list[tuple[str, int, int]]:
+        """The `entries` that Spark reads: it ignores names that begin with an underscore or a dot."""
+        return [entry for entry in self.entries(name) if not entry[0].startswith(("_", "."))]
+
     def delete(self, name: str) -> None:
         """Remove a file or a whole directory, if it is there."""
         self._system(name).delete(self._path(name), True)

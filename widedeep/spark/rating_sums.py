@@ -1,18 +1,22 @@
 """Sums of ratings in Spark: exact for any step of the scale, so that they do not depend on the order of the rows.
 
-A rating is lowest + k step with a whole number k. Spark sums the k and k^2 as integers; only the final combination is
-in floating point.
+A rating is offset + k step with a whole number k, and an offset of 0 where lowest is a multiple of step. Spark sums the
+k and k^2 as integers; only the final combination is in floating point.
 """
 
-from pyspark.sql import Column
+from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from widedeep.schema.rating_scale import RatingScale
 
 
-def steps_above_lowest(rating: Column, scale: RatingScale) -> Column:
-    """The whole number k of a rating lowest + k step, as a bigint."""
-    return F.round((rating.cast("double") - scale.lowest) / scale.step).cast("bigint")
+def _offset(scale: RatingScale) -> float:
+    return scale.lowest - scale.step * round(scale.lowest / scale.step)
+
+
+def _steps(rating: Column, scale: RatingScale) -> Column:
+    """The whole number k of a rating offset + k step, as a bigint."""
+    return F.round((rating.cast("double") - _offset(scale)) / scale.step).cast("bigint")
 
 
 def rating_sum(rating: Column, scale: RatingScale, weight: Column | int = 1) -> Column:
@@ -25,13 +29,17 @@ def rating_sum(rating: Column, scale: RatingScale, weight: Column | int = 1) -> 
 
     """
     count = F.lit(weight) if isinstance(weight, int) else weight
-    total = F.sum(count * steps_above_lowest(rating, scale)).cast("double")
-    return scale.lowest * F.sum(count).cast("double") + scale.step * total
+    steps = F.sum(count * _steps(rating, scale)).cast("double")
+    return _offset(scale) * F.sum(count).cast("double") + scale.step * steps
 
 
 def squared_rating_sum(rating: Column, scale: RatingScale) -> Column:
     """The sum of squared ratings as a double, null over no rows."""
-    k = steps_above_lowest(rating, scale)
-    low, step = scale.lowest, scale.step
+    k, offset, step = _steps(rating, scale), _offset(scale), scale.step
     linear, squared = F.sum(k).cast("double"), F.sum(k * k).cast("double")
-    return low * low * F.count(rating).cast("double") + 2 * low * step * linear + step * step * squared
+    return offset * offset * F.count(rating).cast("double") + 2 * offset * step * linear + step * step * squared
+
+
+def rating_totals(ratings: DataFrame, key: str, scale: RatingScale) -> DataFrame:
+    """Number and sum of the ratings by `key`: key, n:bigint, total:double."""
+    return ratings.groupBy(key).agg(F.count("*").alias("n"), rating_sum(F.col("rating"), scale).alias("total"))

@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 from widedeep.common.errors import DamagedFileError, InputError
 from widedeep.schema.manifest import DataFile
 from widedeep.spark.filesystem import Files
-from widedeep.spark.partitioning import BUCKET_SHIFT, bucket_of, order_statistics
+from widedeep.spark.partitioning import BUCKET_SHIFT, bucket_of, order_statistics, partition_by_range
 
 # petastorm holds three row groups at a time: of this size they are 20 MB, at any number of ratings.
 TARGET_ROWS = 1 << 19
@@ -100,35 +100,22 @@ def write_parquet(files: Files, frame: DataFrame, path: str, row_group_bytes: in
         files.rename(f"{path}/{name}", f"{path}/part-{number:05d}.parquet")
 
 
-def write_shards(files: Files, frame: DataFrame, path: str, shard: str, count: int, order: list[str]) -> None:
-    """Write rows to `count` Parquet files by their `shard` column, each sorted by `order`, of one row group.
-
-    Args:
-        files: the file system.
-        frame: the rows; `shard` itself and columns that begin with `_` are not written.
-        path: directory to write; file part-00000.parquet is that of shard 0.
-        shard: int column, 0 … count - 1, each with a row at least.
-        count: number of files.
-        order: columns the rows of a file are sorted by; a single long is fastest.
-
-    """
-    placed = frame.repartitionById(count, F.col(shard)).sortWithinPartitions(*order)
-    write_parquet(files, placed.select(*(c for c in frame.columns if c != shard and not c.startswith("_"))), path)
-
-
 def write_split_shards(files: Files, frame: DataFrame, root: str, plan: Mapping[str, int], order: list[str]) -> None:
     """Write ratings to `root/ratings/split=…/part-00000.parquet` and so on.
 
     Args:
         files: the file system.
-        frame: the ratings with a `shard` column from `with_shard` of the same `plan`.
+        frame: the ratings with a `shard` column from `with_shard` of the same `plan`; neither that column nor those
+            that begin with `_` are written.
         root: directory that is being prepared.
         plan: split -> number of its shards.
-        order: columns the rows of a file are sorted by.
+        order: columns the rows of a file are sorted by; a single long is fastest.
 
     """
     mixed = f"{root}/shards"  # of all splits
-    write_shards(files, frame, mixed, "shard", sum(plan.values()), order)
+    placed = frame.repartitionById(sum(plan.values()), F.col("shard")).sortWithinPartitions(*order)
+    written = [name for name in frame.columns if name != "shard" and not name.startswith("_")]
+    write_parquet(files, placed.select(*written), mixed)
     first = 0
     for split, count in plan.items():
         directory = f"{root}/ratings/split={split}"
@@ -142,8 +129,7 @@ def write_split_shards(files: Files, frame: DataFrame, root: str, plan: Mapping[
 def write_table(files: Files, frame: DataFrame, path: str, key: str, rows: int) -> None:
     """Write a feature table sorted by its index column `key`, in files of equal ranges of the index."""
     count = max(1, -(-rows // TABLE_FILE_ROWS))
-    sharded = frame.withColumn("_shard", F.expr(f"int({key} div {TABLE_FILE_ROWS})"))
-    write_shards(files, sharded, path, "_shard", count, [key])
+    write_parquet(files, partition_by_range(frame, key, count * TABLE_FILE_ROWS, count), path)
 
 
 def describe_files(

@@ -4,7 +4,6 @@ step-0000000064.pt            the state of rank 0; the only file unless tables a
 step-0000000064.rank-1.pt     the part of rank 1, if they are. Rank 0 writes last, which completes the checkpoint
 """
 
-import io
 import re
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ import torch
 
 from widedeep.common.console import log
 from widedeep.common.errors import InputError
-from widedeep.common.files import write_atomically
+from widedeep.common.files import atomic_file
 from widedeep.parallel.world import ALONE, World
 
 CHECKPOINTS = "checkpoints"  # directory of a run
@@ -54,9 +53,8 @@ def save_checkpoint(directory: Path, step: int, state: dict[str, Any], keep: int
     """Write a rank's state after `step` steps. Rank 0 then deletes all but the newest `keep` checkpoints."""
     directory.mkdir(parents=True, exist_ok=True)
     file = part_of(directory / f"step-{step:010d}.pt", rank)
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    write_atomically(file, buffer.getbuffer())  # pyright: ignore[reportArgumentType]
+    with atomic_file(file) as stream:
+        torch.save(state, stream)
     if rank == 0:
         _delete_old(directory, keep)
     return file

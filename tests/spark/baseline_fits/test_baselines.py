@@ -229,7 +229,7 @@ def test_spark_subtracts_the_same_biases_and_weighs_the_same(spark, prepared, sp
     levels = spark.createDataFrame([(float(n),) for n in range(1, 11)], "rating float").select(
         preference(TEN_POINTS).alias("w")
     )
-    assert [row["w"] for row in levels.collect()] == pytest.approx(preference_of(np.arange(1.0, 11.0)))
+    assert [row["w"] for row in levels.collect()] == pytest.approx(preference_of(np.arange(1.0, 11.0), TEN_POINTS))
 
 
 def test_implicit_settings_are_all_tried(spark, prepared, splits):

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import subprocess
 import sys
@@ -46,8 +47,6 @@ def test_every_good_rating_is_in_just_one_split(prepared, dump):
 
 
 def test_shards_are_equal_whole_and_as_the_manifest_says(prepared):
-    import hashlib
-
     manifest = read_manifest(prepared)
     for split in SPLITS:
         shards = manifest.ratings.shards[split]
@@ -63,9 +62,8 @@ def test_shards_are_equal_whole_and_as_the_manifest_says(prepared):
 
 
 def test_shards_are_shuffled_globally(prepared):
-    users = [ratings_of(prepared, "train")["user"].to_numpy()]
+    column = ratings_of(prepared, "train")["user"].to_numpy()
     # Neighbours in a file are no likelier to be of one user than any two ratings are.
-    column = users[0]
     share = np.mean(column[1:] == column[:-1])
     by_chance = np.sum((np.bincount(column) / len(column)) ** 2)
     assert share < by_chance + 4 * np.sqrt(by_chance / len(column))

@@ -108,12 +108,6 @@ def anime_totals(levels: DataFrame, scale: RatingScale) -> DataFrame:
     return levels.groupBy("anime_id").agg(F.sum("n").alias("n"), total.alias("total"))
 
 
-def user_totals(ratings: DataFrame, scale: RatingScale) -> DataFrame:
-    """user_id, n:bigint, total:double: number and sum of each user's ratings."""
-    total = rating_sum(F.col("rating"), scale)
-    return ratings.groupBy("user_id").agg(F.count("*").alias("n"), total.alias("total"))
-
-
 def with_totals(anime: DataFrame, totals: DataFrame) -> DataFrame:
     """The parsed anime with n:bigint and total:double; 0 for anime without ratings."""
     joined = anime.join(totals, on="anime_id", how="left")
@@ -149,9 +143,13 @@ def by_category(rated: DataFrame, column: str) -> DataFrame:
 
 
 def _sums() -> list[Column]:
+    return [F.count("*").alias("anime"), *_ratings_and_mean()]
+
+
+def _ratings_and_mean() -> list[Column]:
+    """The number of ratings and their mean, null without any, over rows with their n and total."""
     ratings = F.sum("n")
-    mean = F.when(ratings > 0, F.sum("total") / ratings)
-    return [F.count("*").alias("anime"), ratings.alias("ratings"), mean.alias("mean")]
+    return [ratings.alias("ratings"), F.when(ratings > 0, F.sum("total") / ratings).alias("mean")]
 
 
 def premieres(rated: DataFrame) -> DataFrame:
@@ -181,17 +179,8 @@ def score_quantiles(anime: DataFrame) -> DataFrame:
 
 def genders(users: DataFrame) -> DataFrame:
     """gender:string (null: not stated), users, raters, ratings, mean; most users first. From `all_users`."""
-    ratings = F.sum("n")
-    return (
-        users.groupBy("gender")
-        .agg(
-            F.count("*").alias("users"),
-            F.count_if(F.col("n") > 0).alias("raters"),
-            ratings.alias("ratings"),
-            F.when(ratings > 0, F.sum("total") / ratings).alias("mean"),
-        )
-        .orderBy(F.desc("users"), "gender")
-    )
+    counts = [F.count("*").alias("users"), F.count_if(F.col("n") > 0).alias("raters"), *_ratings_and_mean()]
+    return users.groupBy("gender").agg(*counts).orderBy(F.desc("users"), "gender")
 
 
 def agreement(entities: DataFrame, stated: str) -> DataFrame:

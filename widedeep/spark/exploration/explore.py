@@ -19,6 +19,7 @@ from widedeep.reporting.findings import Agreement, Findings, Prepared
 from widedeep.spark.exploration import aggregates
 from widedeep.spark.filesystem import Files, read_prepared
 from widedeep.spark.preparation import ingest
+from widedeep.spark.preparation.mal_fields import EntityFile, anime_file, users_file
 from widedeep.spark.preparation.quarantine import (
     CheckedFile,
     CheckedRatings,
@@ -27,10 +28,12 @@ from widedeep.spark.preparation.quarantine import (
     check_ratings,
     require_good_rows,
 )
+from widedeep.spark.rating_sums import rating_totals
 from widedeep.spark.session import build_session, run_concurrently
 
-ANIME_NEEDED = ("anime_id", "Name", "Type", "Genres", "Studios", "Premiered", "Aired", "Score")
-USERS_NEEDED = ("Mal ID", "Username", "Gender", "Mean Score")
+# The columns explored besides the key.
+ANIME_COLUMNS = ("Name", "Type", "Genres", "Studios", "Premiered", "Aired", "Score")
+USERS_COLUMNS = ("Username", "Gender", "Mean Score")
 # All shuffles are small except for the pairs of ratings, which ask for the partitions that they need.
 SMALL_SHUFFLES = {"spark.sql.shuffle.partitions": "16"}
 
@@ -77,14 +80,14 @@ def check_dump(spark: SparkSession, files: Files, config: ExploreConfig, keep: K
         f"{config.input}/{name}" for name in (config.anime_file, config.users_file, config.ratings_file)
     )
 
-    def check_entities(path: str, columns: Sequence[str], multi_line: bool) -> tuple[CheckedFile, dict[str, float]]:
-        raw = ingest.read_csv(spark, files, path, columns, multi_line)
-        checked = check_file(path, keep(path, lambda: ingest.entity_rows(raw, columns[0], columns[1:])))
+    def check_entities(path: str, file: EntityFile, columns: Sequence[str]) -> tuple[CheckedFile, dict[str, float]]:
+        raw = ingest.read_csv(spark, files, path, [file.key, *columns], file.multi_line)
+        checked = check_file(path, keep(path, lambda: ingest.entity_rows(raw, file.key, columns)))
         return checked, missing_shares(raw)
 
     (anime, anime_missing), (users, users_missing) = run_concurrently(
-        lambda: check_entities(anime_path, ANIME_NEEDED, True),
-        lambda: check_entities(users_path, USERS_NEEDED, False),
+        lambda: check_entities(anime_path, anime_file(), ANIME_COLUMNS),
+        lambda: check_entities(users_path, users_file(), USERS_COLUMNS),
     )
     parsed_anime = keep("anime", lambda: aggregates.parse_anime(anime.good))
     log.info("reading the ratings")
@@ -101,8 +104,7 @@ def check_dump(spark: SparkSession, files: Files, config: ExploreConfig, keep: K
 
 def missing_shares(raw: DataFrame) -> dict[str, float]:
     """Column -> share of the rows without a value, of the rows that could be split."""
-    names = [name for name in raw.columns if name not in (ingest.CORRUPT, "file", "block", "line")]
-    counts = raw.agg(*aggregates.missing_counts(names)).collect()[0].asDict()
+    counts = raw.agg(*aggregates.missing_counts(ingest.dump_columns(raw))).collect()[0].asDict()
     rows = max(counts.pop("rows"), 1)
     return {name: n / rows for name, n in counts.items()}
 
@@ -110,9 +112,9 @@ def missing_shares(raw: DataFrame) -> dict[str, float]:
 def aggregate(dump: CheckedDump, config: ExploreConfig, prepared: Prepared | None, keep: Keep) -> Findings:
     """Aggregate the good rows of a dump by Spark and collect the small results."""
     ratings, scale = dump.ratings.unique.select("user_id", "anime_id", "rating"), config.ratings.scale
-    log.info("aggregating %s ratings", f"{dump.ratings.read - sum(dump.ratings.bad.values()):,}")
+    log.info("aggregating %s ratings", f"{dump.ratings.good_count:,}")
     levels = keep("levels", lambda: aggregates.rating_levels(ratings))
-    users = keep("users", lambda: aggregates.all_users(dump.users.good, aggregates.user_totals(ratings, scale)))
+    users = keep("users", lambda: aggregates.all_users(dump.users.good, rating_totals(ratings, "user_id", scale)))
     _, user_count = run_concurrently(levels.count, users.count)  # kept before many ask for them at once
     rated = keep("rated", lambda: aggregates.with_totals(dump.parsed_anime, aggregates.anime_totals(levels, scale)))
     studios = keep("studios", lambda: aggregates.by_category(rated, "studios"))
@@ -204,7 +206,11 @@ def check_page(files: Files, output: str, mark: str) -> None:
     local = files.local(output)
     if files.is_directory(output):
         raise InputError(f"output {output} is a directory: give --output the name of a file in it")
-    first = local.open(encoding="utf-8", errors="replace").readline() if local else files.first_line(output)
+    if local:
+        with local.open(encoding="utf-8", errors="replace") as page:
+            first = page.readline()
+    else:
+        first = files.first_line(output)
     if first.strip() != mark:
         raise InputError(f"output {output} is there and no page of this job: choose another --output or remove it")
 

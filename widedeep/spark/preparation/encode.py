@@ -110,7 +110,6 @@ def _encode(
         from_train: numeric columns computed from training ratings -> where the value was imputed, if it may have been.
         keys: identifiers to keep as they are.
         options: how to impute, scale and encode.
-        scale: the scale of the ratings.
 
     """
     used = [f for f in fields.numeric if f.source not in LEAKY_COLUMNS or f.source in options.leaky_columns]

@@ -42,7 +42,7 @@ def read_csv(
     """
     if not files.exists(path):
         raise InputError(f"input file {path} does not exist: give the dump's directory to --input")
-    parts = [name for name, size, _ in files.entries(path) if size and not name.startswith(("_", "."))]
+    parts = [name for name, size, _ in files.data_entries(path) if size]
     if not parts:
         raise InputError(f"input file {path} is empty: download or synthesize the dump again")
     first = path if path.rstrip("/").endswith(parts[0]) else f"{path}/{parts[0]}"
@@ -67,10 +67,14 @@ def first_reason(faults: Mapping[str, Column]) -> Column:
     return F.coalesce(*(F.when(fault, F.lit(name)) for name, fault in faults.items()))
 
 
+def dump_columns(raw: DataFrame) -> list[str]:
+    """The dump's own columns of a frame from `read_csv`."""
+    return [name for name in raw.columns if name not in (CORRUPT, "file", "block", "line")]
+
+
 def row_content(frame: DataFrame) -> Column:
     """The row as CSV text, for quarantine: the raw text if it could not be split, else its columns joined again."""
-    raw = [name for name in frame.columns if name not in (CORRUPT, "file", "block", "line")]
-    return F.coalesce(F.col(CORRUPT), F.to_csv(F.struct(*(F.col(f"`{name}`") for name in raw))))
+    return F.coalesce(F.col(CORRUPT), F.to_csv(F.struct(*(F.col(f"`{name}`") for name in dump_columns(frame)))))
 
 
 def typed_ratings(raw: DataFrame, anime: DataFrame, config: RatingsConfig) -> DataFrame:

@@ -20,7 +20,7 @@ from widedeep.schema.manifest import Audit, AuditedFeature, Column
 from widedeep.schema.rating_scale import RatingScale
 from widedeep.spark.partitioning import Salt, uniform
 from widedeep.spark.preparation.feature_tables import FeatureTable
-from widedeep.spark.rating_sums import rating_sum, squared_rating_sum
+from widedeep.spark.rating_sums import rating_totals, squared_rating_sum
 from widedeep.spark.session import run_concurrently
 
 MOST_ENTITIES = 200_000
@@ -101,8 +101,8 @@ def rated_entities(
 
 def held_out_sums(held_out: DataFrame, key: str, scale: RatingScale) -> DataFrame:
     """Number and sum of the held-out ratings by `key`: key, held_out_n:double, held_out_total:double."""
-    total = rating_sum(F.col("rating"), scale)
-    return held_out.groupBy(key).agg(F.count("*").cast("double").alias("held_out_n"), total.alias("held_out_total"))
+    totals = rating_totals(held_out, key, scale)
+    return totals.select(key, F.col("n").cast("double").alias("held_out_n"), F.col("total").alias("held_out_total"))
 
 
 def audit_feature(

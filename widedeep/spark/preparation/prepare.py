@@ -137,7 +137,7 @@ def describe(
         ratings=Ratings(
             read=dump.ratings.read,
             quarantined=dump.ratings.bad,
-            not_sampled=dump.ratings.read - sum(dump.ratings.bad.values()) - ratings.rows(),
+            not_sampled=dump.ratings.good_count - ratings.rows(),
             train_mean=ratings.train_mean,
             shards=ratings.files,
             scale=config.ratings.scale,

@@ -32,6 +32,21 @@ class CheckedFile:
         """The rows that are not refused."""
         return self.rows.where("reason IS NULL")
 
+    @property
+    def refused(self) -> DataFrame:
+        """The rows that have a reason to be refused."""
+        return self.rows.where("reason IS NOT NULL")
+
+    @property
+    def bad_count(self) -> int:
+        """The number of bad rows."""
+        return sum(self.bad.values())
+
+    @property
+    def good_count(self) -> int:
+        """The number of rows that are not bad."""
+        return self.read - self.bad_count
+
 
 @dataclass(frozen=True)
 class CheckedRatings(CheckedFile):
@@ -73,9 +88,9 @@ def check_ratings(path: str, rows: DataFrame, keep: Keep) -> CheckedRatings:
 
 def require_good_rows(file: CheckedFile) -> None:
     """Refuse a file without a single good row; InputError shows one of its rows."""
-    if file.read > sum(file.bad.values()):
+    if file.good_count:
         return
-    example = file.rows.where("reason IS NOT NULL").first()
+    example = file.refused.first()
     shown = f"; for example {example['reason']}: {example['row']}" if example else ""
     raise InputError(f"input file {file.path} has no good row ({file.read} read): {file.bad}{shown}")
 
@@ -85,7 +100,7 @@ def require_few_bad_rows(file: CheckedFile, max_bad_share: float) -> None:
     require_good_rows(file)
     # An entry without a score is not damaged, however many there are.
     unscored = file.bad.get(ingest.UNSCORED_REASON, 0)
-    read, bad = file.read - unscored, sum(file.bad.values()) - unscored
+    read, bad = file.read - unscored, file.bad_count - unscored
     if bad <= max_bad_share * read:
         return
     damaged = file.rows.where(F.col("reason") != ingest.UNSCORED_REASON)
@@ -106,9 +121,7 @@ def write_quarantine(workspace: Workspace, anime: CheckedFile, users: CheckedFil
 def quarantine_rows(anime: CheckedFile, users: CheckedFile, ratings: CheckedRatings) -> DataFrame:
     """file, reason, row: the refused rows of all files, each with its reason and its text."""
     columns = ("file", "reason", "row")
-    anime_rows, users_rows, rating_rows = (
-        file.rows.where("reason IS NOT NULL").select(*columns) for file in (anime, users, ratings)
-    )
+    anime_rows, users_rows, rating_rows = (file.refused.select(*columns) for file in (anime, users, ratings))
     frame = anime_rows.unionByName(users_rows).unionByName(rating_rows)
     if ratings.copies is None:
         return frame

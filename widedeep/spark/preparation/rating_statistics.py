@@ -5,7 +5,7 @@ from pyspark.sql import functions as F
 
 from widedeep.schema.rating_scale import RatingScale
 from widedeep.spark.preparation.numeric_columns import rounded
-from widedeep.spark.rating_sums import rating_sum
+from widedeep.spark.rating_sums import rating_totals
 
 
 def rating_statistics(train: DataFrame, key: str, mean: float, prior: float, scale: RatingScale) -> DataFrame:
@@ -18,7 +18,7 @@ def rating_statistics(train: DataFrame, key: str, mean: float, prior: float, sca
         key, train_ratings:int, train_mean:float, damped_mean:double.
 
     """
-    totals = train.groupBy(key).agg(F.count("*").alias("n"), rating_sum(F.col("rating"), scale).alias("total"))
+    totals = rating_totals(train, key, scale)
     damped = (F.col("total") + prior * mean) / (F.col("n") + prior)
     return totals.select(
         key,

@@ -31,7 +31,7 @@ def find_inputs(files: Files, config: PrepareConfig) -> dict[str, InputFile]:
                 f"input file {path} does not exist: give the dump's directory to --input, "
                 "or make a dump: spark-submit jobs/synthesize.py"
             )
-        parts = [part for part in files.entries(path) if not part[0].startswith(("_", "."))]
+        parts = files.data_entries(path)
         inputs[kind] = InputFile(path, {"name": name, "bytes": sum(size for _, size, _ in parts)}, parts)
     return inputs
 

@@ -223,7 +223,7 @@ def manifest_facts(
 
 
 def _bytes(files: Files, name: str) -> int:
-    return sum(size for entry, size, _ in files.entries(name) if not entry.startswith(("_", ".")))
+    return sum(size for _, size, _ in files.data_entries(name))
 
 
 def _grouped(sizes: Sizes) -> tuple[str, ...]:
