@@ -177,7 +177,7 @@ def tail_shares(tails: dict[str, pd.DataFrame]) -> go.Figure:
         figure.add_trace(line.update(line={"color": color, "width": 2.5, "dash": dash}))
     figure.update_xaxes(title="ratings, at least", type="log", dtick=1, tickformat="~s")
     figure.update_yaxes(title="share of users or anime", type="log", dtick=1, tickformat="~p")
-    return figure.update_layout(height=HEIGHT, legend=_inside("bottom"))
+    return figure.update_layout(height=HEIGHT, legend=_inside())
 
 
 def tail_lorenz(tails: dict[str, pd.DataFrame]) -> go.Figure:
@@ -192,12 +192,12 @@ def tail_lorenz(tails: dict[str, pd.DataFrame]) -> go.Figure:
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", name="if all had as many", line=equal, hoverinfo="skip")
     figure.update_xaxes(title="share of users or anime, busiest first", tickformat=".0%", range=[0, 1], nticks=6)
     figure.update_yaxes(title="share of the ratings", tickformat=".0%", range=[0, 1.02], nticks=6)
-    return figure.update_layout(height=HEIGHT, legend=_inside("bottom", right=True))
+    return figure.update_layout(height=HEIGHT, legend=_inside(right=True))
 
 
-def _inside(y: str, right: bool = False) -> dict[str, object]:
+def _inside(right: bool = False) -> dict[str, object]:
     side = "right" if right else "left"
-    return {"x": 0.98 if right else 0.02, "xanchor": side, "y": 0.03, "yanchor": y}
+    return {"x": 0.98 if right else 0.02, "xanchor": side, "y": 0.03, "yanchor": "bottom"}
 
 
 def agreement_line(bins: pd.DataFrame, column: str) -> go.Figure:
@@ -216,4 +216,4 @@ def agreement_line(bins: pd.DataFrame, column: str) -> go.Figure:
     figure.add_scatter(x=ends, y=ends, mode="lines", name="the same", line=equal, hoverinfo="skip")
     figure.update_xaxes(title=f"{column}, as the dump states it", nticks=6)
     figure.update_yaxes(title="mean of the ratings in the dump", nticks=6)
-    return figure.update_layout(height=HEIGHT, legend=_inside("bottom", right=True))
+    return figure.update_layout(height=HEIGHT, legend=_inside(right=True))

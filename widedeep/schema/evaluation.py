@@ -7,10 +7,7 @@ the user's train and valid ratings.
 
 from typing import Literal
 
-from pydantic import ValidationError
-
-from widedeep.common.errors import InputError
-from widedeep.schema.records import Record
+from widedeep.schema.records import Record, parse_record
 
 EVALUATION_FILE = "evaluation.json"
 TOP_LENGTH = 10  # the metrics "at 10" look at the first items of a list
@@ -131,9 +128,4 @@ def parse_evaluation(text: str, file: str) -> Evaluation:
         InputError: it was written by another release, or is not readable as an evaluation.
 
     """
-    try:
-        return Evaluation.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(map(str, first["loc"])) or "content"
-        raise InputError(f"{file}: {field}: {first['msg']}; run jobs/evaluate.py again") from None
+    return parse_record(Evaluation, text, file, "jobs/evaluate.py")

@@ -7,11 +7,9 @@ in the feature tables `users/` and `items/`, which map them back to `user_id` an
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ValidationError
-
 from widedeep.common.errors import InputError
 from widedeep.schema.rating_scale import RatingScale
-from widedeep.schema.records import Record
+from widedeep.schema.records import Record, parse_record
 
 FORMAT_VERSION = 2
 MANIFEST = "manifest.json"
@@ -139,6 +137,11 @@ class Manifest(Record):
     audit: Audit | None = None  # None: not asked for, or no rating is held out
     digest: str  # sha256 over the content of all files: names this very data
 
+    @property
+    def used_leaks(self) -> list[str]:
+        """The leaky columns of the dump that were used all the same."""
+        return [column for column, leak in self.leaks.items() if leak["used"]]
+
 
 def read_manifest(directory: Path) -> Manifest:
     """Read and check the manifest of a prepared directory of this machine; raises as `parse_manifest`."""
@@ -163,12 +166,7 @@ def parse_manifest(text: str | None, directory: str) -> Manifest:
             f"run: spark-submit jobs/prepare.py --output {directory}"
         )
     file = f"{directory}/{MANIFEST}"
-    try:
-        manifest = Manifest.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{file}: {field or 'content'}: {first['msg']}; run jobs/prepare.py again") from None
+    manifest = parse_record(Manifest, text, file, "jobs/prepare.py")
     if manifest.format_version != FORMAT_VERSION:
         raise InputError(
             f"{file}: format_version is {manifest.format_version}, this release reads {FORMAT_VERSION}; "

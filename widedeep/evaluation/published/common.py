@@ -7,6 +7,7 @@ numbers, or from common practice, is under `inferred` in the output.
 import math
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from widedeep.evaluation.damped_biases import fit_damped_biases
@@ -23,6 +24,12 @@ DAMPING = (5.0, 3.0)  # of user biases and of item biases
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+def user_and_item_index(ratings: pd.DataFrame) -> tuple[Ints, Ints]:
+    """Dense indexes of the users and of the anime of ratings, in the order of their first rating, (n,) each."""
+    user, item = (pd.factorize(ratings[name])[0].astype(np.int64) for name in ("user_id", "anime_id"))
+    return user, item
 
 
 def rmse(predicted: Floats | float, truth: Floats) -> float:

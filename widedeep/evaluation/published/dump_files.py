@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-RATINGS_FILE, USERS_FILE, ANIME_FILE = "users-score-2023.csv", "users-details-2023.csv", "anime-dataset-2023.csv"
+from widedeep.config.raw_data import ANIME_FILE, RATINGS_FILE, USERS_FILE
 
 
 def read_dump(directory: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:

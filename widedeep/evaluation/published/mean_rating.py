@@ -13,6 +13,7 @@ from widedeep.evaluation.published.common import (
     histogram_mean_sd,
     r2,
     rmse,
+    user_and_item_index,
 )
 
 
@@ -24,7 +25,7 @@ def worse_than_the_mean(ratings: pd.DataFrame) -> dict[str, Any]:
 
     """
     rated: Any = ratings[ratings["rating"] > 0]
-    user, item = (pd.factorize(rated[name])[0].astype(np.int64) for name in ("user_id", "anime_id"))
+    user, item = user_and_item_index(rated)
     rating, test = rated["rating"].to_numpy(np.float64), draw_test_rows(len(rated))
     honest = np.clip(bias_predictions(user, item, rating, test), 1, 10)
     mean, sd = histogram_mean_sd(OFFICIAL_HISTOGRAM)

@@ -7,7 +7,16 @@ import pandas as pd
 from numpy.typing import NDArray
 from sklearn.linear_model import Ridge
 
-from widedeep.evaluation.published.common import PUBLISHED, SEED, Floats, bias_predictions, draw_test_rows, r2, rmse
+from widedeep.evaluation.published.common import (
+    PUBLISHED,
+    SEED,
+    Floats,
+    bias_predictions,
+    draw_test_rows,
+    r2,
+    rmse,
+    user_and_item_index,
+)
 
 SAMPLE = 100_000  # rows
 
@@ -40,7 +49,7 @@ def score_as_label(ratings: pd.DataFrame, anime: pd.DataFrame) -> dict[str, Any]
     linear = {name: _linear_rmse(x, label, test) for name, x in inputs.items()}
     seen = pd.Series(label[~test]).groupby(rows["anime_id"].to_numpy()[~test]).first()
     looked_up = rows["anime_id"][test].map(seen).fillna(label[~test].mean()).to_numpy(np.float64)
-    user, item = (pd.factorize(rows[name])[0].astype(np.int64) for name in ("user_id", "anime_id"))
+    user, item = user_and_item_index(rows)
     rating = rows["rating"].to_numpy(np.float64)
     honest = np.clip(bias_predictions(user, item, rating, test), 1, 10)
     return {

@@ -17,6 +17,7 @@ from widedeep.evaluation.published.common import (
     histogram_mean_sd,
     r2,
     rmse,
+    user_and_item_index,
 )
 
 # The two parameters of a Beta distribution sum to this: some people score all they have seen, some next to nothing.
@@ -76,7 +77,7 @@ def with_zeros(ratings: pd.DataFrame) -> dict[str, float]:
         ratings: user_id, anime_id, rating; 0 or less is no score.
 
     """
-    user, item = (pd.factorize(ratings[name])[0].astype(np.int64) for name in ("user_id", "anime_id"))
+    user, item = user_and_item_index(ratings)
     rating = np.maximum(ratings["rating"].to_numpy(np.float64), 0)
     test, scored = draw_test_rows(len(rating)), rating > 0
     predicted = np.clip(bias_predictions(user, item, rating, test), 0, 10)

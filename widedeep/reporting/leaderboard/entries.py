@@ -18,7 +18,7 @@ from widedeep.schema.evaluation import (
     MeanOverUsers,
     parse_evaluation,
 )
-from widedeep.schema.manifest import Manifest, read_manifest
+from widedeep.schema.manifest import SPLITS, Manifest, read_manifest
 
 Evaluations = Mapping[str, Mapping[int, Evaluation]]  # system -> seed -> evaluation
 RATING_METRICS = ("rmse", "mae", "r2")
@@ -176,15 +176,14 @@ def _suspicions(manifest: Manifest, errors: ErrorMetrics) -> list[str]:
     """The reasons to suspect that these errors come from a leak."""
     if errors.rmse is None or errors.r2 is None:
         return []
-    leaky = [column for column, leak in manifest.leaks.items() if leak["used"]]
     test = {"rmse": errors.rmse, "r2": errors.r2, "ratings": errors.ratings}
-    return [s.why for s in suspicion(test, noise_rmse(manifest.ratings.scale), leaky)]
+    return [s.why for s in suspicion(test, noise_rmse(manifest.ratings.scale), manifest.used_leaks)]
 
 
 def describe_split(manifest: Manifest) -> str:
     """How the ratings are divided into splits, in words."""
     split = manifest.config["split"]
-    parts = "/".join(f"{100 * split[name]:g}" for name in ("train", "valid", "test"))
+    parts = "/".join(f"{100 * split[name]:g}" for name in SPLITS)
     rows = sum(manifest.ratings.rows(name) for name in manifest.ratings.shards)
     with_zeros = manifest.config.get("ratings", {}).get("unscored") == "zero"
     what = "entries, those without a score as 0" if with_zeros else "ratings"

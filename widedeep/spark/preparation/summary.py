@@ -13,7 +13,7 @@ def show_summary(manifest: Manifest, output: str) -> None:
             f"WARNING: entries without a score count as ratings of {manifest.ratings.scale.lowest:g}: "
             "errors depend on predicting who gives a score, too"
         )
-    used = [name for name, leak in manifest.leaks.items() if leak["used"]]
+    used = manifest.used_leaks
     left_out = [name for name in manifest.leaks if name not in used]
     stdout.print(f"left out because they contain test ratings: {', '.join(left_out) or 'none'}")
     if used:

@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
 from widedeep.common.command import load_config
 from widedeep.common.console import log, print_table, stdout
 from widedeep.common.errors import InputError
+from widedeep.config.raw_data import ANIME_FILE, RATINGS_FILE, USERS_FILE
 from widedeep.config.synthesize import SynthesizeConfig
 from widedeep.spark.filesystem import Files
 from widedeep.spark.session import build_session
@@ -28,11 +30,10 @@ from widedeep.synthesis.anime_text import anime_header, anime_lines
 from widedeep.synthesis.calibration import plant
 from widedeep.synthesis.dump_text import FAULTS, RATING_HEADER, USER_HEADER, anime_labels, rating_text, user_text
 from widedeep.synthesis.planted_model import PlantedModel
-from widedeep.synthesis.ratings import draw_ratings, draw_scored
+from widedeep.synthesis.ratings import Ratings, draw_ratings, draw_scored
 from widedeep.synthesis.sizes import Sizes, plan_sizes
-from widedeep.synthesis.users import draw_users
+from widedeep.synthesis.users import Users, draw_users
 
-RATINGS, USERS, ANIME = "users-score-2023.csv", "users-details-2023.csv", "anime-dataset-2023.csv"
 MOST_RATINGS_IN_ONE_FILE = 100_000_000  # above this, a CSV is a directory of part files
 BLOCKS_PER_PART = 16  # about 1.1 M ratings, 50 MB
 MIN_PARTS = 8  # small dumps use several cores too
@@ -109,14 +110,14 @@ def write_dump(
 
     observed = Observation("ratings")
     blocks = spark.range(0, model.sizes.blocks, 1, parts)
-    log.info("writing %s in %d parts", RATINGS, parts)
+    log.info("writing %s in %d parts", RATINGS_FILE, parts)
     ratings = blocks.mapInArrow(ratings_of, f"text string, {columns}")
     ratings = ratings.observe(observed, *(F.sum(name).alias(name) for name in COUNT_COLUMNS)).select("text")
-    _write(files, ratings, f"{directory}/{RATINGS}", one_file)
-    log.info("writing %s", USERS)
-    _write(files, blocks.mapInArrow(users_of, "text string"), f"{directory}/{USERS}", one_file)
-    log.info("writing %s", ANIME)
-    _write(files, spark.range(0, 1, 1, 1).mapInArrow(anime_of, "text string"), f"{directory}/{ANIME}", True)
+    _write(files, ratings, f"{directory}/{RATINGS_FILE}", one_file)
+    log.info("writing %s", USERS_FILE)
+    _write(files, blocks.mapInArrow(users_of, "text string"), f"{directory}/{USERS_FILE}", one_file)
+    log.info("writing %s", ANIME_FILE)
+    _write(files, spark.range(0, 1, 1, 1).mapInArrow(anime_of, "text string"), f"{directory}/{ANIME_FILE}", True)
     shared.destroy()
     return {name: int(value) for name, value in observed.get.items()}
 
@@ -134,9 +135,7 @@ def rating_batch(
     config: SynthesizeConfig, model: PlantedModel, labels: pa.Array, block: int, header: str | None
 ) -> pa.RecordBatch:
     """Return one row: the text of a block of the ratings file, and its COUNT_COLUMNS."""
-    users = draw_users(model, block)
-    ratings = draw_ratings(model, block, users)
-    scored = draw_scored(model, block, users, ratings, config.unscored)
+    users, ratings, scored = _draw_block(config, model, block)
     bad_rows = round(config.bad_rows * model.sizes.ratings)
     written = rating_text(model, labels, block, users, ratings, scored, bad_rows)
     levels = np.bincount(ratings.rating[scored], minlength=11)[1:]
@@ -152,10 +151,15 @@ def rating_batch(
 
 def user_batch(config: SynthesizeConfig, model: PlantedModel, block: int, header: str | None) -> pa.RecordBatch:
     """Return one row: the text of a block of the users file. The ratings are drawn again, for the users' means."""
+    users, ratings, scored = _draw_block(config, model, block)
+    return _text_batch(user_text(model, block, users, ratings, scored), header)
+
+
+def _draw_block(config: SynthesizeConfig, model: PlantedModel, block: int) -> tuple[Users, Ratings, NDArray[np.bool_]]:
+    """Return the users of a block, their ratings, and which of these have a score; the same at every call."""
     users = draw_users(model, block)
     ratings = draw_ratings(model, block, users)
-    scored = draw_scored(model, block, users, ratings, config.unscored)
-    return _text_batch(user_text(model, block, users, ratings, scored), header)
+    return users, ratings, draw_scored(model, block, users, ratings, config.unscored)
 
 
 def _text_batch(text: str, header: str | None = None, counts: dict[str, int] | None = None) -> pa.RecordBatch:
@@ -208,9 +212,9 @@ def manifest_facts(
     """Return the content of manifest.json."""
     bad = {name: counts[name] for name in FAULT_NAMES}
     rows = {
-        RATINGS: planted["ratings"] + planted["unscored"] + sum(bad.values()),
-        USERS: model.sizes.users,
-        ANIME: model.sizes.anime,
+        RATINGS_FILE: planted["ratings"] + planted["unscored"] + sum(bad.values()),
+        USERS_FILE: model.sizes.users,
+        ANIME_FILE: model.sizes.anime,
     }
     return {
         "config": config.model_dump(mode="json"),
