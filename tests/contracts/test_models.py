@@ -14,7 +14,7 @@ from widedeep.models.base import Histories, Scores
 from widedeep.models.tiled_mlp import TILE_ITEMS, TILE_PAIRS
 from widedeep.parallel.row_embeddings import RowEmbedding
 from widedeep.parallel.world import World
-from widedeep.training.losses import find_loss
+from widedeep.training.negatives import NegativeSampler
 from widedeep.training.settings import TrainConfig
 from widedeep.training.step import TrainState
 
@@ -157,29 +157,36 @@ def test_histories_are_encoded_if_said_and_their_padding_does_not_matter(model):
     assert not torch.equal(encoded[0], encoded[1])
 
 
-def step_on(model: Recommender, pairs: int) -> None:
-    """Take a step of plain gradient descent on some pairs of trained users and items."""
-    config = TrainConfig.model_validate({"optim": {"name": "sgd", "lr": 0.1}})
+@pytest.fixture(scope="module")
+def state_of(data):
+    """Begin a training of a model, with settings as keywords."""
+    popularity = data[1].items.values("train_ratings")
+
+    def begin(model: Recommender, **settings) -> TrainState:
+        config, world = TrainConfig.model_validate(settings), World(0, 1, torch.device("cpu"))
+        return TrainState(model, config, world, 30, NegativeSampler(popularity, config.ranking, 0, world))
+
+    return begin
+
+
+def batch_of(pairs: int) -> Batch:
+    """Return ratings of trained users and items."""
     random = torch.Generator().manual_seed(1)
     user = torch.randint(USERS - COLD, (pairs,), generator=random).int()
     item = torch.randint(ITEMS - COLD, (pairs,), generator=random).int()
-    state = TrainState(model, config, World(0, 1, torch.device("cpu")), steps=1)
-    state.train_step(Batch(user, item, torch.randint(1, 11, (pairs,), generator=random).float()))
+    return Batch(user, item, torch.randint(1, 11, (pairs,), generator=random).float())
 
 
-def test_a_batch_of_one_row_can_be_trained_on(model):
-    step_on(model, 1)
+@pytest.mark.parametrize("loss", [None, "joint"])
+def test_a_batch_of_one_row_can_be_trained_on(model, state_of, loss):
+    state_of(model, loss=loss, optim={"name": "sgd", "lr": 0.1}).train_step(batch_of(1))
     assert all(parameter.isfinite().all() for parameter in model.parameters())
     assert all(answer.isfinite().all() for answer in one_by_one(model.eval()))
 
 
-def test_a_gradient_reaches_every_parameter_and_every_row_used(model):
+def test_a_gradient_reaches_every_parameter_and_every_row_used(model, state_of):
     model.train()
-    random = torch.Generator().manual_seed(1)
-    user = torch.randint(USERS - COLD, (3000,), generator=random).int()
-    item = torch.randint(ITEMS - COLD, (3000,), generator=random).int()
-    loss = find_loss(None, model)
-    loss(model(user, item), torch.full((3000,), 3.0), model.scale).mean().backward()
+    state_of(model).apply(batch_of(3000))[1].mean().backward()
     tables = [module for module in model.modules() if isinstance(module, RowEmbedding)]
     for table in tables:
         assert sum(len(rows) for rows, _ in table.gathered) % 3000 == 0
@@ -196,20 +203,37 @@ def test_a_gradient_reaches_every_parameter_and_every_row_used(model):
             assert parameter.grad.abs().max() > 0, name
 
 
-def test_training_lowers_the_loss(model):
+@pytest.mark.parametrize("loss", [None, "bpr", "softmax", "joint"])
+def test_training_lowers_the_loss(model, state_of, loss):
+    state, batch = state_of(model, loss=loss, epochs=100, optim={"lr": 0.02}), batch_of(500)
     torch.manual_seed(0)
-    random = torch.Generator().manual_seed(1)
-    user = torch.randint(USERS - COLD, (500,), generator=random).int()
-    item = torch.randint(ITEMS - COLD, (500,), generator=random).int()
-    rating = torch.randint(1, 11, (500,), generator=random).float()
-    config = TrainConfig.model_validate({"epochs": 100, "optim": {"lr": 0.02}})
-    state = TrainState(model, config, World(0, 1, torch.device("cpu")), steps=30)
     losses = []
     for _ in range(30):
-        state.train_step(Batch(user, item, rating))
+        state.train_step(batch)
+        model.eval()
         with torch.no_grad():
-            losses.append(state.loss(model.eval()(user, item), rating, model.scale).mean().item())
+            losses.append(state.apply(batch)[1].mean().item())
     assert losses[-1] < 0.97 * losses[0]
+
+
+@pytest.mark.parametrize("rows", [1, 40])
+@torch.no_grad()
+def test_negatives_score_as_pairs_do(model, rows):
+    expected, batch = one_by_one(model), batch_of(40)
+    negatives = torch.randint(ITEMS, (rows, 5), generator=torch.Generator().manual_seed(2)).int()
+    scores = model(batch.user, batch.item, negatives)
+    items = torch.cat([batch.item[:, None], negatives.expand(40, -1)], dim=1)
+    torch.testing.assert_close(scores.affinity, expected.affinity[batch.user[:, None], items], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(scores.rating, expected.rating[batch.user, batch.item], rtol=1e-5, atol=1e-5)
+
+
+def test_negatives_train_their_rows(model):
+    """A step on negatives looks up each table once for users and once for items, on any rank as often as on others."""
+    batch, negatives = batch_of(40), torch.arange(12, dtype=torch.int32).view(1, 12)
+    model.train()(batch.user, batch.item, negatives).affinity.sum().backward()
+    for table in (module for module in model.modules() if isinstance(module, RowEmbedding)):
+        assert len(table.gathered) == 1
+        assert table.gathered[0][1].grad is not None
 
 
 @torch.no_grad()

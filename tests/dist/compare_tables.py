@@ -21,6 +21,7 @@ from widedeep.parallel.row_embeddings import RowEmbedding
 from widedeep.schema.manifest import read_manifest
 from widedeep.parallel.sharding import embedding_kind, shard_bounds
 from widedeep.data.feature_tables import Tables
+from widedeep.training.negatives import NegativeSampler
 from widedeep.training.step import TrainState, evaluate
 from widedeep.parallel.world import World, join_world, local_part
 
@@ -32,10 +33,11 @@ CROSS = WideDeepCrossConfig(
     **{"deep_items": ("genres",), "deep_users": (), "deep_numeric": ("score",), "hidden": (8,)},
 )
 CASES = {
-    "adam": (WIDE_DEEP, "adam"),
-    "adagrad": (WIDE_DEEP, "adagrad"),
-    "sgd": (WIDE_DEEP, "sgd"),
-    "wide_deep_cross": (CROSS, "adam"),
+    "adam": (WIDE_DEEP, "adam", "mse"),
+    "adagrad": (WIDE_DEEP, "adagrad", "mse"),
+    "sgd": (WIDE_DEEP, "sgd", "mse"),
+    "wide_deep_cross": (CROSS, "adam", "mse"),
+    "softmax": (WIDE_DEEP, "adam", "softmax"),
 }
 # Streaming an odd number of shards gives the ranks different numbers of valid batches.
 LOADER = LoaderConfig(mode="stream", shuffle_buffer=1000)
@@ -45,17 +47,19 @@ class Training:
     """A training, and its tables with their moments."""
 
     def __init__(self, data: Path, world: World, case: str, sharding: str):
-        model, optim = CASES[case]
+        model, optim, loss = CASES[case]
         config = TrainConfig(
             data=data,
             model=model,
+            loss=loss,
             optim=OptimConfig(name=optim, lr=0.05, embedding_decay=1e-3),
             embedding=EmbeddingConfig(sharding=sharding),
         )
         torch.manual_seed(3)
         tables, kind = Tables(data, read_manifest(data)), embedding_kind(config.embedding, world)
         self.model = REGISTRY[model.name].from_tables(model, tables, kind)
-        self.state = TrainState(self.model, config, world, STEPS)
+        sampler = NegativeSampler(tables.items.values("train_ratings"), config.ranking, 0, world)
+        self.state = TrainState(self.model, config, world, STEPS, sampler)
         self.embeddings = [module for module in self.model.modules() if isinstance(module, RowEmbedding)]
         self.tables = [embedding.weight.data for embedding in self.embeddings]
         self.moments = [moment for group in self.state.optimizer._rows._moments for moment in group]

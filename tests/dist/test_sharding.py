@@ -34,7 +34,7 @@ def compared(data, tmp_path_factory) -> list[dict]:
     return [json.loads((out / f"{rank}.json").read_text()) for rank in range(2)]
 
 
-@pytest.mark.parametrize("case", ["adam", "adagrad", "sgd", "wide_deep_cross"])
+@pytest.mark.parametrize("case", ["adam", "adagrad", "sgd", "wide_deep_cross", "softmax"])
 def test_training_gives_the_same_bits(compared, case):
     for found in (rank[case] for rank in compared):
         assert found["distributed"]

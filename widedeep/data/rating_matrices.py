@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -20,6 +21,8 @@ from widedeep.schema.rating_scale import RatingScale
 
 # Preference of a rating: 1 one step below `liked`, changing by PER_STEP, clipped to LEAST and MOST.
 PER_STEP, LEAST, MOST = 0.25, 0.1, 2.0
+
+A = TypeVar("A", np.ndarray, torch.Tensor)
 
 
 @dataclass(frozen=True)
@@ -86,9 +89,9 @@ class Splits:
         return wide
 
 
-def preference(rating: np.ndarray, scale: RatingScale) -> np.ndarray:
-    """Return the weight of a rating in a user's history: 1 one step below `liked`, more for better ratings."""
-    return np.clip(1 + (rating - (scale.liked - scale.step)) * (PER_STEP / scale.step), LEAST, MOST)
+def preference(rating: A, scale: RatingScale) -> A:
+    """Return the weights of ratings in a user's history: 1 one step below `liked`, more for better ratings."""
+    return (1 + (rating - (scale.liked - scale.step)) * (PER_STEP / scale.step)).clip(LEAST, MOST)
 
 
 def load_splits(data: Path, manifest: Manifest) -> Splits:

@@ -165,8 +165,10 @@ class Factorised(Recommender):
             total = total + self._apply_tower(hidden.reshape(-1, self.hidden)).view(total.shape)
         return self.output(self._add_bias(total))
 
-    def forward(self, user: Tensor, item: Tensor) -> Scores:
-        """Return both answers for pairs: [B] user indexes and [B] item indexes, without making encodings first."""
+    def forward(self, user: Tensor, item: Tensor, negatives: Tensor | None = None) -> Scores:
+        """Return both answers, see `Recommender.forward`; without negatives it need not make encodings first."""
+        if negatives is not None:
+            return super().forward(user, item, negatives)
         rating = self.output(self.raw_score(user, item))
         return Scores(rating, rating)
 

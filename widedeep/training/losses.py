@@ -1,20 +1,57 @@
 """The losses that models train with. To add one, write a function and give it a line in LOSSES.
 
-Legend: b ratings of a batch.
+Legend: b ratings of a batch, S negatives beside each.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy
+from torch.nn.functional import binary_cross_entropy, softplus
 
 from widedeep.common.errors import InputError
+from widedeep.data.rating_matrices import preference
 from widedeep.models import Recommender
 from widedeep.models.base import Scores
 from widedeep.schema.rating_scale import RatingScale
+from widedeep.training.negatives import Negatives
 
 # (scores of a batch, its true ratings [b], the scale of the ratings) -> the loss of each rating, [b]
-Loss = Callable[[Scores, Tensor, RatingScale], Tensor]
+RatingLoss = Callable[[Scores, Tensor, RatingScale], Tensor]
+# (affinities of the rated items, then of their negatives [b, 1 + S], the negatives) -> the loss of each rating, [b]
+RankingLoss = Callable[[Tensor, Negatives], Tensor]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a training minimises: the loss of predicted ratings, that of the ranking, or both."""
+
+    of_rating: RatingLoss | None = None
+    of_ranking: RankingLoss | None = None
+
+    def of_batch(
+        self, scores: Scores, rating: Tensor, scale: RatingScale, negatives: Negatives | None, weight: float
+    ) -> Tensor:
+        """Return the loss of each rating of a batch. In the ranking a better rating counts more, by its `preference`.
+
+        Args:
+            scores: the model's answers, with negatives if there is a loss of the ranking.
+            rating: [b] the true ratings.
+            scale: their scale.
+            negatives: what was drawn for the batch; None without a loss of the ranking.
+            weight: of the ranking beside the ratings, if there are both losses.
+
+        """
+        if negatives is None or self.of_ranking is None:
+            assert self.of_rating is not None
+            return self.of_rating(scores, rating, scale)
+        ranked = self.of_ranking(scores.affinity, negatives) * preference(rating, scale)
+        if self.of_rating is None:
+            return ranked
+        return self.of_rating(Scores(scores.affinity[:, 0], scores.rating), rating, scale) + weight * ranked
+
+
+# --- losses of predicted ratings -----------------------------------------------------------------
 
 
 def squared_error(scores: Scores, rating: Tensor, _: RatingScale) -> Tensor:
@@ -39,10 +76,35 @@ def _share(value: Tensor, scale: RatingScale) -> Tensor:
     return (value - scale.lowest) / scale.span
 
 
+# --- losses of the ranking -----------------------------------------------------------------------
+
+
+def bpr(affinity: Tensor, _: Negatives) -> Tensor:
+    """Return the mean over negatives j of -log sigmoid(affinity of the rated item - affinity of j).
+
+    Bayesian personalised ranking (Rendle et al., 2009, arXiv:1205.2618).
+    """
+    return softplus(affinity[:, 1:] - affinity[:, :1]).mean(1)
+
+
+def sampled_softmax(affinity: Tensor, negatives: Negatives) -> Tensor:
+    """Return the cross-entropy of the rated item among itself and its negatives.
+
+    The log probability of being drawn is subtracted from each affinity (Bengio & Senecal, 2008; Yi et al., 2019). The
+    affinities that minimise it are then those of the softmax over all items, for any way and number of negatives (Ma &
+    Collins, 2018, arXiv:1809.01812). That holds only if a negative that is the rated item stays in.
+    """
+    logits = affinity - negatives.log_q
+    return logits.logsumexp(1) - logits[:, 0]
+
+
 LOSSES: dict[str, Loss] = {
-    "mse": squared_error,
-    "scaled_mse": scaled_squared_error,
-    "cross_entropy": cross_entropy,
+    "mse": Loss(squared_error),
+    "scaled_mse": Loss(scaled_squared_error),
+    "cross_entropy": Loss(cross_entropy),
+    "bpr": Loss(of_ranking=bpr),
+    "softmax": Loss(of_ranking=sampled_softmax),
+    "joint": Loss(squared_error, sampled_softmax),
 }
 
 

@@ -20,7 +20,8 @@ from widedeep.parallel.world import World
 from widedeep.schema.manifest import read_manifest
 from widedeep.training.checkpoints import Checkpointer, load_checkpoint
 from widedeep.training.metrics_file import Metrics, RunMetrics, TrainingStatistics, read_metrics, write_metrics
-from widedeep.training.progress import EpochBar
+from widedeep.training.negatives import NegativeSampler
+from widedeep.training.progress import EpochBar, format_metrics
 from widedeep.training.run_directory import claim_run_directory, run_identity
 from widedeep.training.settings import TrainConfig
 from widedeep.training.step import Progress, TrainState, evaluate, train_epoch
@@ -32,7 +33,7 @@ CHECKPOINT_STEPS = 64  # how often, in steps, the time since the last checkpoint
 class EpochResult(NamedTuple):
     """What an epoch reached."""
 
-    train_rmse: float  # mean over the epoch, on this rank
+    train: Metrics  # means over the epoch, on this rank
     valid: Metrics
     is_best: bool
 
@@ -54,7 +55,9 @@ class TrainingRun:
         self.model = architecture.from_tables(config.model, self.tables, embedding)
         self.model.to(world.device)
         self.shard_group = shard_group(self.model, world)
-        self.state = TrainState(self.model, config, world, self.loader.steps)
+        sampler = NegativeSampler(self.tables.items.values("train_ratings"), config.ranking, config.seed, world)
+        self.state = TrainState(self.model, config, world, self.loader.steps, sampler)
+        self.select_by = config.select_by or ("rmse" if self.state.loss.of_rating else "ndcg")
         self.checkpointer = Checkpointer(
             config.run_dir, config.checkpoint_seconds, config.keep_checkpoints, world, self.shard_group
         )
@@ -98,7 +101,7 @@ class TrainingRun:
             result = self._run_epoch()
             if tracker:
                 speed = {"samples_per_second": progress.samples_per_second}
-                tracker.record(progress.epoch, {"train": {"rmse": result.train_rmse, **speed}, "valid": result.valid})
+                tracker.record(progress.epoch, {"train": {**result.train, **speed}, "valid": result.valid})
                 self._log_epoch(result)
             progress.epoch, progress.step = progress.epoch + 1, 0
             self._save_checkpoint()
@@ -110,7 +113,6 @@ class TrainingRun:
         config, progress = self.config, self.state.progress
         with EpochBar(f"epoch {progress.epoch + 1}/{config.epochs}", self.loader.steps, self.world.is_main) as bar:
             train_epoch(self.state, self.loader, lambda: self._after_step(bar))
-        train_rmse = self.state.train_rmse()
         valid = evaluate(self.model, self.loader, "valid", self.world, config.eval_batch_size)
         if valid["ratings"] and math.isnan(valid["rmse"]):
             raise InputError(
@@ -122,11 +124,11 @@ class TrainingRun:
         if best:
             progress.best_value, progress.best_epoch, progress.valid = value, progress.epoch, valid
             self._save_model()
-        return EpochResult(train_rmse, valid, best)
+        return EpochResult(self.state.train_metrics(), valid, best)
 
     def _selection_value(self, valid: Metrics) -> float:
         """Return the value that chooses the best epoch, lower is better; NDCG is added to `valid`."""
-        if self.config.select_by == "rmse":
+        if self.select_by == "rmse":
             return valid["rmse"]
         valid["ndcg_at_10"] = self._ranking("valid")["model"]["ndcg_at_10"]
         return -valid["ndcg_at_10"]
@@ -145,7 +147,7 @@ class TrainingRun:
     def _after_step(self, bar: EpochBar) -> None:
         progress = self.state.progress
         if bar.is_due():
-            bar.update(progress.step, self.state.train_rmse(), progress.samples_per_second, progress.wait_share)
+            bar.update(progress.step, self.state.train_metrics(), progress.samples_per_second, progress.wait_share)
         # All ranks must come to the same answer, so they ask for rank 0's clock at the same steps.
         in_epoch = progress.step < self.loader.steps
         if in_epoch and progress.step % CHECKPOINT_STEPS == 0 and self.checkpointer.is_due():
@@ -177,11 +179,11 @@ class TrainingRun:
 
     def _log_epoch(self, result: EpochResult) -> None:
         log.info(
-            "epoch %d/%d  train RMSE %.4f  valid RMSE %.4f  MAE %.4f  R2 %.4f%s",
+            "epoch %d/%d  train %s  valid %s%s",
             self.state.progress.epoch + 1,
             self.config.epochs,
-            result.train_rmse,
-            *(result.valid[name] for name in ("rmse", "mae", "r2")),
+            format_metrics(result.train),
+            format_metrics(result.valid, rated=self.state.loss.of_rating is not None),
             "  best" if result.is_best else "",
         )
 

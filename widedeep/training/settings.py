@@ -1,12 +1,12 @@
 """Settings of widedeep/train.py. They stand here, above the architectures, which have their own settings."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
-from widedeep.config.fields import RUN_DIR, Count, MaybeCount, MaybeText, Settings
-from widedeep.config.train import EmbeddingConfig, LoaderConfig, OptimConfig
+from widedeep.config.fields import RUN_DIR, Count, MaybeCount, MaybeText, Settings, none
+from widedeep.config.train import EmbeddingConfig, LoaderConfig, OptimConfig, RankingConfig
 from widedeep.models import ARCHITECTURES, ModelConfig
 from widedeep.training.losses import LOSSES
 
@@ -35,8 +35,10 @@ class TrainConfig(Settings):
     patience: MaybeCount = Field(
         default=3, ge=1, description="stop after this many epochs without a better one; none: never"
     )
-    select_by: Literal["rmse", "ndcg"] = Field(
-        default="rmse", description="metric of the valid split that makes an epoch the best: RMSE, or NDCG@10"
+    select_by: Annotated[Literal["rmse", "ndcg"] | None, BeforeValidator(none)] = Field(
+        default=None,
+        description="metric of the valid split that makes an epoch the best: rmse, or ndcg for NDCG@10; "
+        "default: rmse if the loss trains ratings",
     )
     loss: MaybeText = Field(
         default=None,
@@ -49,5 +51,6 @@ class TrainConfig(Settings):
         default=ARCHITECTURES[0].config_class(), description="the architecture; see widedeep/models"
     )
     optim: OptimConfig = OptimConfig()
+    ranking: RankingConfig = RankingConfig()
     embedding: EmbeddingConfig = EmbeddingConfig()
     loader: LoaderConfig = LoaderConfig()

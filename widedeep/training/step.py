@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from widedeep.data.batches import Batch, Loader
@@ -20,6 +20,7 @@ from widedeep.models.base import Scores
 from widedeep.parallel.sharding import shard_group
 from widedeep.parallel.world import World, local_part
 from widedeep.training.losses import find_loss
+from widedeep.training.negatives import NegativeSampler
 from widedeep.training.optimizer import Optimizer, learning_rate
 from widedeep.training.settings import TrainConfig
 
@@ -51,14 +52,31 @@ class Progress:
 class TrainState:
     """Model, optimizer, random state and progress of one rank: everything that resuming needs."""
 
-    def __init__(self, model: Recommender, config: TrainConfig, world: World, steps: int):
-        self.model, self.config, self.world = model, config, world
-        self.steps = steps  # of an epoch
+    def __init__(
+        self,
+        model: Recommender,
+        config: TrainConfig,
+        world: World,
+        steps: int,
+        sampler: NegativeSampler | None = None,
+    ):
+        """Begin a training.
+
+        Args:
+            model: an untrained model.
+            config: the settings of the run.
+            world: all ranks.
+            steps: steps of an epoch.
+            sampler: draws the negatives; only losses of the ranking need it.
+
+        """
+        self.model, self.config, self.world, self.steps = model, config, world, steps
         self.loss = find_loss(config.loss, model)
+        self.sampler = sampler if self.loss.of_ranking else None
         self.optimizer = Optimizer(model, config.optim, world)
         self.progress = Progress()
-        # Sum of squared errors and number of ratings in this epoch. Reading them waits for the device.
-        self.loss_sums = torch.zeros(2, dtype=torch.float64, device=world.device)
+        # Sums of squared errors and losses, and number of ratings in this epoch. Reading them waits for the device.
+        self.loss_sums = torch.zeros(3, dtype=torch.float64, device=world.device)
         self._wrapped: nn.Module = model
         if world.size > 1 and self.optimizer.dense_parameters:  # DDP takes no model of embedding tables alone
             # Buffers need no sync: feature tables are equal on all ranks, and `evaluate` averages those of batch norm.
@@ -76,19 +94,29 @@ class TrainState:
         self._wrapped.train()
         progress, optim = self.progress, self.config.optim
         rate = learning_rate(optim, self.total_steps, self.config.epochs * self.steps)
-        scores: Scores = self._wrapped(batch.user, batch.item)
-        self.loss(scores, batch.rating, self.model.scale).mean().backward()
+        scores, losses = self.apply(batch)
+        losses.mean().backward()
         self.optimizer.step(rate)
         with torch.no_grad():
             self.loss_sums[0] += (scores.rating - batch.rating).square().sum()
-            self.loss_sums[1] += len(batch)
+            self.loss_sums[1] += losses.sum()
+            self.loss_sums[2] += len(batch)
         progress.step += 1
         progress.samples += len(batch) * self.world.size
 
-    def train_rmse(self) -> float:
-        """Return the RMSE over the batches of this epoch so far, on this rank."""
-        squared, count = self.loss_sums.tolist()
-        return math.sqrt(squared / count) if count else math.nan
+    def apply(self, batch: Batch) -> tuple[Scores, Tensor]:
+        """Return the model's answers for a batch, and the loss of each rating [b]."""
+        negatives = self.sampler.draw(batch.item, self.total_steps) if self.sampler else None
+        scores = self._wrapped(batch.user, batch.item, None if negatives is None else negatives.item)
+        weight = self.config.ranking.weight
+        return scores, self.loss.of_batch(scores, batch.rating, self.model.scale, negatives, weight)
+
+    def train_metrics(self) -> dict[str, float]:
+        """Return the RMSE if ratings are trained, and the loss if the ranking is, of this epoch so far on this rank."""
+        squared, losses, count = self.loss_sums.tolist()
+        rmse = {"rmse": math.sqrt(squared / count) if count else math.nan}
+        loss = {"loss": losses / count if count else math.nan}
+        return (rmse if self.loss.of_rating else {}) | (loss if self.loss.of_ranking else {})
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that resuming needs, as plain types and tensors; sharded tables as this rank's rows."""

@@ -8,7 +8,17 @@ from widedeep.common.errors import InputError
 from widedeep.models.base import Scores
 from widedeep.models.ncf import NCF
 from widedeep.models.wide_deep import WideDeep
-from widedeep.training.losses import LOSSES, cross_entropy, find_loss, scaled_squared_error, squared_error
+from widedeep.training.losses import (
+    LOSSES,
+    Loss,
+    bpr,
+    cross_entropy,
+    find_loss,
+    sampled_softmax,
+    scaled_squared_error,
+    squared_error,
+)
+from widedeep.training.negatives import Negatives
 
 ZERO_TO_TEN = TEN_POINTS.model_copy(update={"lowest": 0.0})
 
@@ -39,9 +49,64 @@ def test_a_loss_is_least_where_the_prediction_is_the_rating(loss, scale):
 def test_an_architecture_has_a_loss_of_its_own(architecture, name):
     model = architecture.__new__(architecture)
     assert find_loss(None, model) is LOSSES[name]
-    assert find_loss("scaled_mse", model) is scaled_squared_error
+    assert find_loss("scaled_mse", model).of_rating is scaled_squared_error
 
 
 def test_an_unknown_loss_is_refused_with_the_known_ones():
-    with pytest.raises(InputError, match="loss: there is no 'hinge'; choose one of mse, scaled_mse, cross_entropy"):
+    with pytest.raises(
+        InputError, match="loss: there is no 'hinge'; choose one of mse, scaled_mse, cross_entropy, bpr"
+    ):
         find_loss("hinge", WideDeep.__new__(WideDeep))
+
+
+def drawn(log_q: list[list[float]]) -> Negatives:
+    return Negatives(torch.zeros(len(log_q), len(log_q[0]) - 1).int(), torch.tensor(log_q))
+
+
+def test_bpr_by_hand():
+    affinity = torch.tensor([[2.0, 1.0, 4.0], [5.0, 5.0, 3.0]])
+    first = (math.log(1 + math.exp(-1)) + math.log(1 + math.exp(2))) / 2
+    second = (math.log(2) + math.log(1 + math.exp(-2))) / 2
+    assert bpr(affinity, drawn([[9.0] * 3] * 2)).tolist() == pytest.approx([first, second])
+
+
+def test_softmax_by_hand():
+    """Odds of 4 : 2 : 1 whose items are drawn with odds of 2 : 1 : 1 become 2 : 2 : 1."""
+    affinity = torch.tensor([[4.0, 2.0, 1.0]]).log()
+    found = sampled_softmax(affinity, drawn([[math.log(0.5), math.log(0.25), math.log(0.25)]]))
+    assert found.tolist() == pytest.approx([-math.log(2 / 5)], rel=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 30])
+def test_the_correction_makes_the_sampled_softmax_that_of_all_items(count):
+    """However items are drawn, the best affinities are the logs of how often users choose them."""
+    chosen, share = torch.tensor([0.6, 0.3, 0.1]), torch.tensor([0.2, 0.3, 0.5])
+    torch.manual_seed(0)
+    affinity = torch.zeros(3, requires_grad=True)
+    optimizer = torch.optim.Adam([affinity], lr=0.02)
+    for _ in range(300):
+        rated, others = chosen.multinomial(2000, True)[:, None], share.multinomial(2000 * count, True).view(2000, count)
+        items = torch.cat([rated, others], dim=1)
+        optimizer.zero_grad()
+        sampled_softmax(affinity[items], Negatives(others, share.log()[items])).mean().backward()
+        optimizer.step()
+    torch.testing.assert_close(affinity.detach().softmax(0), chosen, atol=0.03, rtol=0)
+
+
+def test_better_ratings_count_more_in_a_ranking_and_joint_adds_both():
+    """On this scale a rating of 7 counts 1 and one of 9 counts 1.5, see `preference`."""
+    answers = Scores(torch.tensor([[7.0, 7.0], [9.0, 9.0]]), torch.tensor([6.0, 9.0]))
+    rating, none = torch.tensor([7.0, 9.0]), drawn([[0.0, 0.0]] * 2)
+    ranked = LOSSES["softmax"].of_batch(answers, rating, TEN_POINTS, none, 9.0)
+    assert ranked.tolist() == pytest.approx([math.log(2), 1.5 * math.log(2)])
+    joint = LOSSES["joint"].of_batch(answers, rating, TEN_POINTS, none, 0.1)
+    assert joint.tolist() == pytest.approx([1 + 0.1 * math.log(2), 0.15 * math.log(2)])
+
+
+def test_a_loss_of_ratings_beside_a_ranking_sees_the_rated_item_alone():
+    def on_affinity(scores: Scores, rating: torch.Tensor, _: object) -> torch.Tensor:
+        return scores.affinity - rating
+
+    answers = Scores(torch.tensor([[3.0, 3.0]]), torch.tensor([1.0]))
+    both = Loss(on_affinity, bpr).of_batch(answers, torch.tensor([7.0]), TEN_POINTS, drawn([[0.0, 0.0]]), 1.0)
+    assert both.tolist() == pytest.approx([3 - 7 + math.log(2)])
