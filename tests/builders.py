@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from widedeep.data.batches import Batch
 from widedeep.schema.manifest import MANIFEST, SPLITS, Column, DataFile, Manifest, Ratings, Table
 from widedeep.schema.rating_scale import RatingScale
 
@@ -49,6 +50,7 @@ def write_prepared(
     parts = dict(zip(SPLITS, split(random, rows, users, items), strict=True))
     files = {name: write_shards(directory, name, parts[name], shards.get(name, 0)) for name in SPLITS}
     train = parts["train"]
+    by_user = write_by_user(directory, whole_users(train, len(files["train"]), seed))
     counts = {name: np.bincount(train[name], minlength=n) for name, n in (("user", users), ("item", items))}
     item_values, user_values = item_columns(random, genres, counts["item"]), user_columns(counts["user"])
     item_names, user_names = {"genres": GENRES}, {}
@@ -72,6 +74,7 @@ def write_prepared(
             scale=TEN_POINTS.model_copy(update={"lowest": float(lowest)}),
             train_mean=float(train["rating"].mean(dtype=np.float64)),
             shards=files,
+            by_user=by_user,
         ),
         users=user_table,
         items=item_table,
@@ -114,6 +117,22 @@ def write_shards(directory: Path, name: str, rows: np.ndarray, shares: int | Seq
             {column: rows[low:high][column] for column in rows.dtype.names or ()},
         )
         for number, (low, high) in enumerate(pairwise(cuts))
+    )
+
+
+def whole_users(rows: np.ndarray, files: int, seed: int) -> list[np.ndarray]:
+    """Cut rows into files of whole users in a random order, each user's rows sorted by item."""
+    place = np.random.default_rng(seed).permutation(rows["user"].max() + 1)
+    rows = rows[np.lexsort((rows["item"], place[rows["user"]]))]
+    first = np.flatnonzero(np.diff(rows["user"], prepend=-1))
+    cuts = first[np.searchsorted(first[:-1], np.arange(1, files) * len(rows) // files)]
+    return [part for part in np.split(rows, cuts) if len(part)]
+
+
+def write_by_user(directory: Path, files: Sequence[np.ndarray]) -> tuple[DataFile, ...]:
+    return tuple(
+        write_parquet(directory, f"by_user/part-{number:05d}.parquet", {name: rows[name] for name in Batch._fields})
+        for number, rows in enumerate(files)
     )
 
 
@@ -194,13 +213,22 @@ def save_manifest(directory: Path, manifest: Manifest) -> None:
 
 def read_split(directory: Path, manifest: Manifest, name: str) -> np.ndarray:
     """Return user, item, rating, [n, 3], read by pyarrow alone, as the reference for loaders."""
-    parts = [pq.ParquetFile(directory / shard.path).read() for shard in manifest.ratings.shards[name]]
+    return read_ratings(directory, manifest.ratings.shards[name])
+
+
+def read_ratings(directory: Path, files: Sequence[DataFile]) -> np.ndarray:
+    """Return user, item, rating of some files, [n, 3], read by pyarrow alone."""
+    parts = [pq.ParquetFile(directory / file.path).read() for file in files]
     return np.concatenate([np.stack([part[c] for c in ("user", "item", "rating")], axis=1) for part in parts])
 
 
 def damage_shard(directory: Path, manifest: Manifest, split: str, how: str) -> str:
     """Damage the last shard of a split: missing, truncated, empty or flipped; returns its path."""
-    file = directory / manifest.ratings.shards[split][-1].path
+    return damage_file(directory / manifest.ratings.shards[split][-1].path, how)
+
+
+def damage_file(file: Path, how: str) -> str:
+    """Damage a file: missing, truncated, empty or flipped; returns its path."""
     content = bytearray(file.read_bytes())
     content[len(content) // 3] ^= 0x10
     if how == "missing":

@@ -89,6 +89,7 @@ class Ratings(Record):
     not_sampled: int
     train_mean: float
     shards: dict[str, tuple[DataFile, ...]]  # split -> files, each of one row group
+    by_user: tuple[DataFile, ...] = ()  # the ratings of train once more, in files of whole users
     scale: RatingScale
 
     def rows(self, split: str) -> int:
