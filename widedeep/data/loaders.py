@@ -4,6 +4,7 @@ from pathlib import Path
 
 from widedeep.common.errors import InputError
 from widedeep.config.train import LoaderConfig
+from widedeep.data.history_loaders import ResidentHistoryLoader, StreamingHistoryLoader
 from widedeep.data.resident_loader import ResidentLoader
 from widedeep.data.streaming_loader import StreamingLoader
 from widedeep.parallel.world import World
@@ -13,7 +14,7 @@ from widedeep.schema.manifest import Manifest
 def make_loader(
     data: Path, manifest: Manifest, world: World, config: LoaderConfig, batch_size: int, seed: int
 ) -> ResidentLoader | StreamingLoader:
-    """Create the loader that `config.mode` names; `auto` keeps up to `resident_limit` ratings in memory.
+    """Create the loader of ratings that `config.mode` names; `auto` keeps up to `resident_limit` ratings in memory.
 
     Args:
         data: the prepared directory.
@@ -28,17 +29,32 @@ def make_loader(
             reader is missing or of a release that does not work.
 
     """
+    files = len(manifest.ratings.shards["train"])
+    create = StreamingLoader if _streams(manifest, world, config, batch_size, files) else ResidentLoader
+    return create(data, manifest, world, config, batch_size, seed)
+
+
+def make_history_loader(
+    data: Path, manifest: Manifest, world: World, config: LoaderConfig, batch_size: int, seed: int
+) -> ResidentHistoryLoader | StreamingHistoryLoader:
+    """Create the loader of whole histories that `config.mode` names; arguments and errors as those of `make_loader`."""
+    files = len(manifest.ratings.by_user)
+    create = StreamingHistoryLoader if _streams(manifest, world, config, batch_size, files) else ResidentHistoryLoader
+    return create(data, manifest, world, config, batch_size, seed)
+
+
+def _streams(manifest: Manifest, world: World, config: LoaderConfig, batch_size: int, files: int) -> bool:
+    """Whether to stream the training ratings from their `files`; InputError where the ranks cannot share them."""
     if batch_size % world.size:
         raise InputError(f"batch_size {batch_size} is not a multiple of the {world.size} ranks: choose one that is")
     ratings = manifest.ratings.rows("train")
     if ratings < world.size:
         raise InputError(f"{ratings} training ratings for {world.size} ranks: start fewer ranks")
     if config.mode == "resident" or (config.mode == "auto" and ratings <= config.resident_limit):
-        return ResidentLoader(data, manifest, world, config, batch_size, seed)
-    shards = len(manifest.ratings.shards["train"])
-    if shards % world.size:
+        return False
+    if files % world.size:
         raise InputError(
-            f"{shards} training shards cannot be dealt equally to {world.size} ranks: "
+            f"{files} training shards cannot be dealt equally to {world.size} ranks: "
             f"prepare with --ranks {world.size}, or use loader.mode = resident"
         )
-    return StreamingLoader(data, manifest, world, config, batch_size, seed)
+    return True

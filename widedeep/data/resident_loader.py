@@ -1,6 +1,6 @@
 """The loader that keeps all ratings in memory.
 
-Legend: N ratings of a split.
+Legend: N training ratings.
 """
 
 from collections.abc import Iterator
@@ -12,8 +12,7 @@ import torch
 
 from widedeep.config.train import LoaderConfig
 from widedeep.data.batches import Batch, unpack_columns
-from widedeep.data.readers import reader_named
-from widedeep.data.shards import check_shards, read_packed
+from widedeep.data.rating_sources import ResidentRatings
 from widedeep.parallel.world import World
 from widedeep.schema.manifest import Manifest
 
@@ -22,10 +21,8 @@ class ResidentLoader:
     """All ratings in (device) memory, 12 bytes each. The global batches are the same for any number of ranks."""
 
     def __init__(self, data: Path, manifest: Manifest, world: World, config: LoaderConfig, batch_size: int, seed: int):
-        self._read = reader_named(config.reader)
-        self._data, self._manifest, self._world, self._seed = data, manifest, world, seed
-        self._splits: dict[str, torch.Tensor] = {}
-        ratings = manifest.ratings.rows("train")
+        self._world, self._seed = world, seed
+        self._ratings = ratings = manifest.ratings.rows("train")
         self.scale = manifest.ratings.scale
         self.local_batch_size = batch_size // world.size
         self._local_ratings = ratings // world.size  # of an epoch
@@ -34,22 +31,12 @@ class ResidentLoader:
         self._thread = ThreadPoolExecutor(1)
         # Epoch -> its permutation. The first one is drawn while the shards are read.
         self._permutations = {0: self._thread.submit(self._permutation, 0)}
-        # All splits are checked now: a damaged test shard must not end a run after the last epoch.
-        for shards in manifest.ratings.shards.values():
-            check_shards(data, shards, config.verify)
-        self._split("train")  # read now, so that no step waits for it
-
-    def _split(self, name: str) -> torch.Tensor:
-        """Return the packed ratings of a split, [N, 3] int32; read from the shards at the first call."""
-        if name not in self._splits:
-            shards = self._manifest.ratings.shards[name]
-            packed = torch.from_numpy(read_packed(self._read, self._data, shards))
-            self._splits[name] = packed.to(self._world.device)
-        return self._splits[name]
+        self._source = ResidentRatings(data, manifest.ratings.shards, world, config)
+        self._source.packed("train")  # read now, so that no step waits for it
 
     def _permutation(self, number: int) -> torch.Tensor:
         """Draw the permutation of an epoch, [N]."""
-        count, device = self._manifest.ratings.rows("train"), self._world.device
+        count, device = self._ratings, self._world.device
         seed = self._seed * 1_000_003 + number
         if device.type == "cuda":  # takes milliseconds there
             return torch.randperm(count, generator=torch.Generator(device).manual_seed(seed), device=device)
@@ -61,7 +48,7 @@ class ResidentLoader:
 
     def epoch(self, number: int, first_step: int = 0) -> Iterator[Batch]:
         """Yield this rank's slice of each global batch; seed and epoch number determine the permutation."""
-        ratings, world, size = self._split("train"), self._world, self.local_batch_size
+        ratings, world, size = self._source.packed("train"), self._world, self.local_batch_size
         order = (self._permutations.pop(number, None) or self._thread.submit(self._permutation, number)).result()
         # Drawing takes a second per 15 M ratings: draw the next epoch's permutation during this one.
         self._permutations = {number + 1: self._thread.submit(self._permutation, number + 1)}
@@ -72,6 +59,4 @@ class ResidentLoader:
 
     def batches(self, split: str) -> Iterator[Batch]:
         """Yield this rank's contiguous part of a split as one batch."""
-        ratings, world = self._split(split), self._world
-        low, high = (len(ratings) * rank // world.size for rank in (world.rank, world.rank + 1))
-        yield unpack_columns(ratings[low:high])
+        return self._source.batches(split)

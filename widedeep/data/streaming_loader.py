@@ -9,30 +9,24 @@ import torch
 from widedeep.config.train import LoaderConfig
 from widedeep.data.batches import Batch, unpack_columns
 from widedeep.data.prefetch import prefetch
-from widedeep.data.readers import reader_named
-from widedeep.data.shards import check_shards, read_row_groups
+from widedeep.data.rating_sources import StreamedRatings
 from widedeep.parallel.world import World
-from widedeep.schema.manifest import DataFile, Manifest
+from widedeep.schema.manifest import Manifest
 
 
 class StreamingLoader:
     """Ratings streamed from the shards through a bounded shuffle buffer: memory does not grow with the data."""
 
     def __init__(self, data: Path, manifest: Manifest, world: World, config: LoaderConfig, batch_size: int, seed: int):
-        self._read = reader_named(config.reader)
-        self._data, self._manifest, self._world, self._seed = data, manifest, world, seed
+        self._source = StreamedRatings(data, manifest.ratings.shards, world, config)
+        self._world, self._seed = world, seed
         self.scale = manifest.ratings.scale
         self.local_batch_size = batch_size // world.size
         self._block_size = max(config.shuffle_buffer, self.local_batch_size)
-        counts = [sum(shard.rows for shard in self._shards("train", rank)) for rank in range(world.size)]
+        counts = [sum(rows) for rows in self._source.rows("train")]
         self._local_ratings = min(counts)  # of an epoch, so that all ranks stop together
         self.steps = -(-self._local_ratings // self.local_batch_size)
         self.dropped = sum(counts) - self._local_ratings * world.size
-        for split in manifest.ratings.shards:
-            check_shards(data, self._shards(split, world.rank), config.verify)
-
-    def _shards(self, split: str, rank: int) -> list[DataFile]:
-        return list(self._manifest.ratings.shards[split][rank :: self._world.size])
 
     def epoch(self, number: int, first_step: int = 0) -> Iterator[Batch]:
         """Yield batches of this rank's shards, read in a random order and shuffled within the buffer."""
@@ -49,15 +43,13 @@ class StreamingLoader:
     def _shuffled_blocks(self, number: int) -> Generator[np.ndarray, None, None]:
         """Yield this rank's ratings in blocks, each shuffled by itself."""
         generator = np.random.default_rng(self._seed * 1_000_003 + number)
-        shards = self._shards("train", self._world.rank)
-        groups = read_row_groups(self._read, self._data, shards, seed=self._seed + number)
+        groups = self._source.row_groups("train", seed=self._seed + number)
         for block in _blocks(groups, self._block_size, self.local_batch_size):
             yield block[generator.permutation(len(block))]
 
     def batches(self, split: str) -> Iterator[Batch]:
         """Yield this rank's shards of a split, one shard per batch."""
-        for group in read_row_groups(self._read, self._data, self._shards(split, self._world.rank), seed=None):
-            yield unpack_columns(torch.from_numpy(group).to(self._world.device))
+        return self._source.batches(split)
 
 
 def _blocks(groups: Iterator[np.ndarray], size: int, multiple: int) -> Iterator[np.ndarray]:
