@@ -56,6 +56,9 @@ def write_prepared(
     item_names, user_names = {"genres": GENRES}, {}
     if features:
         item_values["title"] = np.array([f"The Title {number}" for number in range(items)])
+        item_values["title_english"] = np.array(
+            [f"English Name {number}" if number % 2 else "" for number in range(items)]
+        )
         user_values["username"] = np.array([f"member {number}" for number in range(users)])
         item_values |= feature_columns(items, ITEM_NUMBERS, ITEM_CATEGORIES, ITEM_LISTS)
         user_values |= feature_columns(users, USER_NUMBERS, USER_CATEGORIES, {})

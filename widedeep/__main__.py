@@ -31,6 +31,7 @@ COMMANDS = {
     "train": Command("widedeep.train", "torch", "train a model on prepared ratings"),
     "score-all": Command(f"{SPARK}.scoring.score_all", "spark", "write the best anime of every user"),
     "recommendations": Command("widedeep.recommendations", None, "show the recommendations of a user"),
+    "recommend": Command("widedeep.recommend", None, "recommend anime to a person by their own ratings"),
     "similar": Command("widedeep.similar", None, "show the anime or users most similar to one"),
     "export": Command("widedeep.export", None, "write encoders, scalers and vectors as Parquet"),
     "baselines": Command(f"{SPARK}.baseline_fits.baselines", "spark", "tune and fit what models are compared with"),

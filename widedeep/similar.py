@@ -12,17 +12,17 @@ from widedeep.common.command import load_config
 from widedeep.common.console import log, print_table
 from widedeep.common.errors import InputError
 from widedeep.config.similar import SimilarConfig
-from widedeep.scoring.title_search import match_title
+from widedeep.scoring.title_search import TitleIndex
 from widedeep.scoring.vectors import TrainedModel, load_trained, nearest
 
 
 def find_anime(trained: TrainedModel, query: str) -> int:
     """Return the item index of the anime that best matches a title; log which other titles match."""
-    titles = trained.tables.items.strings("title")
-    matches = match_title(query, titles, trained.artifact.item_ratings.tolist())
+    titles = TitleIndex.of_table(trained.tables.items, trained.artifact.item_ratings.tolist())
+    matches = titles.match(query)
     if matches.others:
-        others = ", ".join(repr(titles[item]) for item in matches.others)
-        log.info("taking %r for %r; other matches: %s", titles[matches.best], query, others)
+        others = ", ".join(repr(titles.shown[item]) for item in matches.others)
+        log.info("taking %r for %r; other matches: %s", titles.shown[matches.best], query, others)
     return matches.best
 
 

@@ -16,6 +16,7 @@ from widedeep.config.evaluate import EvaluateConfig
 from widedeep.config.explore import ExploreConfig
 from widedeep.config.export import ExportConfig
 from widedeep.config.prepare import PrepareConfig
+from widedeep.config.recommend import RecommendConfig
 from widedeep.config.recommendations import LookUpConfig
 from widedeep.config.score import ScoreConfig
 from widedeep.config.similar import SimilarConfig
@@ -32,6 +33,7 @@ SETTINGS = {
     "train": TrainConfig,
     "score-all": ScoreConfig,
     "recommendations": LookUpConfig,
+    "recommend": RecommendConfig,
     "similar": SimilarConfig,
     "export": ExportConfig,
     "baselines": config_class(),

@@ -1,4 +1,4 @@
-"""The commands similar and export, and the search for titles."""
+"""The commands similar and export."""
 
 import json
 
@@ -14,40 +14,7 @@ from tests.training import command, train
 from widedeep import export, similar
 from widedeep.common.errors import InputError
 from widedeep.models.artifact import load_artifact
-from widedeep.scoring.title_search import match_title
 from widedeep.scoring.vectors import load_trained, nearest
-
-TITLES = [
-    *("Cowboy Bebop", "Cowboy Bebop: Tengoku no Tobira", "Boy", "Mononoke Hime", "Hime", "Fullmetal Alchemist"),
-    *("Fullmetal Alchemist: Brotherhood", "Kaze no Tani no Nausicaä", "Boy"),
-]
-RATINGS = [50, 10, 3, 40, 0, 60, 80, 30, 9]
-
-
-@pytest.mark.parametrize(
-    ("query", "best", "others"),
-    [
-        ("Cowboy Bebop", 0, [1]),
-        ("cowboy beebop!", 0, [1]),
-        ("alchemist fullmetal", 5, []),
-        ("fullmetal alchemist brotherhod", 6, []),
-        ("brotherhood", 6, []),
-        ("mononoke", 3, []),
-        ("kaze no tani no nausicaa", 7, []),
-        ("boy", 8, [2, 0, 1]),  # of two equal titles, the one with more ratings
-    ],
-)
-def test_titles_are_found_as_people_type_them(query, best, others):
-    matches = match_title(query, TITLES, RATINGS)
-    assert matches.best == best
-    assert set(others) <= set(matches.others)
-
-
-def test_what_is_no_title_is_refused_with_the_nearest():
-    with pytest.raises(InputError, match=r"no anime is called 'qqqq' or nearly so$"):
-        match_title("qqqq", TITLES, RATINGS)
-    with pytest.raises(InputError, match="nearest are 'Mononoke Hime'"):
-        match_title("moninike himura", TITLES, RATINGS)
 
 
 def test_neighbours_as_scikit_learn_finds_them():
@@ -103,6 +70,11 @@ def test_similar_prints_the_nearest_users(run, capsys):
     assert len([line for line in capsys.readouterr().out.splitlines() if "│" in line]) == 3
     with pytest.raises(InputError, match="user 77 is not among the 150 users"):
         similar.main(flags(run, "--user", "77"))
+
+
+def test_similar_finds_an_anime_by_its_english_title(run, capsys):
+    similar.main(flags(run, "--anime", "english name 7", "--top", "1"))
+    assert "like The Title 7 (" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("asked", [[], ["--user", "3", "--anime", "x"]])

@@ -22,6 +22,10 @@ class FeatureTable:
         self._data, self._name, self.table = Path(data), name, table
         self.rows = table.rows
 
+    def has(self, name: str) -> bool:
+        """Return whether the table has a column."""
+        return any(column.name == name for column in self.table.columns)
+
     def _column(self, name: str) -> pa.ChunkedArray:
         known = [column.name for column in self.table.columns]
         if name not in known:
@@ -42,6 +46,19 @@ class FeatureTable:
         if not names:
             return torch.zeros(self.rows, 0)
         return torch.from_numpy(np.stack([self.values(name) for name in names], axis=1).astype(np.float32))
+
+    def unscaled(self, name: str) -> np.ndarray:
+        """Return a column of numbers as they were before scaling, NaN where they were missing: [T] float64."""
+        values, fitted = self.values(name).astype(np.float64), self.table.numeric.get(name)
+        if fitted is not None:
+            values = values * fitted.scale + fitted.center
+        missing = f"{name}_missing"
+        return np.where(self.values(missing) > 0, np.nan, values) if self.has(missing) else values
+
+    def category_names(self, name: str) -> list[str]:
+        """Return the values of a category, T of them."""
+        vocabulary = self.vocabulary(name)
+        return [vocabulary[category_id] for category_id in self.values(name).tolist()]
 
     def multi_hot(self, name: str) -> torch.Tensor:
         """Return a multi-valued column as ones and zeros, [T, V] float32."""
@@ -69,11 +86,15 @@ class FeatureTable:
 
     def vocabulary_size(self, name: str) -> int:
         """Return V of a category or multi-valued column; raises InputError for other columns."""
+        return len(self.vocabulary(name))
+
+    def vocabulary(self, name: str) -> tuple[str, ...]:
+        """Return the values of a category or multi-valued column; raises InputError for other columns."""
         if name not in self.table.vocabularies:
             raise InputError(
                 f"{self._data}/{self._name} has no categories {name}: it has {sorted(self.table.vocabularies)}"
             )
-        return len(self.table.vocabularies[name])
+        return self.table.vocabularies[name]
 
 
 class Tables:

@@ -19,6 +19,16 @@ LIST_SCHEMA = pa.schema(
 )
 
 
+class Recommendation(Record):
+    """A row of a person's list; the columns are those of LIST_SCHEMA."""
+
+    rank: int
+    anime_id: int
+    title: str
+    affinity: float
+    predicted_rating: float
+
+
 class Recall(Record):
     """Share of the exact top-N that the two-stage method finds, measured on a sample of users."""
 

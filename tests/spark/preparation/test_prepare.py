@@ -87,6 +87,14 @@ def test_tables_hold_everybody_without_nulls(prepared, dump):
             assert frame[category].between(0, len(table.vocabularies[category]) - 1).all()
 
 
+def test_titles_in_other_languages_are_kept_for_people(prepared, dump):
+    items = pq.read_table(prepared / "items").to_pandas()
+    anime = pd.read_csv(dump / "anime-dataset-2023.csv").set_index("anime_id").loc[items["anime_id"]]
+    for column, source in (("title_english", "English name"), ("title_japanese", "Other name")):
+        assert items[column].tolist() == ["" if name == "UNKNOWN" else name for name in anime[source]]
+        assert 0 < (items[column] == "").mean() < 1
+
+
 def test_statistics_come_from_the_training_split_alone(prepared):
     train = ratings_of(prepared, "train")
     items = pq.read_table(prepared / "items", columns=["item", "train_ratings", "train_mean"]).to_pandas()

@@ -56,6 +56,31 @@ for cold_users in ("popular", "model"):
         assert np.array_equal(item[~warm], by_index.items[~warm])
 """
 
+# Run in the copy with the run and the file that `widedeep recommend` wrote as arguments.
+RECOMMENDED = """
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from widedeep.models.artifact import load_artifact
+from widedeep.models.base import Histories
+from widedeep.scoring.scorer import Scorer
+
+run, file = map(Path, sys.argv[1:])
+artifact, written = load_artifact(run / "model.safetensors"), json.loads(file.read_text())
+histories = Histories(torch.tensor([[7, 12]], dtype=torch.int32), torch.tensor([[9.0, 3.0]]))
+top = Scorer(artifact.model, len(artifact.anime_id)).top_of_histories(histories, [np.array([7, 12])], 5)
+rows = written["recommendations"]
+assert [row["anime_id"] for row in rows] == artifact.anime_id[top.items[0]].tolist()
+assert [row["title"] for row in rows] == [f"The Title {item}" for item in top.items[0]]
+assert np.allclose([row["affinity"] for row in rows], top.affinities[0])
+assert np.allclose([row["predicted_rating"] for row in rows], top.ratings[0].clip(1, 10))
+assert written["not_found"] == ["line 3: no anime is called 'qqqq' or nearly so"]
+"""
+
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory) -> Path:
@@ -87,7 +112,7 @@ def test_the_guides_model_and_loss_are_in_help(copy):
 @pytest.mark.parametrize("line", re.findall(r"^widedeep (train .*)$", GUIDE, re.MULTILINE))
 def test_the_guides_commands_train_a_model_that_scores(copy, tmp_path, line):
     data = tmp_path / "prepared"
-    write_prepared(data)
+    write_prepared(data, features=True)
     words = shlex.split(f"{line} {SMALL} --data {data}")
     run(copy, "-m", "widedeep", *words)
     trained = copy / words[words.index("--run-dir") + 1]
@@ -95,6 +120,12 @@ def test_the_guides_commands_train_a_model_that_scores(copy, tmp_path, line):
     assert found["valid"]["ndcg_at_10"] == curve(trained)[0]["valid"]["ndcg_at_10"] > 0
     assert found["ranking"]["model"]["users"] == 20
     run(copy, "-c", SCORE, str(data), str(trained))
+    (tmp_path / "mine.csv").write_text("title,rating\nThe Title 7,9\nqqqq,8\nthe title 12,3\n")
+    places = {"data": data, "run-dir": trained, "ratings": tmp_path / "mine.csv", "json": tmp_path / "list.json"}
+    flags = [text for name, value in places.items() for text in (f"--{name}", str(value))]
+    said = run(copy, "-m", "widedeep", "recommend", "--top-n", "5", *flags)
+    run(copy, "-c", RECOMMENDED, str(trained), str(tmp_path / "list.json"))
+    assert len(re.findall(r"^│ +\d+ │ +50\d\d │ The Title", said, re.MULTILINE)) == 5
 
 
 def test_the_guide_names_what_exists():

@@ -117,6 +117,7 @@ def _encode(
     numeric = fit_numeric(table, [*from_train, *sources], options, sources)
     vocabularies = _fit_vocabularies(table, fields, options)
     key_columns: list[Feature] = [(Column(name=key, kind="key"), F.col(key)) for key in keys]
+    key_columns += [(_dump_column(field.name, "key", field.source), F.col(field.name)) for field in fields.text]
     statistics = [_from_train(name, "statistic") for name in ("train_ratings", "train_mean")]
     computed = [_from_train(name, "numeric") for name in from_train]
     ids = _category_features(fields, vocabularies)

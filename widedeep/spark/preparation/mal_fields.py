@@ -10,6 +10,7 @@ from widedeep.spark.preparation.text_parsers import (
     category,
     minutes,
     number,
+    text,
     timestamp_year,
     value_list,
 )
@@ -29,10 +30,11 @@ class Fields(NamedTuple):
     numeric: tuple[Field, ...]  # double
     category: tuple[Field, ...]  # string
     multi_hot: tuple[Field, ...]  # array<string>
+    text: tuple[Field, ...]  # string, kept as it is, for people to read and search
 
     def all(self) -> tuple[Field, ...]:
         """The features of all kinds."""
-        return self.numeric + self.category + self.multi_hot
+        return self.numeric + self.category + self.multi_hot + self.text
 
     def sources(self) -> list[str]:
         """The dump's columns that any feature comes from, each once."""
@@ -90,6 +92,10 @@ def anime_fields() -> Fields:
         multi_hot=tuple(
             Field(name.lower(), name, value_list(col(name))) for name in ("Genres", "Producers", "Licensors", "Studios")
         ),
+        text=(
+            Field("title_english", "English name", text(col("English name"))),
+            Field("title_japanese", "Other name", text(col("Other name"))),
+        ),
     )
 
 
@@ -118,4 +124,5 @@ def user_fields() -> Fields:
             Field("location", "Location", category(F.col("Location"))),
         ),
         multi_hot=(),
+        text=(),
     )

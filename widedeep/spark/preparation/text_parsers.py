@@ -1,6 +1,6 @@
 """Texts of a dump -> numbers, categories and lists; Column -> Column.
 
-Every parser gives null (a list: an empty array) where the text is missing or not understood.
+Every parser gives null (a list: an empty array; a text: an empty one) where the text is missing or not understood.
 """
 
 import math
@@ -69,6 +69,11 @@ def minutes(text: Column) -> Column:
 def category(text: Column) -> Column:
     """Text -> trimmed text."""
     return F.when(~is_missing(text), F.trim(text))
+
+
+def text(given: Column) -> Column:
+    """Text -> trimmed text; empty where it is missing."""
+    return F.coalesce(category(given), F.lit(""))
 
 
 def value_list(text: Column) -> Column:

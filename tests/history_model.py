@@ -1,0 +1,66 @@
+"""A tiny model that encodes histories, whose affinities can be worked out by hand."""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from tests.builders import TEN_POINTS
+from widedeep.config.models import ArchitectureConfig
+from widedeep.models.artifact import Artifact
+from widedeep.models.base import Histories, Recommender
+
+
+class TasteConfig(ArchitectureConfig):
+    """taste: the dot product of an item's vector and of the vectors of the items that a person has rated."""
+
+    name: Literal["taste"] = "taste"
+
+
+class Taste(Recommender):
+    """A person is the sum of (rating - 5) * vector of the item; affinity = person . item; rating = 5 + affinity / 2."""
+
+    config_class = TasteConfig
+    affinity_is_rating = False
+    encodes_histories = True
+
+    def __init__(self, vectors: list[list[float]]):
+        super().__init__()
+        self.scale = TEN_POINTS
+        self.register_buffer("vectors", torch.tensor(vectors))  # [I, D]
+
+    def encode_histories(self, histories: Histories) -> Tensor:
+        items, ratings = histories
+        weights = torch.where(items >= 0, ratings - 5, 0.0)
+        return (weights[..., None] * self.encode_items(items.clamp(min=0))).sum(1)
+
+    def encode_users(self, user: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def encode_items(self, item: Tensor) -> Tensor:
+        return self.get_buffer("vectors")[item]
+
+    def score_pairs(self, users: Tensor, items: Tensor) -> Tensor:
+        return (users * items).sum(-1)
+
+    def rate_pairs(self, users: Tensor, items: Tensor) -> Tensor:
+        return 5 + self.score_pairs(users, items) / 2
+
+    def item_vectors(self, item: Tensor) -> Tensor:
+        return self.encode_items(item)
+
+
+def taste_artifact(vectors: list[list[float]], popularity: list[int]) -> Artifact:
+    """The model with the given vectors of items, whose anime_id are 10, 20, 30, …"""
+    return Artifact(
+        model=Taste(vectors).eval(),
+        config=TasteConfig(),
+        manifest_digest="0" * 64,
+        scale=TEN_POINTS,
+        vocabularies={"users": {}, "items": {}},
+        user_id=np.array([1]),
+        anime_id=10 * np.arange(1, len(vectors) + 1),
+        user_ratings=np.array([sum(popularity)], np.int32),
+        item_ratings=np.array(popularity, np.int32),
+    )

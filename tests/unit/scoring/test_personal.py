@@ -1,0 +1,70 @@
+"""Lists for people by their own ratings, worked out by hand."""
+
+import numpy as np
+import pytest
+
+from tests.history_model import taste_artifact
+from widedeep.data.rating_lists import ListEntry
+from widedeep.scoring.personal import match_entries, recommend_to
+from widedeep.scoring.title_search import TitleIndex
+
+TITLES = ["Gintama", "Gintama'", "Mushishi", "Naruto", "Monster"]
+ARTIFACT = taste_artifact([[1, 0], [2, 0], [0, 1], [1, 1], [-1, 3]], [5, 4, 3, 2, 1])
+INDEX = TitleIndex([TITLES], ARTIFACT.item_ratings.tolist())
+
+
+def entry(place: str, anime_id: int | None, title: str, rating: float | None, planned: bool = False) -> ListEntry:
+    return ListEntry(place, anime_id, title, rating, planned)
+
+
+def test_no_entry_is_lost():
+    own = match_entries(
+        [
+            entry("line 2", 10, "whatever", 9.0),
+            entry("line 3", None, "mushi shi", 4.0),
+            entry("line 4", 40, "", None),
+            entry("line 5", 50, "", None, planned=True),
+            entry("line 6", 99, "Narutoo", 8.0),
+            entry("line 7", None, "zzz", 8.0),
+            entry("line 8", None, "Gintama", 7.0),
+        ],
+        ARTIFACT.anime_id,
+        INDEX,
+    )
+    assert (own.items.tolist(), own.ratings.tolist()) == ([0, 2], [7.0, 4.0])
+    assert (own.items.dtype, own.ratings.dtype) == (np.int32, np.float32)
+    assert own.seen.tolist() == [0, 2, 3]
+    assert (own.unrated, own.planned) == (1, 1)
+    assert own.remarks == (
+        "line 3: 'mushi shi' is taken for 'Mushishi'",
+        "line 8: 'Gintama' is there twice; its rating here, 7, counts",
+    )
+    assert own.not_found == (
+        "line 6: anime_id 99 is not in the data; nearest to 'Narutoo' is 'Naruto'",
+        "line 7: no anime is called 'zzz' or nearly so",
+    )
+
+
+def test_a_planned_anime_that_was_rated_is_not_recommended():
+    own = match_entries([entry("anime 1", 10, "", 6.0, planned=True)], ARTIFACT.anime_id, INDEX)
+    assert (own.seen.tolist(), own.planned) == ([0], 0)
+
+
+def test_a_list_by_hand():
+    own = match_entries(
+        [entry("", 10, "", 9.0), entry("", 30, "", 4.0), entry("", 40, "", None)], ARTIFACT.anime_id, INDEX
+    )
+    # 4 * [1, 0] - 1 * [0, 1] = [4, -1]; the unseen vectors are [2, 0] and [-1, 3]
+    found = recommend_to(ARTIFACT, TITLES, own, 3)
+    assert [row.model_dump() for row in found] == [
+        {"rank": 1, "anime_id": 20, "title": "Gintama'", "affinity": 8.0, "predicted_rating": 9.0},
+        {"rank": 2, "anime_id": 50, "title": "Monster", "affinity": -7.0, "predicted_rating": 1.5},
+    ]
+    assert [row.anime_id for row in recommend_to(ARTIFACT, TITLES, own, 1)] == [20]
+
+
+def test_ratings_are_clipped_to_the_scale():
+    own = match_entries([entry("", 50, "", 10.0)], ARTIFACT.anime_id, INDEX)
+    # 5 * [-1, 3] = [-5, 15]: affinities 15, 10, -5, -10
+    found = recommend_to(ARTIFACT, TITLES, own, 10)
+    assert [row.predicted_rating for row in found] == pytest.approx([10.0, 10.0, 2.5, 1.0])

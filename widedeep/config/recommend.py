@@ -1,0 +1,25 @@
+"""Settings of `widedeep recommend`."""
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import AliasChoices, BeforeValidator, Field
+
+from widedeep.config.fields import Count, none
+from widedeep.config.trained_run import TrainedRunSettings
+
+
+class RecommendConfig(TrainedRunSettings):
+    """Recommend anime to a person by their own ratings; the person need not be in the data."""
+
+    ratings: Path = Field(
+        description="the person's ratings: a CSV file with the columns rating, and anime_id or title; or a list that "
+        "MyAnimeList exported (.xml, .xml.gz)"
+    )
+    top_n: Count = Field(default=10, ge=1, description="anime in the list")
+    # A field called `json` would hide a method of pydantic's models.
+    json_file: Annotated[Path | None, BeforeValidator(none)] = Field(
+        default=None,
+        validation_alias=AliasChoices("json"),
+        description="file to write the list to as JSON; none: no file",
+    )

@@ -1,0 +1,140 @@
+"""A person's own ratings, read from a CSV file or from a list that MyAnimeList exported as XML."""
+
+import csv
+import gzip
+import io
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+from xml.parsers import expat
+
+from widedeep.common.errors import InputError
+from widedeep.schema.manifest import UNSCORED
+from widedeep.schema.rating_scale import RatingScale
+
+DELIMITERS = ",;\t"
+# The longest lists take some MB; a small file can unpack to any size.
+MOST_BYTES = 1 << 26
+# How MyAnimeList marks anime to be watched later; older exports have the number.
+PLANNED = ("plan to watch", "6")
+
+
+class ListEntry(NamedTuple):
+    """An anime of a person's list."""
+
+    place: str  # where it stands in the file, such as `line 3`
+    anime_id: int | None
+    title: str
+    rating: float | None  # None: not rated
+    planned: bool  # to be watched later
+
+
+def read_rating_list(file: Path, scale: RatingScale) -> list[ListEntry]:
+    """Return the entries of a person's list.
+
+    Args:
+        file: an export of MyAnimeList (`.xml`, `.xml.gz`), or else a CSV file whose header has `rating`, and `anime_id`
+            or `title`; it may be separated by commas, semicolons or tabs.
+        scale: the scale of the ratings. An empty rating and one of UNSCORED below the scale mean: not rated.
+
+    Raises:
+        InputError: the file cannot be read as one of these, or a value is wrong.
+
+    """
+    content = _read(file)
+    xml = file.name.lower().endswith((".xml", ".xml.gz"))
+    return list(_xml_entries(file, content, scale) if xml else _csv_entries(file, content, scale))
+
+
+def _read(file: Path) -> bytes:
+    """Return the content of a file, unpacked."""
+    opener = gzip.open if file.suffix.lower() == ".gz" else open
+    try:
+        with opener(file, "rb") as stream:
+            content = stream.read(MOST_BYTES + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{file} cannot be read: {error}") from None
+    if len(content) > MOST_BYTES:
+        raise InputError(f"{file} has more than {MOST_BYTES >> 20} MB: give a list of one person's ratings")
+    return content
+
+
+def _csv_entries(file: Path, content: bytes, scale: RatingScale) -> Iterator[ListEntry]:
+    """Yield the entries of a CSV file."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is not UTF-8 ({error}): save it as CSV in UTF-8") from None
+    header = text.split("\n", 1)[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=header.count))
+    names = [name.strip().lower() for name in next(reader, [])]
+    if "rating" not in names or not {"anime_id", "title"} & set(names):
+        raise InputError(f"{file}: the header has {names}: it needs the columns rating, and anime_id or title")
+    try:
+        for cells in filter(any, reader):
+            place = f"line {reader.line_num}"
+            if len(cells) != len(names):
+                raise InputError(
+                    f"{file}, {place}: {len(cells)} cells instead of {len(names)} in {cells}: "
+                    "put texts that contain a separator between double quotes"
+                )
+            row = dict(zip(names, cells, strict=True))
+            rating = _rating(file, place, row["rating"], scale)
+            yield _entry(file, place, row.get("anime_id", ""), row.get("title", ""), rating, planned=False)
+    except csv.Error as error:
+        raise InputError(f"{file}, line {reader.line_num}: {error}") from None
+
+
+def _xml_entries(file: Path, content: bytes, scale: RatingScale) -> Iterator[ListEntry]:
+    """Yield the entries of an export of MyAnimeList."""
+    try:
+        _refuse_doctype(file, content)
+        animes = ElementTree.fromstring(content).findall("anime")
+    except (ElementTree.ParseError, expat.ExpatError) as error:
+        raise InputError(f"{file} is no XML: {error}; export the list again") from None
+    if not animes:
+        raise InputError(f"{file} has no <anime>: export the list of anime from MyAnimeList")
+    for number, anime in enumerate(animes, start=1):
+        place = f"anime {number}"
+        rating = _rating(file, place, anime.findtext("my_score", ""), scale)
+        planned = anime.findtext("my_status", "").strip().lower() in PLANNED
+        title = anime.findtext("series_title", "")
+        yield _entry(file, place, anime.findtext("series_animedb_id", ""), title, rating, planned)
+
+
+def _refuse_doctype(file: Path, content: bytes) -> None:
+    """Raise InputError if an XML document has a DOCTYPE: only there can entities be defined, which may grow or leak."""
+
+    def refuse(*_: object) -> None:
+        raise InputError(f"{file} has a DOCTYPE, which exported lists do not have: remove it, or export the list again")
+
+    parser = expat.ParserCreate()
+    parser.StartDoctypeDeclHandler = refuse
+    parser.Parse(content, True)
+
+
+def _entry(file: Path, place: str, identifier: str, title: str, rating: float | None, planned: bool) -> ListEntry:
+    identifier, title = identifier.strip(), title.strip()
+    if not (identifier or title):
+        raise InputError(f"{file}, {place}: neither an anime_id nor a title: give one, or delete the entry")
+    if identifier and not identifier.isdecimal():
+        raise InputError(f"{file}, {place}: anime_id {identifier!r} is no whole number: give MyAnimeList's number")
+    return ListEntry(place, int(identifier) if identifier else None, title, rating, planned)
+
+
+def _rating(file: Path, place: str, text: str, scale: RatingScale) -> float | None:
+    """Return a rating, or None for an anime that was not rated."""
+    remedy = f"give a number of {scale}, or nothing if it was not rated"
+    if not text.strip():
+        return None
+    try:
+        rating = float(text.replace(",", "."))
+    except ValueError:
+        raise InputError(f"{file}, {place}: rating {text!r} is no number: {remedy}") from None
+    if rating in UNSCORED and rating < scale.lowest:
+        return None
+    if not scale.lowest <= rating <= scale.highest:
+        raise InputError(f"{file}, {place}: rating {text!r} is out of the scale: {remedy}")
+    return rating

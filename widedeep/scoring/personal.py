@@ -1,0 +1,109 @@
+"""Lists for a person by their own ratings, whether they are in the data or not.
+
+Legend: L rated items, S seen items.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from widedeep.common.errors import InputError
+from widedeep.data.rating_lists import ListEntry
+from widedeep.models.artifact import Artifact
+from widedeep.models.base import Histories
+from widedeep.schema.recommendations import Recommendation
+from widedeep.scoring.scorer import Scorer
+from widedeep.scoring.title_search import TitleIndex
+
+
+class OwnRatings(NamedTuple):
+    """A person's list, as far as the data knows its anime."""
+
+    items: np.ndarray  # [L] int32 indexes of the rated items
+    ratings: np.ndarray  # [L] float32
+    seen: np.ndarray  # [S] int64 indexes of the items that are not to be recommended, the rated ones among them
+    unrated: int  # entries that were seen but not rated
+    planned: int  # entries to be watched later and not rated; they may be recommended
+    remarks: tuple[str, ...]  # one for each title that was guessed and each rating that a later one replaced
+    not_found: tuple[str, ...]  # one for each entry whose anime is not in the data
+
+
+def match_entries(entries: Sequence[ListEntry], anime_id: np.ndarray, titles: TitleIndex) -> OwnRatings:
+    """Find the items of a person's list: by their anime_id, or by their title if there is none.
+
+    Args:
+        entries: the list.
+        anime_id: [I] the identifier of each item.
+        titles: their titles.
+
+    """
+    item_of = {identifier: item for item, identifier in enumerate(anime_id.tolist())}
+    ratings: dict[int, float] = {}
+    unrated, planned = [], []
+    remarks, not_found = [], []
+    for entry in entries:
+        try:
+            item = _item_of(entry, item_of, titles)
+        except InputError as error:
+            not_found.append(f"{entry.place}: {error}")
+            continue
+        title = titles.shown[item]
+        if entry.anime_id is None and title.casefold() != entry.title.casefold():
+            remarks.append(f"{entry.place}: {entry.title!r} is taken for {title!r}")
+        if entry.rating is None:
+            (planned if entry.planned else unrated).append(item)
+            continue
+        if item in ratings:
+            remarks.append(f"{entry.place}: {title!r} is there twice; its rating here, {entry.rating:g}, counts")
+        ratings[item] = entry.rating
+    return OwnRatings(
+        items=np.fromiter(ratings, np.int32),
+        ratings=np.fromiter(ratings.values(), np.float32),
+        seen=np.array(sorted({*unrated, *ratings}), np.int64),
+        unrated=len(unrated),
+        planned=len(planned),
+        remarks=tuple(remarks),
+        not_found=tuple(not_found),
+    )
+
+
+def _item_of(entry: ListEntry, item_of: Mapping[int, int], titles: TitleIndex) -> int:
+    """Return the item of an entry; raise InputError if the data does not have it."""
+    if entry.anime_id is None:
+        return titles.match(entry.title).best
+    if entry.anime_id in item_of:
+        return item_of[entry.anime_id]
+    # The title is only reported: one that reads alike is likely that of another part of the series.
+    near = titles.nearest(entry.title)
+    raise InputError(
+        f"anime_id {entry.anime_id} is not in the data" + (f"; nearest to {entry.title!r} is {near!r}" if near else "")
+    )
+
+
+def recommend_to(artifact: Artifact, titles: Sequence[str], own: OwnRatings, top_n: int) -> list[Recommendation]:
+    """Return the best unseen items of a person, best first.
+
+    Args:
+        artifact: a model that `encodes_histories`.
+        titles: of all items.
+        own: the person's ratings.
+        top_n: length of the list; it is shorter only if there are fewer items.
+
+    """
+    histories = Histories(torch.from_numpy(own.items)[None], torch.from_numpy(own.ratings)[None])
+    top = Scorer(artifact.model, len(artifact.anime_id)).top_of_histories(histories, [own.seen], top_n)
+    clipped = top.ratings.clip(artifact.scale.lowest, artifact.scale.highest)
+    columns = zip(top.items[0].tolist(), top.affinities[0].tolist(), clipped[0].tolist(), strict=True)
+    return [
+        Recommendation(
+            rank=rank,
+            anime_id=int(artifact.anime_id[item]),
+            title=titles[int(item)],
+            affinity=affinity,
+            predicted_rating=rating,
+        )
+        for rank, (item, affinity, rating) in enumerate(columns, start=1)
+        if item >= 0
+    ]
