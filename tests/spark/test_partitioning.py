@@ -46,3 +46,17 @@ def test_shards_differ_by_one_row_and_follow_the_keys(hashed):
     assert {r["n"] for r in rows[7:]} == {1000}
     assert all(r["min(g)"] == r["max(g)"] for r in rows)
     assert all(a["max(key)"] < b["min(key)"] for a, b in itertools.pairwise(rows[:7]))
+
+
+def test_rows_of_a_key_share_a_shard_and_the_first_shard_has_rows(spark):
+    """12 rows are cut after the 4th and the 8th; a key with rows on both sides stays in the shard before the cut."""
+    rows = [("all", number << 60) for number, count in enumerate((7, 1, 2, 2), -2) for _ in range(count)]
+    frame = spark.createDataFrame(rows, "g string, key bigint")
+    placed = with_shard(frame, "g", "key", bucket_counts(frame, "g", "key"), {"all": 3}, "shard")
+    found = placed.groupBy("key", "shard").count().orderBy("key").collect()
+    assert [(row["key"] >> 60, row["shard"], row["count"]) for row in found] == [
+        (-2, 0, 7),
+        (-1, 1, 1),
+        (0, 2, 2),
+        (1, 2, 2),
+    ]

@@ -11,7 +11,7 @@ from widedeep.common.errors import InputError
 from widedeep.schema.rating_scale import RatingScale
 from widedeep.schema.records import Record, parse_record
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 MANIFEST = "manifest.json"
 # Where the manifest stands beside Parquet files: readers of a directory pass over names with an underscore.
 HIDDEN_MANIFEST = "_manifest.json"
@@ -89,7 +89,7 @@ class Ratings(Record):
     not_sampled: int
     train_mean: float
     shards: dict[str, tuple[DataFile, ...]]  # split -> files, each of one row group
-    by_user: tuple[DataFile, ...] = ()  # the ratings of train once more, in files of whole users
+    by_user: tuple[DataFile, ...]  # the ratings of train once more, in files of whole users
     scale: RatingScale
 
     def rows(self, split: str) -> int:
@@ -136,7 +136,7 @@ class Manifest(Record):
     quarantined: dict[str, dict[str, int]]  # file -> reason -> rows, of the users and the anime
     leaks: dict[str, dict[str, Any]]  # column of the dump -> why it leaks and whether it was used
     audit: Audit | None = None  # None: not asked for, or no rating is held out
-    digest: str  # sha256 over the content of all files: names this very data
+    digest: str  # sha256 over the content of all files but those of by_user, which follow: names this very data
 
     @property
     def used_leaks(self) -> list[str]:

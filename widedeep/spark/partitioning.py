@@ -26,6 +26,7 @@ class Salt(IntEnum):
     AUDIT_SAMPLE = 4
     RECALL_SAMPLE = 5
     USER_SAMPLE = 6
+    USER_ORDER = 7
 
 
 def with_dense_index(frame: DataFrame, key: str, name: str) -> DataFrame:

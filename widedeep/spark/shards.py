@@ -48,10 +48,11 @@ def with_shard(
     shards: Mapping[str, int],
     name: str,
 ) -> DataFrame:
-    """Add `name`: int, the shard of each row. The shards of a group differ by one row at most.
+    """Add `name`: int, the shard of each row. The shards of a group differ by one row at most if no key is repeated.
 
     A group's rows are cut, in the order of their keys, into its number of shards; shards are numbered
-    through all groups, in the order of `shards`. Rows of other groups are left out.
+    through all groups, in the order of `shards`. Rows of one key stay together, so that shards may differ by the rows
+    of a key, and any but the first of a group may be empty. Rows of other groups are left out.
 
     Args:
         frame: rows with a `group` column and a `key` column from `hash_key`.
@@ -63,7 +64,7 @@ def with_shard(
 
     """
     totals = {g: sum(counts[g].values()) for g in shards}
-    ranks = {g: [f * totals[g] // n for f in range(1, n)] for g, n in shards.items()}
+    ranks = {g: [f * totals[g] // n - 1 for f in range(1, n)] for g, n in shards.items()}  # of the last row of a shard
     bounds = order_statistics(frame, group, key, counts, ranks)
     first = dict(zip(shards, accumulate(shards.values(), initial=0), strict=False))
     # One small row for each bucket: how many bounds lie below it, and the few that lie in it.
@@ -79,7 +80,7 @@ def with_shard(
     looked_up = frame.withColumn("_bucket", bucket_of(F.col(key))).join(
         F.broadcast(table), on=[group, "_bucket"], how="inner"
     )
-    passed = F.size(F.filter("_bounds", lambda bound: bound <= F.col(key)))
+    passed = F.size(F.filter("_bounds", lambda bound: bound < F.col(key)))
     return looked_up.withColumn(name, F.col("_below") + passed).drop("_bucket", "_below", "_bounds")
 
 

@@ -12,11 +12,12 @@ from pyspark.sql import functions as F
 
 from widedeep.common.command import load_config
 from widedeep.config.prepare import PrepareConfig
-from widedeep.schema.manifest import LEAKS, Audit, Manifest, Ratings
+from widedeep.schema.manifest import LEAKS, Audit, DataFile, Manifest, Ratings
 from widedeep.spark import shards
 from widedeep.spark.filesystem import Files
 from widedeep.spark.partitioning import with_dense_index
 from widedeep.spark.preparation import ingest
+from widedeep.spark.preparation.by_user import write_by_user
 from widedeep.spark.preparation.feature_tables import Entities, FeatureTables, write_feature_tables
 from widedeep.spark.preparation.leak_audit import audit_features
 from widedeep.spark.preparation.mal_fields import EntityFile, anime_file, users_file
@@ -53,11 +54,12 @@ def prepare(spark: SparkSession, config: PrepareConfig) -> Manifest:
         workspace.resume_or_reset(config, inputs)
         dump = check_dump(workspace, inputs, config)
         ratings, tables = write_data(workspace, dump, config)
-        _, audit = run_concurrently(
+        by_user, _, audit = run_concurrently(
+            lambda: write_by_user(workspace, ratings.train, ratings.files["train"], config.seed),
             lambda: write_quarantine(workspace, dump.anime, dump.users, dump.ratings),
             lambda: audit_tables(workspace, ratings, tables, config),
         )
-        manifest = describe(config, inputs, dump, ratings, tables, audit)
+        manifest = describe(config, inputs, dump, ratings, by_user, tables, audit)
         staged.commit(manifest.model_dump_json(indent=1))
     files.delete(workspace.steps)
     return manifest
@@ -126,6 +128,7 @@ def describe(
     inputs: dict[str, InputFile],
     dump: CheckedDump,
     ratings: RatingShards,
+    by_user: tuple[DataFile, ...],
     tables: FeatureTables,
     audit: Audit | None,
 ) -> Manifest:
@@ -140,6 +143,7 @@ def describe(
             not_sampled=dump.ratings.good_count - ratings.rows(),
             train_mean=ratings.train_mean,
             shards=ratings.files,
+            by_user=by_user,
             scale=config.ratings.scale,
         ),
         users=users,

@@ -26,6 +26,7 @@ def _counts(manifest: Manifest) -> list[tuple[str, str]]:
     ratings = manifest.ratings
     rows = [("ratings read", ratings.read)]
     rows += [(f"  {split} ({len(ratings.shards[split])} shards)", ratings.rows(split)) for split in SPLITS]
+    rows.append((f"  train by user ({len(ratings.by_user)} files)", sum(file.rows for file in ratings.by_user)))
     if ratings.not_sampled:
         rows.append(("  not sampled", ratings.not_sampled))
     for file, reasons in {"ratings": ratings.quarantined, **manifest.quarantined}.items():
