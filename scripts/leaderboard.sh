@@ -74,12 +74,15 @@ trained() {
   torchrun widedeep/train.py --config "conf/train/$1.toml" --data "$2" --run-dir "${@:3}"
 }
 
-# scored DATA RUN SYSTEM: lists to evaluate, and the predicted test ratings, unless they are newer than the model.
+# scored DATA RUN SYSTEM: lists to evaluate, and the predicted test ratings unless the model only ranks; what is newer
+# than the model stays.
 scored() {
+  local last=$3/recommendations predictions=()
+  grep -q '"rates": false' "$2/metrics.json" || last=$3/predictions predictions=(--predictions "$3/predictions")
   [ "$3/recommendations/_manifest.json" -nt "$2/model.safetensors" ] &&
-    [ "$3/predictions/_manifest.json" -nt "$2/model.safetensors" ] && return
-  spark-submit jobs/score_all.py --data "$1" --run-dir "$2" --output "$3/recommendations" --predictions "$3/predictions" \
-    --exclude train,valid --top-n 20
+    [ "$last/_manifest.json" -nt "$2/model.safetensors" ] && return
+  spark-submit jobs/score_all.py --data "$1" --run-dir "$2" --output "$3/recommendations" \
+    ${predictions[@]+"${predictions[@]}"} --exclude train,valid --top-n 20
 }
 
 python scripts/leaderboard.py presets >"$work/.presets"

@@ -36,15 +36,16 @@ def write_prepared(
     seed: int = 0,
     features: bool = False,
     lowest: int = 1,
+    selective: float = 0.0,
 ) -> Manifest:
     """Write a prepared directory; splits that `shards` does not name are empty.
 
     With `features` the tables also have columns like those that jobs/prepare.py makes of the dump. With a `lowest` of 0
-    every seventh rating is 0.
+    every seventh rating is 0. The more `selective` users are, the more they rate what they like.
     """
     random = np.random.default_rng(seed)
     genres = random.random((items, len(GENRES))) < 0.4  # [I, G]
-    rows = planted_ratings(random, users, genres, ratings)
+    rows = planted_ratings(random, users, genres, ratings, selective)
     if not lowest:
         rows["rating"][::7] = 0
     parts = dict(zip(SPLITS, split(random, rows, users, items), strict=True))
@@ -90,12 +91,16 @@ def write_prepared(
     return manifest
 
 
-def planted_ratings(random: np.random.Generator, users: int, genres: np.ndarray, count: int) -> np.ndarray:
+def planted_ratings(
+    random: np.random.Generator, users: int, genres: np.ndarray, count: int, selective: float
+) -> np.ndarray:
     """Return distinct pairs rated 7 + user + item + genres + a rank-2 taste + noise, rounded and clipped to 1-10."""
     items = len(genres)
     item_bias = genres @ np.array([0.9, -0.6, 0.3]) + random.normal(0, 0.4, items)
     taste = random.normal(0, 0.8, (users, 2)) @ random.normal(0, 0.8, (2, items))
-    user, item = np.divmod(random.choice(users * items, count, replace=False), items)
+    odds = np.exp(selective * (item_bias + taste)).ravel()  # of the pairs
+    share = odds / odds.sum() if selective else None
+    user, item = np.divmod(random.choice(users * items, count, replace=False, p=share), items)
     mean = 7 + random.normal(0, 0.7, users)[user] + item_bias[item] + taste[user, item]
     rows = np.empty(count, [("user", np.int32), ("item", np.int32), ("rating", np.float32)])
     rows["user"], rows["item"] = user, item

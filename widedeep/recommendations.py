@@ -39,11 +39,15 @@ def recommendations_of(directory: Path, user: int) -> list[dict[str, Any]]:
     return rows
 
 
+def _shown(rating: float | None) -> str:
+    return "" if rating is None else f"{rating:.2f}"
+
+
 def main(argv: Sequence[str]) -> None:
     """Show a user's recommendations: parse, look up, print."""
     config = load_config(LookUpConfig, argv, "recommendations")
     rows = [
-        (row["rank"], row["anime_id"], row["title"], f"{row['affinity']:.4f}", f"{row['predicted_rating']:.2f}")
+        (row["rank"], row["anime_id"], row["title"], f"{row['affinity']:.4f}", _shown(row["predicted_rating"]))
         for row in recommendations_of(config.recommendations, config.user)
     ]
     columns = ("rank", "anime_id", "title", "affinity", "predicted_rating")

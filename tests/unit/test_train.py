@@ -78,3 +78,37 @@ def test_the_epoch_with_the_best_lists_is_kept_if_said(derailed, tmp_path):
     assert found["valid"] == lines[found["train"]["best_epoch"] - 1]
     kept = rmse_of_artifact(data, derailed[1], tmp_path / "run", "valid")
     assert kept == pytest.approx(found["valid"]["rmse"], rel=1e-5)
+
+
+@pytest.fixture(scope="module")
+def selective(tmp_path_factory):
+    """Users who rate what they like, and two trainings on their ratings: loss -> run directory."""
+    folder = tmp_path_factory.mktemp("selective")
+    write_prepared(folder / "prepared", ratings=3000, selective=2.0)
+    flags = {"epochs": 12, "ranking_users": 200, "optim__lr": 0.02}
+    for loss in ("mse", "softmax"):
+        train(command(folder / "prepared", folder / loss, loss=loss, **flags))
+    return folder
+
+
+def test_a_loss_of_the_ranking_gives_better_lists_than_one_of_ratings(selective):
+    rated, ranked = (metrics(selective / loss)["ranking"] for loss in ("mse", "softmax"))
+    assert ranked["popularity"] == rated["popularity"]
+    best = max(rated["model"]["ndcg_at_10"], rated["popularity"]["ndcg_at_10"])
+    assert ranked["model"]["ndcg_at_10"] > 1.2 * best
+
+
+def test_a_model_that_only_ranks_says_so_and_is_chosen_by_its_lists(selective, capsys):
+    run = selective / "softmax"
+    train(command(selective / "prepared", run, loss="softmax", epochs=12, ranking_users=200, optim__lr=0.02))
+    table = capsys.readouterr().out
+    assert "this model ranks only" in table
+    found = metrics(run)
+    assert found["rates"] is False
+    assert f"{found['test']['rmse']:.4f}" not in table
+    assert metrics(selective / "mse")["rates"] is True
+    assert load_artifact(selective / "mse" / "model.safetensors").model.rates
+    assert not load_artifact(run / "model.safetensors").model.rates
+    ranking = [line["valid"]["ndcg_at_10"] for line in curve(run)]
+    assert ranking.index(max(ranking)) + 1 == found["train"]["best_epoch"]
+    assert all(set(line["train"]) == {"loss", "samples_per_second"} for line in curve(run))

@@ -71,6 +71,7 @@ def save_artifact(file: Path, model: Recommender, manifest: Manifest, tables: Ta
         "shape": json.dumps(model.shape),
         "manifest_digest": manifest.digest,
         "scale": manifest.ratings.scale.model_dump_json(),
+        "rates": json.dumps(model.rates),
         "vocabularies": json.dumps({"users": manifest.users.vocabularies, "items": manifest.items.vocabularies}),
     }
     with atomic_file(file) as stream:
@@ -133,6 +134,7 @@ def _build_artifact(header: dict[str, str], tensors: dict[str, torch.Tensor]) ->
         model = REGISTRY[config.name](config, json.loads(header["shape"]), scale)
     state = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
     model.load_state_dict(state, assign=True)
+    model.rates = json.loads(header["rates"])
     return Artifact(
         model=model.eval().requires_grad_(False),
         config=config,

@@ -58,6 +58,8 @@ class Recommender(nn.Module, ABC):
     encodes_histories: bool = False
     # Name of the loss (see training/losses.py) that the architecture was published with.
     default_loss: str = "mse"
+    # Whether predicted ratings mean something; false after a loss that only trains the ranking.
+    rates: bool = True
 
     config_class: type[ArchitectureConfig]  # the architecture's section of the settings; its `name` is the name
     config: Any  # an instance of it

@@ -14,7 +14,7 @@ LIST_SCHEMA = pa.schema(
         ("anime_id", pa.int64()),
         ("title", pa.string()),
         ("affinity", pa.float32()),  # what ranks: higher is better
-        ("predicted_rating", pa.float32()),  # on the scale of the ratings
+        ("predicted_rating", pa.float32()),  # on the scale of the ratings; null if the model ranks only
     ]
 )
 

@@ -90,6 +90,7 @@ def _list_batch(
     rows, ranks = np.nonzero(items >= 0)
     item, scale = items[rows, ranks], artifact.scale
     clipped = np.clip(ratings[rows, ranks], scale.lowest, scale.highest)
-    columns = (user_id[rows], ranks + 1, artifact.anime_id[item], affinities[rows, ranks], clipped, item)
+    rated = clipped if artifact.model.rates else pa.nulls(len(clipped), pa.float32())
+    columns = (user_id[rows], ranks + 1, artifact.anime_id[item], affinities[rows, ranks], rated, item)
     arrays = [pa.array(column, field.type) for column, field in zip(columns, SCORED_SCHEMA, strict=True)]
     return pa.record_batch(arrays, schema=SCORED_SCHEMA)

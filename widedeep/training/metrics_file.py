@@ -34,6 +34,7 @@ class RunMetrics(Record):
     """The content of metrics.json. All errors are those of the best epoch's model."""
 
     scale: tuple[float, float]  # lowest and highest rating
+    rates: bool  # whether the loss trained ratings; if not, `valid` and `test` are errors of affinities
     valid: Metrics
     test: Metrics
     reference_models: dict[str, Metrics]
@@ -70,10 +71,11 @@ def show_summary(metrics: RunMetrics, run: Path) -> None:
     models = {
         "global mean": metrics.reference_models["global_mean"],
         "user + item bias": metrics.reference_models["bias"],
-        "this model": metrics.test,
     }
-    title = f"test ratings never seen, {low:g}-{high:g} scale ({run})"
-    print_table(title, ("", "RMSE", "MAE", "R2"), _rows(models, ("rmse", "mae", "r2")))
+    rows = _rows(models | ({"this model": metrics.test} if metrics.rates else {}), ("rmse", "mae", "r2"))
+    if not metrics.rates:
+        rows.append(("this model ranks only", "", "", ""))
+    print_table(f"test ratings never seen, {low:g}-{high:g} scale ({run})", ("", "RMSE", "MAE", "R2"), rows)
     if metrics.ranking:
         lists = {"most rated": metrics.ranking["popularity"], "this model": metrics.ranking["model"]}
         columns = ("", "NDCG@10", "Recall@20", "coverage@10")

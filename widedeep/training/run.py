@@ -57,7 +57,7 @@ class TrainingRun:
         self.shard_group = shard_group(self.model, world)
         sampler = NegativeSampler(self.tables.items.values("train_ratings"), config.ranking, config.seed, world)
         self.state = TrainState(self.model, config, world, self.loader.steps, sampler)
-        self.select_by = config.select_by or ("rmse" if self.state.loss.of_rating else "ndcg")
+        self.select_by = config.select_by or ("rmse" if self.model.rates else "ndcg")
         self.checkpointer = Checkpointer(
             config.run_dir, config.checkpoint_seconds, config.keep_checkpoints, world, self.shard_group
         )
@@ -183,7 +183,7 @@ class TrainingRun:
             self.state.progress.epoch + 1,
             self.config.epochs,
             format_metrics(result.train),
-            format_metrics(result.valid, rated=self.state.loss.of_rating is not None),
+            format_metrics(result.valid, rated=self.model.rates),
             "  best" if result.is_best else "",
         )
 
@@ -198,6 +198,7 @@ class TrainingRun:
         reference_models, _ = measure_reference_models(self.loader, world, users, tables.items.rows, tables.train_mean)
         return RunMetrics(
             scale=(self.loader.scale.lowest, self.loader.scale.highest),
+            rates=self.model.rates,
             valid=self.state.progress.valid,
             test=test,
             reference_models=reference_models,

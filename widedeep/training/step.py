@@ -72,6 +72,7 @@ class TrainState:
         """
         self.model, self.config, self.world, self.steps = model, config, world, steps
         self.loss = find_loss(config.loss, model)
+        model.rates = self.loss.of_rating is not None
         self.sampler = sampler if self.loss.of_ranking else None
         self.optimizer = Optimizer(model, config.optim, world)
         self.progress = Progress()
@@ -116,7 +117,7 @@ class TrainState:
         squared, losses, count = self.loss_sums.tolist()
         rmse = {"rmse": math.sqrt(squared / count) if count else math.nan}
         loss = {"loss": losses / count if count else math.nan}
-        return (rmse if self.loss.of_rating else {}) | (loss if self.loss.of_ranking else {})
+        return (rmse if self.model.rates else {}) | (loss if self.loss.of_ranking else {})
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that resuming needs, as plain types and tensors; sharded tables as this rank's rows."""

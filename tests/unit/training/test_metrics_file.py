@@ -28,7 +28,9 @@ TRAIN = TrainingStatistics(
 
 def test_metrics_come_back_as_they_were_written(tmp_path):
     models = {"global_mean": ERRORS, "bias": ERRORS}
-    written = RunMetrics(scale=(1, 10), valid=ERRORS, test=ERRORS, reference_models=models, ranking={}, train=TRAIN)
+    written = RunMetrics(
+        scale=(1, 10), rates=True, valid=ERRORS, test=ERRORS, reference_models=models, ranking={}, train=TRAIN
+    )
     write_metrics(tmp_path, written)
     assert json.dumps(json.loads((tmp_path / "metrics.json").read_text())["test"]) == json.dumps(ERRORS)
     assert repr(read_metrics(tmp_path)) == repr(written)  # by text, as NaN equals nothing

@@ -35,9 +35,14 @@ def write_predictions(
     """Predict the ratings of the test split, write them and commit them to `directory`.
 
     Raises:
-        InputError: the test split is empty.
+        InputError: the test split is empty, or the model predicts no ratings.
 
     """
+    if not trained.artifact.model.rates:
+        raise InputError(
+            f"predictions: the model of {config.run_dir} was trained to rank and predicts no ratings: "
+            "leave --predictions out, or train with --loss joint"
+        )
     files, rows = Files(spark), prepared.ratings.rows("test")
     if not rows:
         raise InputError(
