@@ -13,7 +13,7 @@ from widedeep.common.files import write_atomically
 from widedeep.config.recommend import RecommendConfig
 from widedeep.data.rating_lists import read_rating_list
 from widedeep.models import ARCHITECTURES, REGISTRY, Recommender
-from widedeep.schema.recommendations import Recommendation
+from widedeep.schema.recommendations import Recommendation, rating_text
 from widedeep.scoring.personal import OwnRatings, match_entries, recommend_to
 from widedeep.scoring.title_search import TitleIndex
 from widedeep.scoring.vectors import load_trained
@@ -52,7 +52,7 @@ def show_matches(own: OwnRatings, entries: int) -> None:
 def show_list(recommendations: Sequence[Recommendation]) -> None:
     """Print a list of recommendations."""
     rows = [
-        (row.rank, row.anime_id, row.title, f"{row.affinity:.4f}", f"{row.predicted_rating:.2f}")
+        (row.rank, row.anime_id, row.title, f"{row.affinity:.4f}", rating_text(row.predicted_rating))
         for row in recommendations
     ]
     print_table("recommendations", tuple(Recommendation.model_fields), rows, text=("title",))

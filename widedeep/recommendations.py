@@ -17,7 +17,7 @@ from widedeep.common.errors import InputError
 from widedeep.config.recommendations import LookUpConfig
 from widedeep.data.parquet import CHECKED_FORMAT
 from widedeep.schema.manifest import HIDDEN_MANIFEST
-from widedeep.schema.recommendations import RecommendationManifest
+from widedeep.schema.recommendations import RecommendationManifest, rating_text
 
 
 def recommendations_of(directory: Path, user: int) -> list[dict[str, Any]]:
@@ -39,15 +39,11 @@ def recommendations_of(directory: Path, user: int) -> list[dict[str, Any]]:
     return rows
 
 
-def _shown(rating: float | None) -> str:
-    return "" if rating is None else f"{rating:.2f}"
-
-
 def main(argv: Sequence[str]) -> None:
     """Show a user's recommendations: parse, look up, print."""
     config = load_config(LookUpConfig, argv, "recommendations")
     rows = [
-        (row["rank"], row["anime_id"], row["title"], f"{row['affinity']:.4f}", _shown(row["predicted_rating"]))
+        (row["rank"], row["anime_id"], row["title"], f"{row['affinity']:.4f}", rating_text(row["predicted_rating"]))
         for row in recommendations_of(config.recommendations, config.user)
     ]
     columns = ("rank", "anime_id", "title", "affinity", "predicted_rating")

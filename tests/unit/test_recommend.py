@@ -46,3 +46,14 @@ def test_the_list_is_shown_as_others_are(capsys):
     assert [word for word in shown.replace("┃", "│").split("│")[1:-1] if word.strip()]
     assert all(text in shown for text in ("Steins;Gate", "5114", "1.2346", "8.77"))
     assert list(Recommendation.model_fields) == [name for name in LIST_SCHEMA.names if name != "user_id"]
+
+
+def test_a_rating_that_is_not_predicted_is_not_shown(capsys):
+    show_list([Recommendation(rank=1, anime_id=5114, title="Steins;Gate", affinity=1.23456, predicted_rating=None)])
+    assert [cell.strip() for cell in capsys.readouterr().out.split("│")[1:-1]] == [
+        "1",
+        "5114",
+        "Steins;Gate",
+        "1.2346",
+        "",
+    ]

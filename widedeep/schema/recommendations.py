@@ -26,7 +26,12 @@ class Recommendation(Record):
     anime_id: int
     title: str
     affinity: float
-    predicted_rating: float
+    predicted_rating: float | None
+
+
+def rating_text(predicted_rating: float | None) -> str:
+    """Return a predicted rating as lists show it: nothing if the model ranks only."""
+    return "" if predicted_rating is None else f"{predicted_rating:.2f}"
 
 
 class Recall(Record):

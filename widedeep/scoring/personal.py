@@ -102,7 +102,7 @@ def recommend_to(artifact: Artifact, titles: Sequence[str], own: OwnRatings, top
             anime_id=int(artifact.anime_id[item]),
             title=titles[int(item)],
             affinity=affinity,
-            predicted_rating=rating,
+            predicted_rating=rating if artifact.model.rates else None,
         )
         for rank, (item, affinity, rating) in enumerate(columns, start=1)
         if item >= 0

@@ -14,9 +14,12 @@ from widedeep.config.score import ScoreConfig
 from widedeep.models.artifact import MODEL_FILE, load_artifact
 from widedeep.parallel.world import join_world
 from widedeep.recommendations import recommendations_of
+from widedeep.schema.manifest import read_manifest
 from widedeep.schema.recommendations import LIST_SCHEMA
 from widedeep.spark.evaluation.evaluate import evaluate_systems
+from widedeep.spark.scoring.predictions import write_predictions
 from widedeep.spark.scoring.score_all import Scored, score_all, show_summary
+from widedeep.spark.scoring.sent_model import SentModel
 from widedeep.training.run import TrainingRun
 from widedeep.training.settings import TrainConfig
 
@@ -220,6 +223,14 @@ def test_predictions_are_the_models_for_each_test_rating(prepared, run, predicte
     with torch.inference_mode():
         expected = model(*(torch.from_numpy(test[name].to_numpy()) for name in ("user", "item"))).rating.numpy()
     assert found["predicted"].to_numpy() == pytest.approx(expected, abs=1e-5)
+
+
+def test_a_model_that_ranks_only_predicts_no_ratings(spark, prepared, run, tmp_path):
+    artifact = load_artifact(run / MODEL_FILE)
+    artifact.model.rates = False
+    config = ScoreConfig(data=str(prepared), run_dir=str(run), predictions=str(tmp_path / "out"))
+    with pytest.raises(InputError, match=r"the model of .*run.* predicts no ratings: leave --predictions out"):
+        write_predictions(spark, config, str(tmp_path / "out"), SentModel(artifact, ""), read_manifest(prepared))
 
 
 def test_evaluating_them_gives_the_errors_that_training_measured(spark, prepared, run, predicted, tmp_path):

@@ -68,3 +68,10 @@ def test_ratings_are_clipped_to_the_scale():
     # 5 * [-1, 3] = [-5, 15]: affinities 15, 10, -5, -10
     found = recommend_to(ARTIFACT, TITLES, own, 10)
     assert [row.predicted_rating for row in found] == pytest.approx([10.0, 10.0, 2.5, 1.0])
+
+
+def test_a_model_that_ranks_only_predicts_no_ratings(monkeypatch):
+    monkeypatch.setattr(ARTIFACT.model, "rates", False)
+    own = match_entries([entry("", 50, "", 10.0)], ARTIFACT.anime_id, INDEX)
+    found = recommend_to(ARTIFACT, TITLES, own, 2)
+    assert [(row.affinity, row.predicted_rating) for row in found] == [(15.0, None), (10.0, None)]

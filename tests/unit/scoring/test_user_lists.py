@@ -73,3 +73,12 @@ def test_each_cold_user_gets_the_models_best_for_them(artifact):
             scores[SEEN] = -np.inf
         assert mine["affinity"].to_numpy() == pytest.approx(np.sort(scores)[::-1][:TOP], abs=1e-5)
         assert scores[mine["item"]] == pytest.approx(mine["affinity"].to_numpy(), abs=1e-5)
+
+
+def test_lists_of_a_model_that_ranks_only_have_no_ratings(artifact, monkeypatch):
+    rated = lists_of(artifact, Scorer(artifact.model, ITEMS), "popular")
+    monkeypatch.setattr(artifact.model, "rates", False)
+    ranked = lists_of(artifact, Scorer(artifact.model, ITEMS), "popular")
+    assert ranked["predicted_rating"].isna().all()
+    assert not rated["predicted_rating"].isna().any()
+    assert ranked["item"].tolist() == rated["item"].tolist()
