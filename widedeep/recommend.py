@@ -6,14 +6,18 @@ widedeep recommend --ratings mylist.csv --run-dir runs/NAME
 import json
 from collections.abc import Sequence
 
+import numpy as np
+
 from widedeep.common.command import load_config, presets, read_toml
 from widedeep.common.console import log, print_table
 from widedeep.common.errors import InputError
 from widedeep.common.files import write_atomically
 from widedeep.config.recommend import RecommendConfig
+from widedeep.data.feature_tables import Tables
 from widedeep.data.rating_lists import read_rating_list
 from widedeep.models import ARCHITECTURES, REGISTRY, Recommender
 from widedeep.schema.recommendations import Recommendation, rating_text
+from widedeep.scoring.list_rules import make_rules, sample_step
 from widedeep.scoring.personal import OwnRatings, match_entries, recommend_to
 from widedeep.scoring.title_search import TitleIndex
 from widedeep.scoring.vectors import load_trained
@@ -31,6 +35,13 @@ def require_histories(model: Recommender, run: object) -> None:
         f"the model in {run} ({model.name()}) knows people by their index alone, so it cannot recommend to others: "
         f"{remedy}"
     )
+
+
+def sample_ratings(tables: Tables) -> tuple[np.ndarray, np.ndarray]:
+    """Return the users and items of the training ratings of a sample of users; see `make_rules`."""
+    user, item, _ = tables.train_ratings()
+    kept = user % sample_step(tables.users.rows) == 0
+    return user[kept], item[kept]
 
 
 def show_matches(own: OwnRatings, entries: int) -> None:
@@ -70,7 +81,8 @@ def main(argv: Sequence[str]) -> None:
     show_matches(own, len(entries))
     if not len(own.items):
         raise InputError(f"{config.ratings} has no rating of an anime of the data, so there is nothing to go by")
-    recommendations = recommend_to(artifact, titles.shown, own, config.top_n)
+    rules = make_rules(config.rerank, trained.tables.items, lambda: sample_ratings(trained.tables))
+    recommendations = recommend_to(artifact, titles.shown, own, config.top_n, rules)
     show_list(recommendations)
     if config.json_file:
         content = {

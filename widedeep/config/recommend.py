@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import AliasChoices, BeforeValidator, Field
 
 from widedeep.config.fields import Count, none
+from widedeep.config.rerank import RerankConfig
 from widedeep.config.trained_run import TrainedRunSettings
 
 
@@ -23,3 +24,4 @@ class RecommendConfig(TrainedRunSettings):
         validation_alias=AliasChoices("json"),
         description="file to write the list to as JSON; none: no file",
     )
+    rerank: RerankConfig = RerankConfig()

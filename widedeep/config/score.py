@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from widedeep.config.fields import RUN_DIR, Count, MaybeCount, MaybeText, Settings, SplitName, comma_separated
+from widedeep.config.rerank import RerankConfig
 from widedeep.schema.manifest import SPLITS
 
 
@@ -37,7 +38,8 @@ class ScoreConfig(Settings):
     candidates: MaybeCount = Field(
         default=None,
         ge=1,
-        description="two_stage: anime that the model scores for each user; none: 128, or 4 x top-n if that is more",
+        description="two_stage: anime that the model scores for each user; none: 128, or 4 x as many as a list is "
+        "chosen from if that is more",
     )
     landmarks: Count = Field(
         default=64,
@@ -54,6 +56,8 @@ class ScoreConfig(Settings):
         default=16_384, ge=1, description="maximal number of users in an output file, which one Spark task writes"
     )
 
+    rerank: RerankConfig = RerankConfig()
+
     @model_validator(mode="after")
     def _something_to_write(self) -> "ScoreConfig":
         if not self.top_n and not self.predictions:
@@ -64,11 +68,13 @@ class ScoreConfig(Settings):
 
     @model_validator(mode="after")
     def _enough_candidates(self) -> "ScoreConfig":
-        if self.method == "two_stage" and self.candidates_each < self.top_n:
-            raise ValueError(f"candidates ({self.candidates}) must be at least top_n ({self.top_n})")
+        needed = self.rerank.pool(self.top_n)
+        if self.method == "two_stage" and self.candidates_each < needed:
+            name = "top_n" if needed == self.top_n else "rerank.candidates"
+            raise ValueError(f"candidates ({self.candidates}) must be at least {name} ({needed})")
         return self
 
     @property
     def candidates_each(self) -> int:
         """Candidates of each user: as set, or enough for a recall of 0.99 with models whose lists differ most."""
-        return self.candidates or max(128, 4 * self.top_n)
+        return self.candidates or max(128, 4 * self.rerank.pool(self.top_n))

@@ -18,8 +18,9 @@ from widedeep.schema.manifest import Manifest, Table
 class FeatureTable:
     """A feature table whose columns are read on demand."""
 
-    def __init__(self, data: Path, name: str, table: Table):
-        self._data, self._name, self.table = Path(data), name, table
+    def __init__(self, data: Path | str, name: str, table: Table):
+        self._place, self.table = f"{data}/{name}", table
+        self._files = [Path(data) / file.path for file in table.files]
         self.rows = table.rows
 
     def has(self, name: str) -> bool:
@@ -29,8 +30,12 @@ class FeatureTable:
     def _column(self, name: str) -> pa.ChunkedArray:
         known = [column.name for column in self.table.columns]
         if name not in known:
-            raise InputError(f"{self._data}/{self._name} has no column {name}: it has {known}")
-        columns = [read_parquet(self._data / file.path, [name])[name] for file in self.table.files]
+            raise InputError(f"{self._place} has no column {name}: it has {known}")
+        return self.read(name)
+
+    def read(self, name: str) -> pa.ChunkedArray:
+        """Read a column that the table has."""
+        columns = [read_parquet(file, [name])[name] for file in self._files]
         return pa.chunked_array([chunk for column in columns for chunk in column.chunks], columns[0].type)
 
     def values(self, name: str) -> np.ndarray:
@@ -91,9 +96,7 @@ class FeatureTable:
     def vocabulary(self, name: str) -> tuple[str, ...]:
         """Return the values of a category or multi-valued column; raises InputError for other columns."""
         if name not in self.table.vocabularies:
-            raise InputError(
-                f"{self._data}/{self._name} has no categories {name}: it has {sorted(self.table.vocabularies)}"
-            )
+            raise InputError(f"{self._place} has no categories {name}: it has {sorted(self.table.vocabularies)}")
         return self.table.vocabularies[name]
 
 
@@ -107,6 +110,13 @@ class Tables:
         self.train_mean = manifest.ratings.train_mean
         self.scale = manifest.ratings.scale
 
+    def train_ratings(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the training ratings in the order of the shards: users, items and ratings."""
+        columns = ["user", "item", "rating"]
+        parts = pa.concat_tables([read_parquet(shard, columns) for shard in self._shards])
+        user, item, rating = (parts[name].to_numpy() for name in columns)
+        return user, item, rating
+
     def histories(self, longest: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the training ratings of each user, `longest` of them at most: the first in the order of the shards.
 
@@ -114,9 +124,7 @@ class Tables:
             [U, longest] int32 item indexes, -1 where a history is shorter; and [U, longest] float32 ratings.
 
         """
-        columns = ["user", "item", "rating"]
-        parts = pa.concat_tables([read_parquet(shard, columns) for shard in self._shards])
-        user, item, rating = (parts[name].to_numpy() for name in columns)
+        user, item, rating = self.train_ratings()
         order = np.argsort(user, kind="stable")
         count = np.bincount(user, minlength=self.users.rows)
         place = np.arange(len(user)) - np.repeat(np.cumsum(count) - count, count)  # within the user's history

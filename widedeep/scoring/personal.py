@@ -14,6 +14,7 @@ from widedeep.data.rating_lists import ListEntry
 from widedeep.models.artifact import Artifact
 from widedeep.models.base import Histories
 from widedeep.schema.recommendations import Recommendation
+from widedeep.scoring.list_rules import ListRules
 from widedeep.scoring.scorer import Scorer
 from widedeep.scoring.title_search import TitleIndex
 
@@ -82,7 +83,9 @@ def _item_of(entry: ListEntry, item_of: Mapping[int, int], titles: TitleIndex) -
     )
 
 
-def recommend_to(artifact: Artifact, titles: Sequence[str], own: OwnRatings, top_n: int) -> list[Recommendation]:
+def recommend_to(
+    artifact: Artifact, titles: Sequence[str], own: OwnRatings, top_n: int, rules: ListRules | None = None
+) -> list[Recommendation]:
     """Return the best unseen items of a person, best first.
 
     Args:
@@ -90,10 +93,16 @@ def recommend_to(artifact: Artifact, titles: Sequence[str], own: OwnRatings, top
         titles: of all items.
         own: the person's ratings.
         top_n: length of the list; it is shorter only if there are fewer items.
+        rules: what the list may hold and how it is chosen; None: it has the best items.
 
     """
     histories = Histories(torch.from_numpy(own.items)[None], torch.from_numpy(own.ratings)[None])
-    top = Scorer(artifact.model, len(artifact.anime_id)).top_of_histories(histories, [own.seen], top_n)
+    scorer = Scorer(artifact.model, len(artifact.anime_id))
+    if rules is None:
+        top = scorer.top_of_histories(histories, [own.seen], top_n)
+    else:
+        pool = scorer.top_of_histories(histories, rules.leave_out([own.seen]), rules.config.pool(top_n))
+        top = rules.choose(pool, top_n)
     clipped = top.ratings.clip(artifact.scale.lowest, artifact.scale.highest)
     columns = zip(top.items[0].tolist(), top.affinities[0].tolist(), clipped[0].tolist(), strict=True)
     return [

@@ -11,13 +11,16 @@ from widedeep.common.console import log
 from widedeep.common.errors import InputError
 from widedeep.config.evaluate import EvaluateConfig
 from widedeep.config.score import ScoreConfig
+from widedeep.data.feature_tables import FeatureTable, Tables
 from widedeep.models.artifact import MODEL_FILE, load_artifact
 from widedeep.parallel.world import join_world
 from widedeep.recommendations import recommendations_of
 from widedeep.schema.manifest import read_manifest
 from widedeep.schema.recommendations import LIST_SCHEMA
+from widedeep.scoring.list_rules import make_rules
 from widedeep.spark.evaluation.evaluate import evaluate_systems
 from widedeep.spark.scoring.predictions import write_predictions
+from widedeep.spark.scoring.rules import read_rules
 from widedeep.spark.scoring.score_all import Scored, score_all, show_summary
 from widedeep.spark.scoring.sent_model import SentModel
 from widedeep.training.run import TrainingRun
@@ -155,6 +158,28 @@ def test_two_stages_with_all_anime_candidates_are_the_exact_method(spark, prepar
     manifest, parts = recommend(spark, prepared, run, tmp_path / "out", top_n=7, **settings)
     assert manifest.recall is None
     assert pd.concat(parts).equals(pd.concat(recommended[2]))
+
+
+def test_lists_by_rules_from_tables_that_spark_reads(spark, prepared, run, tmp_path):
+    table = FeatureTable(prepared, "items", read_manifest(prepared).items)
+    rating = table.vocabulary("age_rating")[2]
+    rules = {"hide": [f"age_rating={rating}"], "franchise_most": 1, "next_part_only": True, "popularity_discount": 0.5}
+    config = ScoreConfig(data=str(prepared), rerank=rules)
+    made = read_rules(spark, config, read_manifest(prepared))
+    user, item, _ = Tables(prepared, read_manifest(prepared)).train_ratings()
+    local = make_rules(config.rerank, table, lambda: (user, item))
+    for spark_array, array in zip(
+        (made.hidden, made.known, *made.franchises), (local.hidden, local.known, *local.franchises), strict=True
+    ):
+        assert np.array_equal(spark_array, array)
+    assert 0 < made.hidden.sum() < len(made.hidden)
+    manifest, parts = recommend(spark, prepared, run, tmp_path / "out", top_n=7, sample_users=200, rerank=rules)
+    assert manifest.config["rerank"] == config.rerank.model_dump(mode="json")
+    rows = pd.concat(parts)
+    items = table.values("anime_id").searchsorted(rows["anime_id"])
+    assert len(rows) == 7 * 200
+    assert not made.hidden[items].any()
+    assert not rows.assign(franchise=made.franchises.number[items]).duplicated(["user_id", "franchise"]).any()
 
 
 def test_a_low_recall_is_warned_of_and_shown(spark, prepared, run, tmp_path, monkeypatch, capsys):

@@ -1,7 +1,11 @@
+import numpy as np
+import pytest
 import torch
 
-from tests.builders import read_split, write_prepared
-from widedeep.data.feature_tables import Tables
+from tests.builders import read_split, write_parquet, write_prepared
+from widedeep.common.errors import InputError
+from widedeep.data.feature_tables import FeatureTable, Tables
+from widedeep.schema.manifest import Column, Numeric, Table
 
 
 def test_histories_are_the_training_ratings_of_each_user(tmp_path):
@@ -18,3 +22,37 @@ def test_histories_are_the_training_ratings_of_each_user(tmp_path):
             assert known.tolist() == [place < len(expected) for place in range(longest)]
             assert items[user][known].tolist() == expected[:, 0].tolist()
             assert ratings[user][known].tolist() == expected[:, 1].tolist()
+
+
+def test_columns_as_they_were_before_encoding(tmp_path):
+    columns = {
+        "year": np.array([0.0, 0.5, 0.25], np.float32),
+        "year_missing": np.array([0.0, 0.0, 1.0], np.float32),
+        "plain": np.array([3.0, 1.0, 2.0], np.float32),
+        "kind": np.array([1, 0, 1], np.int32),
+    }
+    file = write_parquet(tmp_path, "items/part-00000.parquet", columns)
+    fitted = Numeric(impute="mean", fill=1980.0, scaler="minmax", center=1960.0, scale=60.0, missing=1, unparsed=0)
+    table = Table(
+        files=(file,),
+        rows=3,
+        columns=tuple(Column(name=name, kind="numeric") for name in columns),
+        numeric={"year": fitted},
+        vocabularies={"kind": ("", "TV")},
+    )
+    items = FeatureTable(tmp_path, "items", table)
+    assert items.unscaled("year") == pytest.approx([1960.0, 1990.0, np.nan], nan_ok=True)
+    assert items.unscaled("plain").tolist() == [3.0, 1.0, 2.0]
+    assert items.category_names("kind") == ["TV", "", "TV"]
+    assert (items.has("kind"), items.has("kinds")) == (True, False)
+    with pytest.raises(InputError, match=r"items has no column kinds: it has \['year', "):
+        items.values("kinds")
+    with pytest.raises(InputError, match=r"items has no categories year: it has \['kind'\]"):
+        items.category_names("year")
+
+
+def test_all_training_ratings(tmp_path):
+    manifest = write_prepared(tmp_path)
+    assert np.array_equal(
+        np.stack(Tables(tmp_path, manifest).train_ratings(), 1), read_split(tmp_path, manifest, "train")
+    )

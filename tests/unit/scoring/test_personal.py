@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 
 from tests.history_model import taste_artifact
+from widedeep.config.rerank import RerankConfig
 from widedeep.data.rating_lists import ListEntry
+from widedeep.scoring.franchises import Franchises
+from widedeep.scoring.list_rules import ListRules
 from widedeep.scoring.personal import match_entries, recommend_to
 from widedeep.scoring.title_search import TitleIndex
 
@@ -61,6 +64,16 @@ def test_a_list_by_hand():
         {"rank": 2, "anime_id": 50, "title": "Monster", "affinity": -7.0, "predicted_rating": 1.5},
     ]
     assert [row.anime_id for row in recommend_to(ARTIFACT, TITLES, own, 1)] == [20]
+
+
+def test_a_list_by_rules():
+    own = match_entries([entry("", 30, "", 9.0)], ARTIFACT.anime_id, INDEX)
+    # 4 * [0, 1]: the affinities of the unseen are 0, 0, 4 and 12. Gintama' is left out, as nobody has seen Gintama.
+    series = Franchises(np.array([0, 0, 1, 2, 3]), np.zeros(5, int), np.array([-1, 0, -1, -1, -1]))
+    hidden = np.array([False, False, False, False, True])
+    rules = ListRules(RerankConfig(next_part_only=True), hidden, np.zeros(5), series, None)
+    found = recommend_to(ARTIFACT, TITLES, own, 3, rules)
+    assert [(row.rank, row.title, row.affinity) for row in found] == [(1, "Naruto", 4.0), (2, "Gintama", 0.0)]
 
 
 def test_ratings_are_clipped_to_the_scale():

@@ -8,7 +8,10 @@ import torch
 
 from tests.builders import COLD, write_prepared
 from tests.training import command, train
+from widedeep.config.rerank import RerankConfig
 from widedeep.models.artifact import load_artifact
+from widedeep.scoring.franchises import Franchises
+from widedeep.scoring.list_rules import ListRules
 from widedeep.scoring.scorer import Scorer
 from widedeep.scoring.two_stage import TwoStageScorer, fit
 from widedeep.scoring.user_lists import score_batches
@@ -27,7 +30,7 @@ def artifact(tmp_path_factory):
     return load_artifact(folder / "run" / "model.safetensors")
 
 
-def lists_of(artifact, scorer, cold_users: str) -> pd.DataFrame:
+def lists_of(artifact, scorer, cold_users: str, rules: ListRules | None = None) -> pd.DataFrame:
     users = np.arange(USERS, dtype=np.int32)
     columns = {
         "user": pa.array(users),
@@ -36,7 +39,7 @@ def lists_of(artifact, scorer, cold_users: str) -> pd.DataFrame:
         "seen": pa.array([SEEN if user % 2 else None for user in users], pa.list_(pa.int32())),
     }
     return pa.Table.from_batches(
-        score_batches(artifact, scorer, pa.table(columns).to_batches(), TOP, cold_users)
+        score_batches(artifact, scorer, pa.table(columns).to_batches(), TOP, cold_users, rules)
     ).to_pandas()
 
 
@@ -82,3 +85,37 @@ def test_lists_of_a_model_that_ranks_only_have_no_ratings(artifact, monkeypatch)
     assert ranked["predicted_rating"].isna().all()
     assert not rated["predicted_rating"].isna().any()
     assert ranked["item"].tolist() == rated["item"].tolist()
+
+
+@pytest.mark.parametrize("two_stage", [False, True])
+def test_lists_follow_the_rules(artifact, two_stage):
+    """Items 0 to 9 are hidden; 10 and 11, 12 and 13, … are a series and its sequel."""
+    item = np.arange(ITEMS)
+    series = Franchises(item // 2, item % 2, np.where(item % 2, item - 1, -1))
+    config = RerankConfig(next_part_only=True, franchise_most=1, candidates=20)
+    rules = ListRules(config, item < 10, np.zeros(ITEMS), series, None)
+    scorer = Scorer(artifact.model, ITEMS)
+    if two_stage:
+        scorer = TwoStageScorer(artifact.model, ITEMS, fit(scorer, np.arange(USERS, dtype=np.int32), 20), ITEMS)
+    rows = lists_of(artifact, scorer, "popular", rules)
+    ratings = all_ratings(artifact)
+    allowed = (item >= 10) & (item % 2 == 0)  # nobody has seen any of the first parts but SEEN, which are hidden
+    for user in range(USERS):
+        wanted = artifact.item_ratings if user >= USERS - COLD else ratings[user]
+        expected = [i for i in np.argsort(-wanted, kind="stable") if allowed[i]][:TOP]
+        mine = rows[rows["user_id"] == artifact.user_id[user]]
+        assert mine["rank"].tolist() == [1, 2, 3, 4, 5]
+        assert wanted[mine["item"]] == pytest.approx(wanted[expected], abs=1e-5)
+        assert allowed[mine["item"]].all()
+        assert mine["predicted_rating"].to_numpy() == pytest.approx(ratings[user, mine["item"]].clip(1, 10), abs=1e-5)
+
+
+def test_a_list_holds_one_item_of_a_franchise(artifact):
+    item = np.arange(ITEMS)
+    series = Franchises(item // 3, item % 3, np.full(ITEMS, -1))
+    config = RerankConfig(franchise_most=1, candidates=ITEMS)
+    rules = ListRules(config, np.zeros(ITEMS, bool), np.zeros(ITEMS), series, None)
+    rows = lists_of(artifact, Scorer(artifact.model, ITEMS), "popular", rules)
+    assert (rows.groupby("user_id")["item"].agg(lambda items: (items // 3).nunique()) == TOP).all()
+    best = lists_of(artifact, Scorer(artifact.model, ITEMS), "popular")
+    assert rows.groupby("user_id")["item"].first().equals(best.groupby("user_id")["item"].first())

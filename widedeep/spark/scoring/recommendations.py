@@ -13,8 +13,9 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from widedeep.common.console import log
 from widedeep.config.score import ScoreConfig
 from widedeep.models.artifact import load_artifact
-from widedeep.schema.manifest import HIDDEN_MANIFEST
+from widedeep.schema.manifest import HIDDEN_MANIFEST, Manifest
 from widedeep.schema.recommendations import LIST_SCHEMA, RecommendationManifest
+from widedeep.scoring.list_rules import ListRules
 from widedeep.scoring.scorer import Scorer
 from widedeep.scoring.two_stage import Approximation, TwoStageScorer
 from widedeep.scoring.user_lists import SCORED_SCHEMA, score_batches
@@ -22,6 +23,7 @@ from widedeep.spark.device import task_device
 from widedeep.spark.filesystem import Files
 from widedeep.spark.partitioning import Salt, hash_key, partition_by_range, task_count
 from widedeep.spark.scoring.approximation import fit_approximation
+from widedeep.spark.scoring.rules import read_rules
 from widedeep.spark.scoring.sent_model import SentModel
 from widedeep.spark.shards import describe_files, write_parquet
 from widedeep.spark.staged_directory import staged_directory
@@ -32,16 +34,19 @@ ROW_GROUP_BYTES = 1 << 18
 MIN_USERS_PER_TASK = 512
 
 
-def write_recommendations(spark: SparkSession, config: ScoreConfig, trained: SentModel) -> RecommendationManifest:
+def write_recommendations(
+    spark: SparkSession, config: ScoreConfig, trained: SentModel, prepared: Manifest
+) -> RecommendationManifest:
     """Score every item for every user, write the lists and commit them to `config.output`."""
     users = users_to_score(spark.read.parquet(f"{config.data}/users"), config.sample_users)
     seen = seen_items(spark, config.data, config.exclude)
     fitted = fit_approximation(config, trained.artifact, users, seen)
     stored = spark.sparkContext.broadcast(fitted.approximation.to_bytes()) if fitted else None
+    rules = spark.sparkContext.broadcast(read_rules(spark, config, prepared))
     placed = place_users(users.join(seen, on="user", how="left"), config.users_per_file)
     log.info("scoring %s items for each user", f"{len(trained.artifact.anime_id):,}")
     scored = placed.select("user", "user_id", "train_ratings", "seen").mapInArrow(
-        make_scorer(trained.file_name, config, stored), from_arrow_schema(SCORED_SCHEMA)
+        make_scorer(trained.file_name, config, stored, rules), from_arrow_schema(SCORED_SCHEMA)
     )
     titles = spark.read.parquet(f"{config.data}/items").select("item", "title")
     lists = scored.join(F.broadcast(titles), on="item", how="left").select(*LIST_SCHEMA.names)
@@ -86,7 +91,7 @@ def place_users(users: DataFrame, users_per_file: int) -> DataFrame:
 
 
 def make_scorer(
-    model_file: str, config: ScoreConfig, approximation: Broadcast[bytes] | None
+    model_file: str, config: ScoreConfig, approximation: Broadcast[bytes] | None, rules: Broadcast[ListRules | None]
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """Return the function that an executor runs over its users.
 
@@ -94,6 +99,7 @@ def make_scorer(
         model_file: name under which Spark has sent the artifact to the executors.
         config: settings of the job.
         approximation: as bytes, for the two-stage method; None to score every pair.
+        rules: what lists may hold and how they are chosen.
 
     Returns:
         A function from batches of (user, user_id, train_ratings, seen) to batches of SCORED_SCHEMA.
@@ -110,7 +116,7 @@ def make_scorer(
             scorer = Scorer(model, items, device)
         else:
             scorer = TwoStageScorer(model, items, Approximation.from_bytes(approximation.value), candidates, device)
-        yield from score_batches(artifact, scorer, batches, top_n, cold_users)
+        yield from score_batches(artifact, scorer, batches, top_n, cold_users, rules.value)
 
     return score
 

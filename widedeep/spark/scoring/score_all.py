@@ -43,7 +43,7 @@ def score_all(spark: SparkSession, config: ScoreConfig) -> Scored:
     predictions = None
     if config.predictions:
         predictions = write_predictions(spark, config, config.predictions, trained, prepared)
-    lists = write_recommendations(spark, config, trained) if config.top_n else None
+    lists = write_recommendations(spark, config, trained, prepared) if config.top_n else None
     return Scored(lists, predictions)
 
 
