@@ -1,13 +1,15 @@
 """The command recommend; tests/unit/models/test_adding_a_model.py runs it on a model that has been trained."""
 
+import numpy as np
 import pytest
 
-from tests.builders import TEN_POINTS
+from tests.builders import TEN_POINTS, read_split, write_prepared
 from tests.history_model import Taste
 from widedeep.common.errors import InputError
+from widedeep.data.feature_tables import Tables
 from widedeep.models import REGISTRY, WideDeep
 from widedeep.models.wide_deep import WideDeepConfig
-from widedeep.recommend import require_histories, show_list, show_matches
+from widedeep.recommend import require_histories, sample_ratings, show_list, show_matches
 from widedeep.schema.recommendations import LIST_SCHEMA, Recommendation
 from widedeep.scoring.personal import OwnRatings
 
@@ -23,6 +25,14 @@ def test_a_model_that_knows_people_by_index_is_refused_with_the_presets_that_do_
     monkeypatch.setattr(REGISTRY["ncf"], "encodes_histories", True)
     with pytest.raises(InputError, match=r"in runs/wide \(wide_deep\) .*: train with --config .*ncf"):
         require_histories(by_index, "runs/wide")
+
+
+def test_a_sample_has_all_ratings_of_its_users(tmp_path, monkeypatch):
+    manifest = write_prepared(tmp_path)
+    monkeypatch.setattr("widedeep.scoring.list_rules.USERS_ASKED", 50)
+    user, item = sample_ratings(Tables(tmp_path, manifest))
+    rows = read_split(tmp_path, manifest, "train")
+    assert np.array_equal(np.stack([user, item], 1), rows[rows[:, 0] % 3 == 0, :2])
 
 
 def test_the_summary_accounts_for_all_entries(capsys):

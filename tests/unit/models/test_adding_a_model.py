@@ -125,7 +125,12 @@ def test_the_guides_commands_train_a_model_that_scores(copy, tmp_path, line):
     flags = [text for name, value in places.items() for text in (f"--{name}", str(value))]
     said = run(copy, "-m", "widedeep", "recommend", "--top-n", "5", *flags)
     run(copy, "-c", RECOMMENDED, str(trained), str(tmp_path / "list.json"))
-    assert len(re.findall(r"^│ +\d+ │ +50\d\d │ The Title", said, re.MULTILINE)) == 5
+    row = re.compile(r"^│ +\d+ │ +50\d\d │ The Title (\d+)", re.MULTILINE)
+    best = row.findall(said)
+    assert len(best) == 5
+    # All titles are the same but for their number, so they are of one franchise.
+    said = run(copy, "-m", "widedeep", "recommend", "--rerank.franchise-most", "2", *flags)
+    assert row.findall(said) == best[:2]
 
 
 def test_the_guide_names_what_exists():
