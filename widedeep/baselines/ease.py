@@ -11,8 +11,8 @@ from pydantic import Field
 from scipy.linalg import get_lapack_funcs
 
 from widedeep.baselines.base import ITEM_PAIR_BYTES, Baseline, BaselineContext, Positives
-from widedeep.baselines.matrix_products import dense_product
 from widedeep.baselines.tuning import Candidate, Ranker
+from widedeep.data.matrix_products import dense_product
 from widedeep.data.rating_matrices import Splits
 
 

@@ -20,15 +20,15 @@ from widedeep.baselines.base import (
     Positives,
 )
 from widedeep.baselines.biases import residuals
-from widedeep.baselines.matrix_products import (
+from widedeep.baselines.similarity import Correlation, residual_similarity, set_similarity
+from widedeep.baselines.tuning import Candidate, Predictor, Ranker
+from widedeep.data.matrix_products import (
     dense_product,
     row_blocks,
     sparse_from_top_k,
     square_elements,
     top_k_columns,
 )
-from widedeep.baselines.similarity import Correlation, residual_similarity, set_similarity
-from widedeep.baselines.tuning import Candidate, Predictor, Ranker
 from widedeep.data.rating_matrices import Splits
 
 

@@ -11,9 +11,9 @@ from pydantic import Field
 
 from widedeep.baselines.base import Baseline, BaselineContext, Counts, NonNegatives, Positives
 from widedeep.baselines.biases import residuals
-from widedeep.baselines.matrix_products import sparse_from_top_k, square_elements, top_k_columns
 from widedeep.baselines.similarity import Correlation, residual_similarity, set_similarity
 from widedeep.baselines.tuning import USERS_PER_BLOCK, Candidate, Predictor, Ranker
+from widedeep.data.matrix_products import sparse_from_top_k, square_elements, top_k_columns
 from widedeep.data.rating_matrices import Splits
 
 # users [n] -> similarities [n, V] float32 with all active users

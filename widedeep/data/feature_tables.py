@@ -11,6 +11,8 @@ import pyarrow as pa
 import torch
 
 from widedeep.common.errors import InputError
+from widedeep.data.batches import Batch
+from widedeep.data.histories import UserHistories, group_ratings
 from widedeep.data.parquet import read_parquet
 from widedeep.schema.manifest import Manifest, Table
 
@@ -116,6 +118,12 @@ class Tables:
         parts = pa.concat_tables([read_parquet(shard, columns) for shard in self._shards])
         user, item, rating = (parts[name].to_numpy() for name in columns)
         return user, item, rating
+
+    def user_histories(self) -> UserHistories:
+        """Return the training ratings of all users who have any, in ascending order of users and then of items."""
+        user, item, rating = self.train_ratings()
+        order = np.lexsort((item, user))
+        return group_ratings(Batch(*(torch.from_numpy(column[order]) for column in (user, item, rating))))
 
     def histories(self, longest: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the training ratings of each user, `longest` of them at most: the first in the order of the shards.

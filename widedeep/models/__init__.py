@@ -11,6 +11,7 @@ from widedeep.models.recommender_net import RecommenderNet
 from widedeep.models.wide_deep import WideDeep
 from widedeep.models.wide_deep_cross import WideDeepCross
 from widedeep.models.wide_deep_features import WideDeepFeatures
+from widedeep.models.wide_deep_history import WideDeepHistory
 
 # The first is the default.
 ARCHITECTURES: tuple[type[Recommender], ...] = (
@@ -20,6 +21,7 @@ ARCHITECTURES: tuple[type[Recommender], ...] = (
     GenreHybrid,
     NCF,
     RecommenderNet,
+    WideDeepHistory,
 )
 REGISTRY: dict[str, type[Any]] = {architecture.name(): architecture for architecture in ARCHITECTURES}
 

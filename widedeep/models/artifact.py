@@ -22,7 +22,7 @@ from widedeep.schema.rating_scale import RatingScale
 
 MODEL_FILE = "model.safetensors"
 ARTIFACT_FORMAT = "widedeep/2"
-SAFETENSORS_DTYPES = {torch.float32: "F32", torch.int32: "I32", torch.int64: "I64"}
+SAFETENSORS_DTYPES = {torch.float32: "F32", torch.int32: "I32", torch.int64: "I64", torch.float16: "F16"}
 
 
 @dataclass(frozen=True)

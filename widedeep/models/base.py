@@ -56,6 +56,8 @@ class Recommender(nn.Module, ABC):
     cold_users_alike: bool = True
     # Whether `encode_histories` works: whether the model can serve people who are not in the data.
     encodes_histories: bool = False
+    # Whether training feeds whole histories, and no single ratings.
+    learns_from_histories: bool = False
     # Name of the loss (see training/losses.py) that the architecture was published with.
     default_loss: str = "mse"
     # Whether predicted ratings mean something; false after a loss that only trains the ranking.
@@ -110,6 +112,21 @@ class Recommender(nn.Module, ABC):
     def rate_pairs(self, users: Tensor, items: Tensor) -> Tensor:
         """Predict the ratings of pairs, not clipped: encodings [..., C] and [..., C], which broadcast -> [...]."""
         return self.score_pairs(users, items)
+
+    def rate_grouped(self, users: Tensor, user: Tensor, items: Tensor, item: Tensor) -> Tensor:
+        """Predict the ratings of pairs that share users and items: see `rate_pairs`.
+
+        Args:
+            users: [U, C] encodings.
+            user: [B] rows of `users`.
+            items: [I, C] encodings.
+            item: [B] rows of `items`.
+
+        Returns:
+            [B] float32.
+
+        """
+        return self.rate_pairs(users[user], items[item])
 
     def score_block(self, users: Tensor, items: Tensor, out: Tensor) -> None:
         """Write the affinities of all pairs: encodings [U, C] and [I, C] -> out [U, I].

@@ -26,7 +26,7 @@ def predict_pairs(
         distinct_users, user = _distinct(users[part], device)
         distinct_items, item = _distinct(items[part], device)
         user_encodings, item_encodings = model.encode_users(distinct_users), model.encode_items(distinct_items)
-        out[part] = model.rate_pairs(user_encodings[user], item_encodings[item]).cpu().numpy()
+        out[part] = model.rate_grouped(user_encodings, user, item_encodings, item).cpu().numpy()
     return out
 
 

@@ -1,6 +1,6 @@
 """The losses that models train with. To add one, write a function and give it a line in LOSSES.
 
-Legend: b ratings of a batch, S negatives beside each.
+Legend: b ratings of a batch, S negatives beside each; u users of a batch, C candidates of each.
 """
 
 from collections.abc import Callable
@@ -20,6 +20,8 @@ from widedeep.training.negatives import Negatives
 RatingLoss = Callable[[Scores, Tensor, RatingScale], Tensor]
 # (affinities of the rated items, then of their negatives [b, 1 + S], the negatives) -> the loss of each rating, [b]
 RankingLoss = Callable[[Tensor, Negatives], Tensor]
+# (affinities of each user's candidates [u, C], 1.0 for those that the user liked [u, C]) -> the loss of each user, [u]
+ListLoss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Loss:
 
     of_rating: RatingLoss | None = None
     of_ranking: RankingLoss | None = None
+    of_list: ListLoss | None = None  # the ranking of models that are trained on histories
 
     def of_batch(
         self, scores: Scores, rating: Tensor, scale: RatingScale, negatives: Negatives | None, weight: float
@@ -98,13 +101,25 @@ def sampled_softmax(affinity: Tensor, negatives: Negatives) -> Tensor:
     return logits.logsumexp(1) - logits[:, 0]
 
 
+def softmax_of_list(affinity: Tensor, liked: Tensor) -> Tensor:
+    """Return the cross-entropy of each user's liked candidates among all of them; each user has at least one."""
+    return -(affinity.log_softmax(1) * liked).sum(1) / liked.sum(1)
+
+
+def bpr_of_list(affinity: Tensor, liked: Tensor) -> Tensor:
+    """Return the mean of -log sigmoid(affinity of a liked candidate - affinity of another one) over all such pairs."""
+    pairs = softplus(affinity[:, None] - affinity[:, :, None])  # [u, liked one, other one]
+    other = (1.0 - liked)[:, None] * liked[:, :, None]
+    return (pairs * other).sum((1, 2)) / other.sum((1, 2)).clamp(min=1.0)
+
+
 LOSSES: dict[str, Loss] = {
     "mse": Loss(squared_error),
     "scaled_mse": Loss(scaled_squared_error),
     "cross_entropy": Loss(cross_entropy),
-    "bpr": Loss(of_ranking=bpr),
-    "softmax": Loss(of_ranking=sampled_softmax),
-    "joint": Loss(squared_error, sampled_softmax),
+    "bpr": Loss(of_ranking=bpr, of_list=bpr_of_list),
+    "softmax": Loss(of_ranking=sampled_softmax, of_list=softmax_of_list),
+    "joint": Loss(squared_error, sampled_softmax, softmax_of_list),
 }
 
 

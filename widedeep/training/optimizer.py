@@ -21,7 +21,7 @@ class Optimizer:
     def __init__(self, model: Recommender, config: OptimConfig, world: World):
         self.config = config
         self.dense_parameters = [p for p in model.parameters() if p.requires_grad]
-        self._dense = _dense_optimizer(self.dense_parameters, config)
+        self._dense = _dense_optimizer(model, self.dense_parameters, config)
         self._rows = RowOptimizer([m for m in model.modules() if isinstance(m, RowEmbedding)], config, world)
 
     def step(self, rate: float) -> None:
@@ -44,9 +44,13 @@ class Optimizer:
         self._rows.load_state_dict(state["rows"])
 
 
-def _dense_optimizer(parameters: list[nn.Parameter], config: OptimConfig) -> torch.optim.Optimizer:
-    groups = [{"params": parameters}]  # a group may be empty: a model can consist of embedding tables alone
+def _dense_optimizer(model: Recommender, parameters: list[nn.Parameter], config: OptimConfig) -> torch.optim.Optimizer:
+    groups: list[dict[str, Any]] = [{"params": parameters}]  # may be empty: a model can be embedding tables alone
     rate, decay = config.lr, config.weight_decay
+    if model.learns_from_histories:  # its embeddings are dense: they decay as a whole
+        tables = {id(m.weight) for m in model.modules() if isinstance(m, nn.Embedding | nn.EmbeddingBag)}
+        embeddings, layers = ([p for p in parameters if (id(p) in tables) == of] for of in (True, False))
+        groups = [{"params": layers}, {"params": embeddings, "weight_decay": config.embedding_decay}]
     if config.name == "adam":
         return torch.optim.Adam(groups, lr=rate, weight_decay=decay, fused=True)
     if config.name == "adamw":

@@ -10,7 +10,7 @@ import torch
 from widedeep.common.console import log
 from widedeep.common.errors import InputError
 from widedeep.data.feature_tables import Tables
-from widedeep.data.loaders import make_loader
+from widedeep.data.loaders import make_history_loader, make_loader
 from widedeep.evaluation.reference_models import measure_reference_models
 from widedeep.evaluation.sampled_ranking import Split, measure_ranking
 from widedeep.models import REGISTRY
@@ -48,9 +48,10 @@ class TrainingRun:
         claim_run_directory(config.run_dir, identity, config.resume == "never", world)
         seed_everything(config.seed)
         # The loader comes first: its first permutation is drawn in the background while the model is built.
-        self.loader = make_loader(config.data, self.manifest, world, config.loader, config.batch_size, config.seed)
-        self.tables = Tables(config.data, self.manifest)
         architecture = REGISTRY[config.model.name]
+        make = make_history_loader if architecture.learns_from_histories else make_loader
+        self.loader = make(config.data, self.manifest, world, config.loader, config.batch_size, config.seed)
+        self.tables = Tables(config.data, self.manifest)
         embedding = embedding_kind(config.embedding, world)
         self.model = architecture.from_tables(config.model, self.tables, embedding)
         self.model.to(world.device)

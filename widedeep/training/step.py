@@ -10,18 +10,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from widedeep.data.batches import Batch, Loader
+from widedeep.data.histories import HistoryLoader, UserHistories
 from widedeep.evaluation.rating_errors import RatingErrors
 from widedeep.models import Recommender
-from widedeep.models.base import Scores
+from widedeep.models.history.fitted import fitted_names
 from widedeep.parallel.sharding import shard_group
 from widedeep.parallel.world import World, local_part
 from widedeep.training.losses import find_loss
 from widedeep.training.negatives import NegativeSampler
 from widedeep.training.optimizer import Optimizer, learning_rate
+from widedeep.training.passes import Outcome, make_pass
 from widedeep.training.settings import TrainConfig
 
 
@@ -73,44 +75,38 @@ class TrainState:
         self.model, self.config, self.world, self.steps = model, config, world, steps
         self.loss = find_loss(config.loss, model)
         model.rates = self.loss.of_rating is not None
-        self.sampler = sampler if self.loss.of_ranking else None
         self.optimizer = Optimizer(model, config.optim, world)
         self.progress = Progress()
+        self._fitted = fitted_names(model)
         # Sums of squared errors and losses, and number of ratings in this epoch. Reading them waits for the device.
         self.loss_sums = torch.zeros(3, dtype=torch.float64, device=world.device)
-        self._wrapped: nn.Module = model
+        weight = config.ranking.weight
+        self._wrapped: nn.Module = make_pass(model, self.loss, weight, config.seed, world, sampler)
         if world.size > 1 and self.optimizer.dense_parameters:  # DDP takes no model of embedding tables alone
             # Buffers need no sync: feature tables are equal on all ranks, and `evaluate` averages those of batch norm.
             # Sharded tables differ between ranks, so DDP must not copy rank 0's; equal seeds made all else equal.
             sharded = shard_group(model, world).size > 1
-            self._wrapped = DistributedDataParallel(model, forward_sync_buffers=False, init_sync=not sharded)
+            self._wrapped = DistributedDataParallel(self._wrapped, forward_sync_buffers=False, init_sync=not sharded)
 
     @property
     def total_steps(self) -> int:
         """Steps done in all epochs."""
         return self.progress.epoch * self.steps + self.progress.step
 
-    def train_step(self, batch: Batch) -> None:
+    def train_step(self, batch: Batch | UserHistories) -> None:
         """Update the model once, without waiting for the device."""
         self._wrapped.train()
         progress, optim = self.progress, self.config.optim
         rate = learning_rate(optim, self.total_steps, self.config.epochs * self.steps)
-        scores, losses = self.apply(batch)
-        losses.mean().backward()
+        outcome: Outcome = self._wrapped(batch, self.total_steps)
+        outcome.loss.backward()
         self.optimizer.step(rate)
         with torch.no_grad():
-            self.loss_sums[0] += (scores.rating - batch.rating).square().sum()
-            self.loss_sums[1] += losses.sum()
-            self.loss_sums[2] += len(batch)
+            self.loss_sums[0] += outcome.squared_errors
+            self.loss_sums[1] += outcome.loss * outcome.ratings
+            self.loss_sums[2] += outcome.ratings
         progress.step += 1
-        progress.samples += len(batch) * self.world.size
-
-    def apply(self, batch: Batch) -> tuple[Scores, Tensor]:
-        """Return the model's answers for a batch, and the loss of each rating [b]."""
-        negatives = self.sampler.draw(batch.item, self.total_steps) if self.sampler else None
-        scores = self._wrapped(batch.user, batch.item, None if negatives is None else negatives.item)
-        weight = self.config.ranking.weight
-        return scores, self.loss.of_batch(scores, batch.rating, self.model.scale, negatives, weight)
+        progress.samples += len(batch.rating) * self.world.size
 
     def train_metrics(self) -> dict[str, float]:
         """Return the RMSE if ratings are trained, and the loss if the ranking is, of this epoch so far on this rank."""
@@ -122,7 +118,7 @@ class TrainState:
     def state_dict(self) -> dict[str, Any]:
         """Return everything that resuming needs, as plain types and tensors; sharded tables as this rank's rows."""
         return {
-            "model": {name: local_part(value) for name, value in self.model.state_dict().items()},
+            "model": {name: local_part(v) for name, v in self.model.state_dict().items() if name not in self._fitted},
             "optimizer": self.optimizer.state_dict(),
             "progress": vars(self.progress) | {"valid": dict(self.progress.valid)},
             "loss_sums": self.loss_sums,
@@ -132,7 +128,8 @@ class TrainState:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""
-        self.model.load_state_dict(state["model"])
+        fitted = {name: value for name, value in self.model.state_dict().items() if name in self._fitted}
+        self.model.load_state_dict(state["model"] | fitted)
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
         self.loss_sums.copy_(state["loss_sums"])
@@ -141,7 +138,7 @@ class TrainState:
             torch.cuda.set_rng_state(state["random_cuda"], self.world.device)
 
 
-def train_epoch(state: TrainState, loader: Loader, on_step: Callable[[], None]) -> None:
+def train_epoch(state: TrainState, loader: Loader | HistoryLoader, on_step: Callable[[], None]) -> None:
     """Run the rest of the current epoch. `on_step` is called after every step and not counted as training time."""
     progress = state.progress
     if progress.step == 0:
@@ -164,15 +161,18 @@ def train_epoch(state: TrainState, loader: Loader, on_step: Callable[[], None]) 
 
 
 @torch.inference_mode()
-def evaluate(model: Recommender, loader: Loader, split: str, world: World, size: int) -> dict[str, float]:
+def evaluate(
+    model: Recommender, loader: Loader | HistoryLoader, split: str, world: World, size: int
+) -> dict[str, float]:
     """Return RMSE, MAE and R2 of a split; each rating counts once, whatever the number of ranks."""
     model.eval()
     _average_statistics(model, world)
     model.fill_cold_rows()
     errors = RatingErrors(world.device, loader.scale)
-    batches = (
-        part.take(slice(start, start + size)) for part in loader.batches(split) for start in range(0, len(part), size)
-    )
+    parts = loader.batches(split)
+    if model.learns_from_histories:  # then it answers for all pairs of a user together
+        parts = (part.take(part.user.argsort(stable=True)) for part in parts)
+    batches = (part.take(slice(start, start + size)) for part in parts for start in range(0, len(part), size))
     for batch in _equal_steps(batches, shard_group(model, world)):
         errors.add(model(batch.user, batch.item).rating, batch.rating)
     return errors.result(world)

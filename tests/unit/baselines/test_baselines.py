@@ -17,12 +17,12 @@ from widedeep.baselines.biases import bias_predictor, bias_ranker, fit_bias_grid
 from widedeep.baselines.ease import Ease, ease_weights
 from widedeep.baselines.factors import Factors, factor_predictor, factor_ranker
 from widedeep.baselines.item_knn import ItemKnn, nearest_items, weighted_mean
-from widedeep.baselines.matrix_products import dense_product, sparse_from_top_k, top_k_columns
 from widedeep.baselines.similarity import residual_similarity, set_similarity
 from widedeep.baselines.simple import popularity_ranker, with_popular_for_cold
 from widedeep.baselines.tuning import Candidate, Evaluator, grid_edges, recommend, tune
 from widedeep.baselines.user_knn import UserKnn
 from widedeep.data.batches import Batch
+from widedeep.data.matrix_products import dense_product, sparse_from_top_k, top_k_columns
 from widedeep.data.rating_matrices import Splits, load_splits, preference
 
 USERS, ITEMS = 40, 25
@@ -68,7 +68,7 @@ def everyone(splits: Splits) -> np.ndarray:
 
 
 def test_dense_product_is_numpys(monkeypatch):
-    monkeypatch.setattr("widedeep.baselines.matrix_products.ROWS_PER_BLOCK", 7)
+    monkeypatch.setattr("widedeep.data.matrix_products.ROWS_PER_BLOCK", 7)
     random = np.random.default_rng(0)
     left, right = (random.random((n, 30)) * (random.random((n, 30)) < 0.3) for n in (23, 16))
     found = dense_product(sp.csr_matrix(left.astype(np.float32)), sp.csr_matrix(right.astype(np.float32)))

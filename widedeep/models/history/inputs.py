@@ -1,0 +1,106 @@
+"""The tensors of the model that are not trained: read from prepared data, or fitted to it in closed form.
+
+Legend: I items, A rated items (with training ratings), R = A + 1 rows (the last for all unrated items), U users, G
+genres, n training ratings.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from widedeep.data.feature_tables import Tables
+from widedeep.data.rating_matrices import preference
+from widedeep.models.feature_inputs import ModelInputs, feature_spec
+from widedeep.models.history.fitted import Fitted
+from widedeep.models.history.settings import WideDeepHistoryConfig
+from widedeep.models.history.statistics import fit_statistics
+from widedeep.models.history.titles import fit_titles
+from widedeep.models.history.wide import fit_crosses
+
+
+class Ledger(Fitted):
+    """The histories of the users of the data, and how rows and items are numbered."""
+
+    start: Tensor  # [U + 1] int64; user j has the ratings from start[j] up to start[j + 1]
+    row: Tensor  # [n] int32
+    rating: Tensor  # [n] float32
+    row_of: Tensor  # [I] int32, A for unrated items
+    item_of: Tensor  # [R] int32, 0 for the last row
+    genres: Tensor  # [I, G] float32, each row of length 1 or 0
+
+    def __init__(self, shape: dict[str, int]):
+        """Build with empty buffers."""
+        super().__init__()
+        for name, size in (("row", "ratings"), ("row_of", "items"), ("item_of", "rows")):
+            self.register_buffer(name, torch.zeros(shape[size], dtype=torch.int32))
+        self.register_buffer("start", torch.zeros(shape["users"] + 1, dtype=torch.int64))
+        self.register_buffer("rating", torch.zeros(shape["ratings"]))
+        self.register_buffer("genres", torch.zeros(shape["items"], shape["genres"]))
+
+    def history(self, user: Tensor, longest: int) -> tuple[Tensor, Tensor]:
+        """Return the training ratings of users, of a longer history `longest` ratings at equal distances.
+
+        Args:
+            user: [u] int32 user indexes.
+            longest: how many ratings to return at most.
+
+        Returns:
+            [u, L] int64 rows, the last one where a history is shorter; [u, L] float32 ratings.
+
+        """
+        first = self.start[user]
+        count = (self.start[user + 1] - first)[:, None]
+        place = torch.arange(min(longest, max(1, int(count.max()) if len(count) else 1)), device=user.device)
+        stride = (count / len(place)).clamp(min=1.0)
+        inside = place * stride < count
+        index = (first[:, None] + (place * stride).long()).clamp(max=len(self.row) - 1)
+        row = torch.where(inside, self.row[index].long(), len(self.item_of) - 1)
+        return row, torch.where(inside, self.rating[index], 0.0)
+
+
+class _Ratings(NamedTuple):
+    """The training ratings, grouped by user."""
+
+    user: np.ndarray  # [n] int64
+    row: np.ndarray  # [n] int32
+    rating: np.ndarray  # [n] float32
+
+
+def fit_inputs(config: WideDeepHistoryConfig, tables: Tables) -> ModelInputs:
+    """Return the sizes of the model, and its buffers by name."""
+    histories, items = tables.user_histories(), tables.items
+    rated = np.flatnonzero(items.values("train_ratings") > 0)
+    row_of = np.full(items.rows, len(rated), np.int32)
+    row_of[rated] = np.arange(len(rated))
+    user = np.repeat(histories.user.numpy().astype(np.int64), histories.start.diff().numpy())
+    ratings = _Ratings(user, row_of[histories.item.numpy()], histories.rating.numpy())
+    genres = items.multi_hot(config.genres)
+    shape = {"users": tables.users.rows, "items": items.rows, "rows": len(rated) + 1}
+    shape |= {"ratings": len(user), "genres": genres.shape[1]}
+    ledger = {
+        "start": torch.from_numpy(np.append(0, np.cumsum(np.bincount(user, minlength=tables.users.rows)))),
+        "row": torch.from_numpy(ratings.row),
+        "rating": histories.rating,
+        "row_of": torch.from_numpy(row_of),
+        "item_of": torch.from_numpy(np.append(rated, 0).astype(np.int32)),
+        "genres": genres / genres.norm(dim=1, keepdim=True).clamp(min=1.0),
+    }
+    sizes, buffers = feature_spec("terms.columns", items, config.numbers, config.columns)
+    parts = {"ledger": ledger} | _closed_forms(config, tables, ratings, (tables.users.rows, len(rated) + 1))
+    named = {f"terms.{part}.{name}": tensor for part, fit in parts.items() for name, tensor in fit.items()}
+    return shape | sizes, buffers | named
+
+
+def _closed_forms(
+    config: WideDeepHistoryConfig, tables: Tables, ratings: _Ratings, shape: tuple[int, int]
+) -> dict[str, dict[str, Tensor]]:
+    """Fit the statistics of items, the item x item weights, and the similarity of titles."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    weight = preference(ratings.rating, tables.scale)
+    return {
+        "statistics": fit_statistics(ratings.user, ratings.row, ratings.rating, shape),
+        "crosses": fit_crosses(ratings.user, ratings.row, weight, shape, config.ridge, device),
+        "titles": fit_titles(tables.items.strings("title"), config.titles),
+    }

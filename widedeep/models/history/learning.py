@@ -1,0 +1,96 @@
+"""What a training step holds out of each history.
+
+Legend: u users of the batch, n ratings of their histories, H held-out ratings of a user at most, C candidates, R rows
+(the rated items, and the last one for all unrated items), L ratings of the longest remaining history.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from widedeep.data.histories import UserHistories
+from widedeep.data.rating_matrices import preference
+from widedeep.models.history.past import Past, bags_of, make_past, pad
+from widedeep.models.history.settings import WideDeepHistoryConfig
+from widedeep.models.history.statistics import USER_DAMPING
+from widedeep.models.history.terms import PairTerms, Targets
+from widedeep.models.history.wide import Bags, WideScores
+from widedeep.schema.rating_scale import RatingScale
+
+NOT_GIVEN = -torch.inf  # in place of a rating
+
+
+class HeldOut(NamedTuple):
+    """The histories without the held-out ratings, and these."""
+
+    past: Past
+    wide: WideScores
+    bias: Tensor  # [u, 1] the users' biases by their whole histories, as the statistics know them
+    row: Tensor  # [u, H] int64 rows of the held-out ratings
+    rating: Tensor  # [u, H] float32, NOT_GIVEN where there are fewer
+    as_unrated: Tensor  # [u, H] bool, whether the item is judged as if it had no ratings
+
+    def with_candidates(self, candidates: Tensor, terms: PairTerms) -> tuple[Targets, Tensor]:
+        """Return candidates, then held-out items as targets, [u, C + H]; and the true ratings where they are held out.
+
+        Args:
+            candidates: [u, C] rows.
+            terms: knows the items of rows, and the statistics.
+
+        """
+        every = self.rating.new_full((len(candidates), terms.unrated + 1), NOT_GIVEN)
+        every.scatter_(1, self.row, self.rating)  # [u, R]
+        row = torch.cat([candidates, self.row], dim=1)
+        truth = torch.cat([every.gather(1, candidates), self.rating], dim=1)
+        item = terms.ledger.item_of[row].long()
+        hidden = torch.cat([torch.zeros_like(candidates, dtype=torch.bool), self.as_unrated], dim=1)
+        own = ((truth > NOT_GIVEN) & ~hidden).float()
+        residual = terms.statistics.deviations(row, truth.clamp(min=0.0)) - self.bias
+        return Targets(item, torch.where(hidden, terms.unrated, row), own, residual * own, self.bias), truth
+
+
+def hold_out(
+    histories: UserHistories,
+    generator: torch.Generator,
+    config: WideDeepHistoryConfig,
+    terms: PairTerms,
+    scale: RatingScale,
+) -> HeldOut:
+    """Hold out ratings at random, of some users all.
+
+    Args:
+        histories: of users of the data.
+        generator: draws, on its own device.
+        config: how much is held out.
+        terms: knows the rows of items, the statistics and the crosses.
+        scale: of the ratings.
+
+    """
+    device, count = histories.item.device, histories.start.diff()
+    user = torch.repeat_interleave(count, output_size=len(histories.item))  # [n]
+    row = terms.ledger.row_of[histories.item].long()
+    draws = torch.rand(len(row), 2, generator=generator).to(device)
+    of_users = torch.rand(len(count), generator=generator).to(device)
+    held = (draws[:, 0] < config.held_out) | (of_users < config.cold_histories)[user]
+    # Of a very long history about `max_history` ratings are read; the others are neither read nor held out.
+    read = draws[:, 1] * count[user] < config.max_history
+    statistics = terms.statistics
+    deviation = statistics.deviations(row, histories.rating)
+    total = torch.zeros(len(count), device=device).index_add_(0, user, deviation)
+    kept, held = read & ~held, read & held
+    rows, ratings = pad(_starts(user[kept], len(count)), (row[kept], histories.rating[kept]), (terms.unrated, 0.0))
+    past = make_past(rows, ratings, statistics, scale)
+    bags, residual = bags_of(past)
+    full = Bags(histories.start, row, preference(histories.rating, scale))
+    wide = terms.crosses.scores_without(full, bags, residual)
+    columns = row[held], histories.rating[held]
+    held_rows, held_ratings = pad(_starts(user[held], len(count)), columns, (terms.unrated, NOT_GIVEN))
+    unrated = torch.rand(held_rows.shape, generator=generator).to(device) < config.cold_items
+    return HeldOut(past, wide, (total / (count + USER_DAMPING))[:, None], held_rows, held_ratings, unrated)
+
+
+def _starts(user: Tensor, users: int) -> Tensor:
+    """Return where the ratings of each user begin, [users + 1], given the users of all ratings in ascending order."""
+    count = torch.bincount(user, minlength=users)
+    return torch.cat([count.new_zeros(1), count.cumsum(0)])

@@ -1,0 +1,204 @@
+"""The trained part: attention over the history, a bag of the history, and two towers over all terms of a pair.
+
+Legend: u users, T targets, L ratings of a history, A rated items and one row for all others, H heads, D embedding
+width, G genres, F terms of a pair.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import dropout, silu
+
+from widedeep.models.feature_inputs import EmbeddedColumns, FeatureLookup
+from widedeep.models.history.past import Past
+from widedeep.models.history.statistics import PairEvidence
+
+ROLES = 6  # vectors of an item: query, key, rating, bag of residuals, bag of items, affinity
+KIND_WIDTH = 8  # of the embedding of an item's attributes that the towers read
+TERM_SCALES = (0.3, 0.3, 2.0, 4.0, 0.3, 2.0, 0.3, 0.3)  # of the terms of the attention
+LOGIT_LIMIT = 8.0  # attention weights are at most exp of this
+# Initial weights of log overlap, log agreement and similarity of titles in the attention of the first head.
+SIMILARITY_WEIGHTS = (1.5, 1.5, 2.0)
+OUTLIER = 6.0  # standardised terms are clipped to this
+
+
+class Vectors(NamedTuple):
+    """Vectors of items by role, each [..., D]."""
+
+    query: Tensor
+    key: Tensor
+    rating: Tensor
+    residual_bag: Tensor
+    item_bag: Tensor
+    affinity: Tensor
+
+
+class Attended(NamedTuple):
+    """What the attention found in the history of a target, each [u, T, H]."""
+
+    residual: Tensor  # mean residual of similar items
+    support: Tensor  # log of the sum of weights
+    preference: Tensor  # log of the sum of weights x preference
+
+
+class ItemVectors(nn.Module):
+    """Vectors of items: an embedding of the item plus embeddings of its attributes."""
+
+    def __init__(self, rows: int, columns: FeatureLookup, width: int, sd: float):
+        """Build for `rows` rated items; unrated items have the vectors of their attributes alone."""
+        super().__init__()
+        self._columns, self._width = [columns], width  # in a list: the lookup belongs to another module
+        self.items = nn.Embedding(rows + 1, ROLES * width, padding_idx=rows)
+        nn.init.normal_(self.items.weight, std=sd)
+        with torch.no_grad():
+            self.items.weight[rows].zero_()
+        names = list(columns.vocabularies)
+        self.attributes = EmbeddedColumns(names, columns.vocabularies, ROLES * width, sd)
+        self.kinds = EmbeddedColumns(names, columns.vocabularies, KIND_WIDTH, sd)
+
+    def forward(self, item: Tensor, row: Tensor) -> tuple[Vectors, Tensor]:
+        """Return the vectors of items and what kind they are: [m] item indexes and rows -> [m, D] each, [m, 8]."""
+        values = self._columns[0].look_up_categories(item)
+        total = self.items(row) + torch.stack(self.attributes(values)).sum(0)
+        return Vectors(*total.split(self._width, dim=-1)), torch.stack(self.kinds(values)).sum(0)
+
+
+class Attention(nn.Module):
+    """Weighs the ratings of a history by how much they say about a target."""
+
+    def __init__(self, heads: int, hidden: int):
+        super().__init__()
+        sharpness = torch.linspace(1.0, 0.5, heads)[:, None]
+        self.similarity = nn.Parameter(torch.tensor(SIMILARITY_WEIGHTS) * sharpness)  # [H, 3]
+        first, last = nn.Linear(8, hidden), nn.Linear(hidden, heads, bias=False)
+        with torch.no_grad():  # The terms have spreads of about 1 / TERM_SCALES.
+            first.weight.mul_(torch.tensor(TERM_SCALES))
+        self.hidden, self.hidden_bias, self.output = first.weight, first.bias, last.weight
+        self.prior = nn.Parameter(torch.full((heads,), -6.0))  # log weight of a residual of 0
+
+    def forward(
+        self,
+        past: Past,
+        evidence: PairEvidence,
+        content: tuple[Tensor, Tensor],
+        rarity: tuple[Tensor, Tensor],
+        match: Tensor,
+    ) -> tuple[Attended, Tensor]:
+        """Attend to histories.
+
+        Args:
+            past: the histories.
+            evidence: of the ratings, [u, T, L] each.
+            content: similarity of titles and of genres, [u, T, L] each.
+            rarity: log numbers of ratings of the targets [u, T, 1] and of the items of the history [u, 1, L].
+            match: query x key, [u, T, L].
+
+        Returns:
+            what was found, and the weights [H, u, T, L].
+
+        """
+        titles, genres = content
+        # The terms come first and the pairs last: matrix products and sums are then several times faster on a CPU.
+        terms = torch.stack(
+            [
+                evidence.overlap,
+                evidence.log_agreement,
+                titles,
+                evidence.agreement,
+                evidence.together.log1p_(),
+                genres,
+                *(of.expand_as(match) for of in rarity),
+            ]
+        ).flatten(1)  # [8, u T L]
+        hidden = silu(torch.addmm(self.hidden_bias[:, None], self.hidden, terms))
+        logit = (self.output @ hidden).addmm(self.similarity, terms[:3]) + match.flatten()
+        weight = logit.clamp(-20.0, LOGIT_LIMIT).exp().view(-1, *match.shape) * past.present[:, None]  # [H, u, T, L]
+        values = torch.stack([past.present, past.residual, past.weight], dim=-1)  # [u, L, 3]
+        total, residual, preferred = (weight @ values).movedim(0, 2).unbind(-1)  # [u, T, H] each
+        residual = residual / (total + self.prior.exp())
+        return Attended(residual, (total + 1e-4).log(), (preferred + 1e-4).log()), weight
+
+
+class Tower(nn.Module):
+    """An MLP over the terms of a pair, with one answer, which is 0 before training."""
+
+    def __init__(self, terms: int, hidden: Sequence[int], dropout: float):
+        super().__init__()
+        layers: list[nn.Module] = []
+        for width in hidden:
+            layers += [nn.Linear(terms, width), nn.SiLU(), nn.Dropout(dropout)]
+            terms = width
+        last = nn.Linear(terms, 1)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.layers = nn.Sequential(*layers, last)
+
+    def forward(self, terms: Tensor) -> Tensor:
+        """Return the answers: [..., F] -> [...]."""
+        return self.layers(terms)[..., 0]
+
+
+class Terms(NamedTuple):
+    """The terms of pairs, of which the answers are made."""
+
+    expected: Tensor  # [u, T] mean + user bias + item bias
+    wide: Tensor  # [u, T] standardised score of the item x item weights
+    titles: Tensor  # [u, T] log of 1 + sum over the history of preference x similarity of titles ^ 2
+    rating_dot: Tensor  # [u, T] bag of the history . rating vector
+    affinity_dot: Tensor  # [u, T] bag of the history . affinity vector
+    residual: Tensor  # [u, T, H] see `Attended`
+    support: Tensor  # [u, T, H]
+    preference: Tensor  # [u, T, H]
+    numbers: Tensor  # [u, T, numbers] what else the towers read, not standardised
+    kind: Tensor  # [u, T, 8] what kind of item it is
+
+    def of_targets(self, targets: slice) -> "Terms":
+        """Return the terms of some of the targets."""
+        return Terms(*(term[:, targets] for term in self))
+
+
+class Heads(nn.Module):
+    """Turns the terms of pairs into affinities and ratings."""
+
+    centre: Tensor  # [numbers] float32
+    spread: Tensor  # [numbers] float32
+
+    def __init__(self, numbers: int, heads: int, hidden: Sequence[int], share: float):
+        """Build; `numbers` is the width of `Terms.numbers`, `share` that of hidden units dropped in training."""
+        super().__init__()
+        self.mix = nn.Parameter(torch.full((heads,), 1.0 / heads))
+        self.wide = nn.Parameter(torch.tensor([1.0, 0.3]))  # of the item x item weights, of the titles
+        terms = numbers + 3 * heads + KIND_WIDTH
+        self.rating, self.affinity = Tower(terms, hidden, share), Tower(terms, hidden, share)
+        self.register_buffer("centre", torch.zeros(numbers))
+        self.register_buffer("spread", torch.ones(numbers))
+
+    def score(self, terms: Terms) -> Tensor:
+        """Return affinities, [u, T]."""
+        wide = self.wide[0] * terms.wide + self.wide[1] * terms.titles
+        return wide + terms.affinity_dot + self.affinity(self._inputs(terms))
+
+    def rate(self, terms: Terms) -> Tensor:
+        """Return predicted ratings, [u, T]."""
+        seen = terms.residual @ self.mix
+        return terms.expected + seen + terms.rating_dot + self.rating(self._inputs(terms))
+
+    def _inputs(self, terms: Terms) -> Tensor:
+        """Return what the towers read, [u, T, F]."""
+        numbers = ((terms.numbers - self.centre) / self.spread).clamp(-OUTLIER, OUTLIER)
+        return torch.cat([numbers, terms.residual, terms.support * 0.3, terms.preference * 0.3, terms.kind], dim=-1)
+
+    @torch.no_grad()
+    def standardise(self, numbers: Tensor) -> None:
+        """Take centre and spread from a sample of pairs, [m, numbers]."""
+        self.centre.copy_(numbers.mean(0))
+        self.spread.copy_(numbers.std(0, correction=0) + 1e-3)
+
+
+def bag_of(past: Past, vectors: Vectors, share: float, training: bool) -> Tensor:
+    """Return the bag of each history: the sum of item vectors and residual x residual vectors / sqrt(count), [u, D]."""
+    summed = torch.einsum("ul,uld->ud", past.present, vectors.item_bag)
+    summed = summed + torch.einsum("ul,uld->ud", past.residual, vectors.residual_bag)
+    return dropout(summed / past.count.sqrt(), share, training)

@@ -1,0 +1,75 @@
+"""The histories of a block of users, padded to equal length, with what follows from them alone.
+
+Legend: u users, L ratings of the longest history, A rated items and one row for all others, n ratings of all histories.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from widedeep.data.rating_matrices import preference
+from widedeep.models.history.statistics import USER_DAMPING, ItemStatistics
+from widedeep.models.history.wide import Bags
+from widedeep.schema.rating_scale import RatingScale
+
+
+class Past(NamedTuple):
+    """Padded histories."""
+
+    row: Tensor  # [u, L] int64 rows of rated items; the row of unrated items fills up
+    present: Tensor  # [u, L] float32, 1.0 where there is a rating
+    weight: Tensor  # [u, L] float32, the preference of the rating, 0 where there is none
+    residual: Tensor  # [u, L] float32, rating - mean - user bias - item bias, 0 where there is none
+    bias: Tensor  # [u, 1] float32, the user's bias by this history
+    count: Tensor  # [u, 1] float32, number of ratings, 1 for an empty history
+
+    def part(self, users: Tensor | slice, length: int) -> "Past":
+        """Return some of the users, whose histories have at most `length` ratings."""
+        padded = (column[users, :length] for column in self[:4])
+        return Past(*padded, self.bias[users], self.count[users])
+
+
+def make_past(row: Tensor, rating: Tensor, statistics: ItemStatistics, scale: RatingScale) -> Past:
+    """Return padded histories.
+
+    Args:
+        row: [u, L] int64; the last row, that of unrated items, where there is no rating.
+        rating: [u, L] float32.
+        statistics: of the items.
+        scale: of the ratings.
+
+    """
+    present = (row < len(statistics.count) - 1).float()
+    deviation = statistics.deviations(row, rating) * present
+    count = present.sum(1, keepdim=True)
+    bias = deviation.sum(1, keepdim=True) / (count + USER_DAMPING)
+    return Past(
+        row=row,
+        present=present,
+        weight=preference(rating, scale) * present,
+        residual=(deviation - bias) * present,
+        bias=bias,
+        count=count.clamp(min=1.0),
+    )
+
+
+def bags_of(past: Past) -> tuple[Bags, Tensor]:
+    """Return padded histories one after another, and the residuals of their ratings [n]."""
+    there = past.present > 0
+    start = torch.cat([there.new_zeros(1, dtype=torch.int64), there.sum(1).cumsum(0)])
+    return Bags(start, past.row[there], past.weight[there]), past.residual[there]
+
+
+def pad(start: Tensor, columns: tuple[Tensor, ...], fills: tuple[float, ...]) -> tuple[Tensor, ...]:
+    """Pad ragged columns: [n] each, split at `start` [u + 1] -> [u, L] each, filled up with `fills`."""
+    count = start.diff()
+    user = torch.repeat_interleave(count, output_size=len(columns[0]))
+    place = torch.arange(len(user), device=start.device) - start[user]
+    length = max(1, int(count.max())) if len(count) else 1
+    padded = []
+    for column, fill in zip(columns, fills, strict=True):
+        out = torch.full((len(count), length), fill, dtype=column.dtype, device=column.device)
+        out[user, place] = column
+        padded.append(out)
+    return tuple(padded)

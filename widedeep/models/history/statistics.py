@@ -1,0 +1,158 @@
+"""What the training ratings say about items and about pairs of items.
+
+Every statistic is a sum over users, so the share of one user can be subtracted: a pair that is trained on is then
+judged by the ratings of other users alone.
+
+Legend: A rated items (items with training ratings), U users, n training ratings, [...] any shape of pairs.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from widedeep.data.matrix_products import dense_product
+from widedeep.models.history.fitted import Fitted
+
+# A bias is shrunk as if its user or item had this many further ratings at bias 0.
+USER_DAMPING, ITEM_DAMPING = 3.0, 1.0
+SWEEPS = 15  # of the alternating least squares that fit the biases
+# Co-ratings at which a correlation counts half.
+SHRINKAGE = 50.0
+# Pair tables hold their sums divided by this, as float16: whole numbers up to 2048 are exact, 1 M does not overflow.
+UNIT = 16.0
+LEAST_EVIDENCE = 1e-3  # below this, the logarithm of a similarity is cut off
+
+
+class PairEvidence(NamedTuple):
+    """How two items belong together, by the ratings of users who rated both; each [...] float32."""
+
+    together: Tensor  # number of these users
+    overlap: Tensor  # log of the cosine of the two sets of users
+    agreement: Tensor  # shrunk correlation of the residuals
+    log_agreement: Tensor  # its log if it is positive
+
+
+class ItemStatistics(Fitted):
+    """Biases of items, and for each pair of items how many users rated both and how far they agree."""
+
+    mean: Tensor  # [] float32, mean training rating
+    count: Tensor  # [A] float32, training ratings
+    bias: Tensor  # [A] float32
+    squares: Tensor  # [A] float32, sum of squared residuals
+    variance: Tensor  # [] float32, mean squared residual
+    pairs: Tensor  # [A, A, 2] float16: users who rated both, sum of the products of their residuals; both / UNIT
+
+    def __init__(self, items: int):
+        """Build with empty buffers for `items` rated items."""
+        super().__init__()
+        for name in ("mean", "variance"):
+            self.register_buffer(name, torch.zeros(()))
+        for name in ("count", "bias", "squares"):
+            self.register_buffer(name, torch.zeros(items))
+        self.register_buffer("pairs", torch.zeros(items, items, 2, dtype=torch.float16))
+
+    def deviations(self, item: Tensor, rating: Tensor) -> Tensor:
+        """Return rating - mean - item bias: rated items [...] int64 and ratings [...] -> [...]."""
+        return rating - self.mean - self.bias[item]
+
+    def bias_without(self, item: Tensor, own: Tensor, own_residual: Tensor) -> Tensor:
+        """Return the biases of items without a user's own rating of them.
+
+        Args:
+            item: [...] int64 rated items.
+            own: [...] 1.0 where the statistics hold a rating of the user, else 0.0.
+            own_residual: [...] the residual of that rating.
+
+        """
+        bias, count = self.bias[item], self.count[item]
+        total = bias * (count + ITEM_DAMPING) - own * (own_residual + bias)
+        return total / (count - own + ITEM_DAMPING)
+
+    def spread_without(self, item: Tensor, own: Tensor, own_residual: Tensor) -> Tensor:
+        """Return the standard deviation of the items' residuals without a user's own; see `bias_without`."""
+        total = self.squares[item] - own * own_residual.square() + self.variance
+        return (total.clamp(min=0.0) / (self.count[item] - own + 1.0)).sqrt()
+
+    def evidence(
+        self, target: Tensor, own: Tensor, own_residual: Tensor, past: Tensor, residual: Tensor
+    ) -> PairEvidence:
+        """Return what other users say of each target beside each item of a history.
+
+        Args:
+            target: [u, T] int64 rated items.
+            own: [u, T] 1.0 where the statistics hold a rating of the user, else 0.0.
+            own_residual: [u, T] the residual of that rating.
+            past: [u, L] int64 rated items of the history.
+            residual: [u, L] their residuals.
+
+        Returns:
+            tensors [u, T, L].
+
+        """
+        # Both numbers of a pair are looked up at once, as one of 32 bits: the table is far larger than the caches.
+        both = self.pairs.view(torch.int32)[target[:, :, None], past[:, None, :], 0].view(torch.float16)
+        both = both.view(*target.shape, past.shape[1], 2).float() * UNIT
+        together = (both[..., 0] - own[:, :, None]).clamp_(min=0.0)
+        products = both[..., 1] - (own * own_residual)[:, :, None] * residual[:, None, :]
+        spread = self.spread_without(target, own, own_residual)[:, :, None]
+        spreads = spread * self.spread_without(past, torch.zeros_like(residual), residual)[:, None, :]
+        correlation = (products / (together * spreads + 0.1)).clamp_(-1.0, 1.0)
+        agreement = correlation * (together / (together + SHRINKAGE))
+        rarity = (self.count[target] - own).clamp(min=1.0).rsqrt()[:, :, None]
+        overlap = together * rarity * self.count[past].clamp(min=1.0).rsqrt()[:, None, :]
+        return PairEvidence(together, _log(overlap), agreement, _log(agreement))
+
+
+def _log(similarity: Tensor) -> Tensor:
+    return similarity.clamp(min=LEAST_EVIDENCE).log()
+
+
+def fit_statistics(user: np.ndarray, item: np.ndarray, rating: np.ndarray, shape: tuple[int, int]) -> dict[str, Tensor]:
+    """Return the buffers of `ItemStatistics`.
+
+    Args:
+        user: [n] user indexes.
+        item: [n] rated items, 0 to A - 1.
+        rating: [n] float32.
+        shape: (U, A).
+
+    """
+    users, items = shape
+    mean, user_bias, item_bias = _fit_biases(user, item, rating.astype(np.float64), shape)
+    residual = (rating - mean - user_bias[user] - item_bias[item]).astype(np.float32)
+    rated, residuals = (
+        sp.csr_matrix((values, (item, user)), shape=(items, users), dtype=np.float32)
+        for values in (np.ones(len(user), np.float32), residual)
+    )
+    squares = np.bincount(item, residual.astype(np.float64) ** 2, items)
+    pairs = torch.empty(items, items, 2, dtype=torch.float16)
+    for place, matrix in enumerate((rated, residuals)):
+        table = torch.from_numpy(dense_product(matrix, matrix)).div_(UNIT)
+        pairs[..., place] = table.fill_diagonal_(0.0)  # an item says nothing about itself
+    return {
+        "pairs": pairs,
+        "mean": torch.tensor(mean, dtype=torch.float32),
+        "variance": torch.tensor(float(squares.sum() / max(1, len(user))), dtype=torch.float32),
+        "count": torch.from_numpy(np.bincount(item, minlength=items).astype(np.float32)),
+        "bias": torch.from_numpy(item_bias.astype(np.float32)),
+        "squares": torch.from_numpy(squares.astype(np.float32)),
+    }
+
+
+def _fit_biases(
+    user: np.ndarray, item: np.ndarray, rating: np.ndarray, shape: tuple[int, int]
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Return the mean, user biases [U] and item biases [A]; the user biases fit the item biases exactly."""
+    mean = float(rating.mean())
+    biases = [np.zeros(size) for size in shape]  # of users, of items
+    damped = [
+        np.bincount(index, minlength=size) + damping
+        for index, size, damping in zip((user, item), shape, (USER_DAMPING, ITEM_DAMPING), strict=True)
+    ]
+    for _ in range(SWEEPS):
+        biases[1] = np.bincount(item, rating - mean - biases[0][user], shape[1]) / damped[1]
+        biases[0] = np.bincount(user, rating - mean - biases[1][item], shape[0]) / damped[0]
+    return mean, biases[0], biases[1]

@@ -1,0 +1,196 @@
+"""All that the model knows of a user and an item: the terms from which its two answers are made.
+
+Legend: u users, T targets (items to be judged), L ratings of the longest history, I items, R rows (the rated items, and
+the last one for all unrated items), D embedding width, m distinct items.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from widedeep.models.feature_inputs import FeatureLookup
+from widedeep.models.history.inputs import Ledger
+from widedeep.models.history.network import Attention, ItemVectors, Terms, Vectors, bag_of
+from widedeep.models.history.past import Past
+from widedeep.models.history.settings import WideDeepHistoryConfig
+from widedeep.models.history.statistics import ItemStatistics
+from widedeep.models.history.titles import TitleNeighbours
+from widedeep.models.history.wide import WideCrosses, WideScores
+
+# Elements u x T x L that are computed at once: their terms then stay in the cache.
+ELEMENTS_AT_ONCE = 1 << 18
+NEAR_TITLE = 0.6  # similarity from which two titles count as nearly the same
+PLAIN_NUMBERS = 15  # of `Terms.numbers` beside those of the items' columns
+
+
+class Targets(NamedTuple):
+    """Items to be judged for each user."""
+
+    item: Tensor  # [u, T] int64 item indexes
+    row: Tensor  # [u, T] int64 rows
+    own: Tensor  # [u, T] float32, 1.0 where the statistics hold the user's own rating of the item
+    residual: Tensor  # [u, T] float32, the residual of that rating in the statistics
+    bias: Tensor  # [u, 1] float32, the user's bias in the statistics
+
+    def part(self, users: Tensor, count: int) -> "Targets":
+        """Return the first `count` targets of some of the users."""
+        return Targets(*(column[users, :count] for column in self))
+
+
+class Standing(NamedTuple):
+    """How the wide scores of a user's unrated items spread, [u, 1] each."""
+
+    mean: Tensor
+    sd: Tensor
+    best: Tensor
+
+    def part(self, users: Tensor) -> "Standing":
+        """Return the standing of some of the users."""
+        return Standing(*(column[users] for column in self))
+
+
+def standing_of(past: Past, wide: WideScores) -> Standing:
+    """Return the standing of users by their wide scores [u, R], without the items of their histories."""
+    score = wide.preference.scatter(1, past.row, torch.nan)
+    mean = score.nanmean(1, keepdim=True)
+    sd = (score - mean).square().nanmean(1, keepdim=True).sqrt() + 1e-6
+    return Standing(mean, sd, score.nan_to_num(-torch.inf).amax(1, keepdim=True))
+
+
+class Chunk(NamedTuple):
+    """Users with histories of like length, who are answered together."""
+
+    users: Tensor  # their numbers
+    length: int  # of the longest history
+    targets: int  # of the user who has most
+
+
+def chunks(past: Past, targets: Tensor) -> Iterator[Chunk]:
+    """Deal users to chunks: histories, and the number of targets of each user [u] int64.
+
+    A user with many targets or a long history is a chunk alone.
+    """
+    length = past.present.sum(1).long().clamp(min=1)
+    order = torch.argsort(length * (targets.max() + 1) + targets) if len(length) else length
+    lengths, counts = length[order].tolist(), targets[order].tolist()
+    low, most = 0, 0
+    for high in range(1, len(lengths) + 1):
+        most = max(most, counts[high - 1])
+        full = high == len(lengths) or (high + 1 - low) * lengths[high] * max(most, counts[high]) > ELEMENTS_AT_ONCE
+        if full:
+            yield Chunk(order[low:high], lengths[high - 1], most)
+            low, most = high, 0
+
+
+class PairTerms(nn.Module):
+    """Computes the terms of users and their targets."""
+
+    def __init__(self, config: WideDeepHistoryConfig, shape: dict[str, int]):
+        """Build with empty buffers."""
+        super().__init__()
+        rows, items = shape["rows"], shape["items"]
+        self.unrated = rows - 1  # the row of all unrated items
+        self.bag_dropout, self.width = config.bag_dropout, PLAIN_NUMBERS + 2 * len(config.numbers)
+        self.ledger = Ledger(shape)
+        self.statistics, self.crosses = ItemStatistics(rows), WideCrosses(rows)
+        self.titles = TitleNeighbours(items, config.titles)
+        self.columns = FeatureLookup.from_shape("terms.columns", shape, items)
+        self.vectors = ItemVectors(rows - 1, self.columns, config.embedding_dim, config.embedding_sd)
+        self.attention = Attention(config.heads, config.attention_hidden)
+
+    def forward(self, past: Past, wide: WideScores, standing: Standing, targets: Targets) -> Terms:
+        """Return the terms of the targets.
+
+        Args:
+            past: the histories.
+            wide: the users' scores of all rated items, [u, R] each.
+            standing: of these scores.
+            targets: the items to be judged.
+
+        """
+        past_item = self.ledger.item_of[past.row].long()
+        of_target, of_past, kind = self._look_up(targets, past, past_item)
+        titles = self._similar_titles(past, past_item, targets.item)  # [u, T, L]
+        shared = torch.einsum("utg,ulg->utl", self.ledger.genres[targets.item], self.ledger.genres[past_item])
+        genres = shared * past.present[:, None]
+        evidence = self.statistics.evidence(
+            targets.row, targets.own, targets.residual, past.row, past.residual + past.bias - targets.bias
+        )
+        count = (self.statistics.count[targets.row] - targets.own).log1p()  # [u, T]
+        rarity = count[:, :, None], self.statistics.count[past.row].log1p()[:, None]
+        match = torch.einsum("utd,uld->utl", of_target.query, of_past.key)
+        attended, _ = self.attention(past, evidence, (titles, genres), rarity, match)
+        bag = bag_of(past, of_past, self.bag_dropout, self.training)
+        rating_dot, affinity_dot = (torch.einsum("ud,utd->ut", bag, v) for v in (of_target.rating, of_target.affinity))
+        bias = self.statistics.bias_without(targets.row, targets.own, targets.residual)
+        score = wide.preference.gather(1, targets.row)
+        crossed = self._crossed(past, titles, genres)
+        numbers = [
+            (score - standing.mean) / standing.sd,
+            (score - standing.best) / standing.sd,
+            wide.residual.gather(1, targets.row) / standing.sd,
+            *crossed,
+            count,
+            bias,
+            past.bias,
+            past.count.log(),
+            (past.residual.square().sum(1, keepdim=True) / past.count).sqrt(),
+            rating_dot,
+            affinity_dot,
+        ]
+        stacked = torch.stack([number.expand_as(score) for number in numbers], dim=-1)
+        return Terms(
+            expected=self.statistics.mean + past.bias + bias,
+            wide=numbers[0],
+            titles=crossed[0],
+            rating_dot=rating_dot,
+            affinity_dot=affinity_dot,
+            numbers=torch.cat([stacked, *self._columns(past, past_item, targets.item)], dim=-1),
+            residual=attended.residual,
+            support=attended.support,
+            preference=attended.preference,
+            kind=kind,
+        )
+
+    def _look_up(self, targets: Targets, past: Past, past_item: Tensor) -> tuple[Vectors, Vectors, Tensor]:
+        """Return the vectors of the targets [u, T, D] and of the histories [u, L, D], and the targets' kinds."""
+        # Row R - 1 stands for different items, and an item can be a target as if unrated: both make a distinct pair.
+        pairs = torch.cat([torch.stack(p).flatten(1) for p in ((targets.item, targets.row), (past_item, past.row))], 1)
+        key, place = torch.unique(pairs[0] * len(self.ledger.item_of) + pairs[1], return_inverse=True)
+        item, row = key // len(self.ledger.item_of), key % len(self.ledger.item_of)
+        vectors, kinds = self.vectors(item, row)
+        of_target, of_past = place[: targets.item.numel()], place[targets.item.numel() :]
+        return (
+            Vectors(*(v[of_target].view(*targets.item.shape, -1) for v in vectors)),
+            Vectors(*(v[of_past].view(*past.row.shape, -1) for v in vectors)),
+            kinds[of_target].view(*targets.item.shape, -1),
+        )
+
+    def _similar_titles(self, past: Past, past_item: Tensor, target: Tensor) -> Tensor:
+        """Return the similarities of the titles of targets and histories, [u, T, L]."""
+        length, items = past.row.shape[1], len(self.ledger.row_of)
+        place = torch.full((len(target), items + 1), length, device=target.device)  # [u, I + 1]
+        where = torch.where(past.present > 0, past_item, items)
+        place.scatter_(1, where, torch.arange(length, device=target.device).expand_as(where))
+        return self.titles.between(target, place, length)
+
+    @staticmethod
+    def _crossed(past: Past, titles: Tensor, genres: Tensor) -> list[Tensor]:
+        """Return the crosses of histories with targets by content, [u, T] each."""
+        squared = titles.square()
+        shared = genres.sum(2)
+        return [
+            torch.einsum("utl,ul->ut", squared, past.weight).log1p(),
+            torch.einsum("utl,ul->ut", squared, past.residual),
+            (titles > NEAR_TITLE).float().sum(2).log1p(),
+            shared / past.count,
+            torch.einsum("utl,ul->ut", genres, past.residual) / (shared + 2.0),
+        ]
+
+    def _columns(self, past: Past, past_item: Tensor, target: Tensor) -> list[Tensor]:
+        """Return the numbers of the targets, and their distance from the mean of the history, [u, T, F] each."""
+        of_target = self.columns.numbers[target]
+        mean = torch.einsum("ul,ulf->uf", past.present, self.columns.numbers[past_item]) / past.count
+        return [of_target, of_target - mean[:, None]]

@@ -1,0 +1,76 @@
+"""Items with similar titles: mostly the parts of a franchise.
+
+Legend: I items, M titles kept for each, u users, T targets, L ratings of a history.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from sklearn.feature_extraction.text import TfidfVectorizer
+from torch import Tensor
+
+from widedeep.data.matrix_products import row_blocks
+from widedeep.models.history.fitted import Fitted
+
+# Titles that are less similar have nothing to do with each other.
+LEAST_SIMILARITY = 0.1
+
+
+class TitleNeighbours(Fitted):
+    """The items with the most similar titles, for each item."""
+
+    neighbour: Tensor  # [I, M] int32 item indexes, -1 where there are fewer
+    similarity: Tensor  # [I, M] float32, from 0 to 1
+
+    def __init__(self, items: int, kept: int):
+        """Build with empty buffers; `kept` is M."""
+        super().__init__()
+        self.register_buffer("neighbour", torch.full((items, kept), -1, dtype=torch.int32))
+        self.register_buffer("similarity", torch.zeros(items, kept))
+
+    def between(self, target: Tensor, place: Tensor, length: int) -> Tensor:
+        """Return the similarity of each target's title and each title of a history.
+
+        Args:
+            target: [u, T] int64 item indexes.
+            place: [u, I] int64, where the item is in the history, or L if it is not there.
+            length: L.
+
+        Returns:
+            [u, T, L] float32, 0 for pairs that are not neighbours.
+
+        """
+        neighbour = self.neighbour[target].long()  # [u, T, M]
+        rows = torch.arange(len(target), device=target.device)[:, None, None]
+        where = torch.where(neighbour < 0, length, place[rows, neighbour.clamp(min=0)])  # [u, T, M]
+        out = self.similarity.new_zeros(*target.shape, length + 1)
+        return out.scatter_(2, where, self.similarity[target])[..., :length]
+
+    def crosses(self, past: Tensor, weight: Tensor) -> Tensor:
+        """Return for every item the sum of weight x similarity^2 over a history: [u, L] and [u, L] -> [u, I]."""
+        neighbour = self.neighbour[past].long()  # [u, L, M]
+        amount = self.similarity[past].square() * weight[:, :, None]
+        out = weight.new_zeros(len(past), len(self.neighbour))
+        return out.scatter_add_(1, neighbour.clamp(min=0).flatten(1), amount.flatten(1))
+
+
+def fit_titles(titles: Sequence[str], kept: int) -> dict[str, Tensor]:
+    """Return the buffers of `TitleNeighbours`: cosines of the tf-idf of the titles' character 3- and 4-grams."""
+    neighbour = np.full((len(titles), kept), -1, np.int32)
+    similarity = np.zeros((len(titles), kept), np.float32)
+    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 4), min_df=2, sublinear_tf=True, dtype=np.float32)
+    try:
+        vectors = vectorizer.fit_transform([title or "" for title in titles]).tocsr()
+    except ValueError:  # no two titles share anything
+        return {"neighbour": torch.from_numpy(neighbour), "similarity": torch.from_numpy(similarity)}
+    transposed = vectors.T.tocsr()
+    for block in row_blocks(len(titles)):
+        product = (vectors[block] @ transposed).tocsr()
+        for row in range(block.start, block.stop):
+            part = slice(*product.indptr[row - block.start : row - block.start + 2])
+            column, value = product.indices[part], product.data[part]
+            near = np.flatnonzero((value >= LEAST_SIMILARITY) & (column != row))
+            near = near[np.argsort(-value[near], kind="stable")[:kept]]
+            neighbour[row, : len(near)], similarity[row, : len(near)] = column[near], value[near]
+    return {"neighbour": torch.from_numpy(neighbour), "similarity": torch.from_numpy(similarity)}

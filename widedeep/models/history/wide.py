@@ -1,0 +1,161 @@
+"""The wide part: item x item weights over a history, in closed form (EASE; Steck, 2019, arXiv:1905.03375).
+
+The score of item k for a history c is sum_j c_j B_jk with B_jk = -P_jk / P_kk off the diagonal and P the inverse of the
+Gram matrix of all histories plus a ridge. Users and items with many ratings are scaled down (Park et al., 2025).
+
+P is kept instead of B, because a user's share of the Gram matrix can then be removed or replaced exactly, by rank-one
+updates of the inverse (Sherman & Morrison, 1950). In training a user is scored as if the held-out ratings had never
+been given; a person who is not in the data is scored as if in it.
+
+Legend: u users, A rated items, n ratings of all of their histories.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+from torch.nn.functional import embedding_bag
+
+from widedeep.data.matrix_products import dense_product
+from widedeep.models.history.fitted import Fitted
+
+# Histories are scaled by (number of ratings) ^ -USER_POWER, items by (sum of squared preferences) ^ -ITEM_POWER.
+USER_POWER, ITEM_POWER = 0.2, 0.15
+# Further ridge, as a share of the diagonal: what dropout of this rate amounts to (Steck, 2020).
+DIAGONAL_SHARE = 0.1
+
+
+class Bags(NamedTuple):
+    """Histories one after another; user j has the ratings from `start[j]` up to `start[j + 1]`."""
+
+    start: Tensor  # [u + 1] int64
+    item: Tensor  # [n] int64 rated items
+    weight: Tensor  # [n] float32, the preference of each rating
+
+    def count(self) -> Tensor:
+        """Return the number of ratings of each user, [u] float32."""
+        return self.start.diff().float()
+
+
+class WideScores(NamedTuple):
+    """Scores of all rated items."""
+
+    preference: Tensor  # [u, A] float32, by the weights of the ratings
+    residual: Tensor  # [u, A] float32, by how much better or worse than expected the ratings are
+
+    def part(self, users: Tensor) -> "WideScores":
+        """Return the scores of some of the users."""
+        return WideScores(self.preference[users], self.residual[users])
+
+
+class WideCrosses(Fitted):
+    """Scores all items by a history."""
+
+    inverse: Tensor  # [A, A] float32, P
+    item_scale: Tensor  # [A] float32
+    user_scale: Tensor  # [] float32
+
+    def __init__(self, items: int):
+        """Build with empty buffers for `items` rated items."""
+        super().__init__()
+        self.register_buffer("inverse", torch.zeros(items, items))
+        self.register_buffer("item_scale", torch.zeros(items))
+        self.register_buffer("user_scale", torch.zeros(()))
+
+    def scores(self, past: Bags, residual: Tensor, known: bool) -> WideScores:
+        """Score all items for histories.
+
+        Args:
+            past: the histories.
+            residual: [n] residuals of the ratings.
+            known: whether these histories are in the Gram matrix already.
+
+        """
+        size = self._size(past)
+        fit, diagonal = self._product(past, past.weight, size), self.inverse.diagonal()
+        odd = self._product(past, residual, size)
+        if known:
+            return WideScores(-fit / diagonal / size, -odd / diagonal / size)
+        return self._add(past, fit, odd, diagonal, size)
+
+    def scores_without(self, full: Bags, past: Bags, residual: Tensor) -> WideScores:
+        """Score all items as if users of the data had only a part of their ratings.
+
+        Args:
+            full: their histories, which are in the Gram matrix.
+            past: the part.
+            residual: [n] residuals of the part's ratings.
+
+        """
+        full_size, size = self._size(full), self._size(past)
+        removed = self._product(full, full.weight, full_size)  # w = P x
+        leverage = 1.0 - self._dot(full, full.weight, full_size, removed)
+        fit, odd = self._product(past, past.weight, size), self._product(past, residual, size)
+        share = removed / leverage
+        fit = fit + share * self._dot(past, past.weight, size, removed)
+        odd = odd + share * self._dot(past, residual, size, removed)
+        return self._add(past, fit, odd, self.inverse.diagonal() + removed * share, size)
+
+    def _add(self, past: Bags, fit: Tensor, odd: Tensor, diagonal: Tensor, size: Tensor) -> WideScores:
+        """Return the scores after the histories c were added to the Gram matrix.
+
+        Args:
+            past: c.
+            fit: [u, A], P c.
+            odd: [u, A], P times the residuals.
+            diagonal: [u, A] or [A], that of P.
+            size: [u, 1], scale of the users.
+
+        """
+        share = fit / (1.0 + self._dot(past, past.weight, size, fit))
+        odd = odd - share * self._dot(past, past.weight, size, odd)
+        diagonal = diagonal - fit * share
+        return WideScores(-share / diagonal / size, -odd / diagonal / size)
+
+    def _size(self, bags: Bags) -> Tensor:
+        """Return the factor that scales each user's history, [u, 1]."""
+        return (bags.count().clamp(min=1.0).pow(-USER_POWER) * self.user_scale)[:, None]
+
+    def _product(self, bags: Bags, weight: Tensor, size: Tensor) -> Tensor:
+        """Return P times the scaled histories, [u, A]."""
+        scaled = weight * self.item_scale[bags.item]
+        return embedding_bag(bags.item, self.inverse, bags.start[:-1], mode="sum", per_sample_weights=scaled) * size
+
+    def _dot(self, bags: Bags, weight: Tensor, size: Tensor, vectors: Tensor) -> Tensor:
+        """Return the dot product of each scaled history with a vector [u, A]: [u, 1]."""
+        user = torch.repeat_interleave(bags.start.diff(), output_size=len(bags.item))
+        parts = weight * self.item_scale[bags.item] * vectors[user, bags.item]
+        return torch.zeros(len(vectors), device=vectors.device).index_add_(0, user, parts)[:, None] * size
+
+
+def fit_crosses(
+    user: np.ndarray, item: np.ndarray, weight: np.ndarray, shape: tuple[int, int], ridge: float, device: torch.device
+) -> dict[str, Tensor]:
+    """Return the buffers of `WideCrosses`.
+
+    Args:
+        user: [n] user indexes.
+        item: [n] rated items, 0 to A - 1.
+        weight: [n] float32 preferences.
+        shape: (users, A).
+        ridge: added to the diagonal of the Gram matrix.
+        device: inverts the matrix.
+
+    """
+    count = np.bincount(user, minlength=shape[0])
+    popularity = np.maximum(np.bincount(item, weight.astype(np.float64) ** 2, shape[1]), 0.1)
+    item_scale = popularity**-ITEM_POWER
+    item_scale /= np.sqrt((popularity * item_scale**2).sum() / popularity.sum())
+    user_scale = np.maximum(count, 1.0) ** -USER_POWER
+    unit = 1.0 / np.sqrt((user_scale**2 * count).sum() / count.sum())
+    values = (weight * item_scale[item] * user_scale[user] * unit).astype(np.float32)
+    scaled = sp.csr_matrix((values, (item, user)), shape=shape[::-1])
+    gram = torch.from_numpy(dense_product(scaled, scaled)).to(device)
+    gram.diagonal().mul_(1.0 + DIAGONAL_SHARE).add_(ridge)
+    return {
+        "inverse": torch.cholesky_inverse(torch.linalg.cholesky(gram)).cpu(),
+        "item_scale": torch.from_numpy(item_scale.astype(np.float32)),
+        "user_scale": torch.tensor(unit, dtype=torch.float32),
+    }

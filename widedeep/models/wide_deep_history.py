@@ -1,0 +1,283 @@
+"""Wide & deep over histories: what a user has rated is crossed with what is shown. It needs no table of users.
+
+docs/model.md has the picture and the formulas; models/history/ has the parts.
+
+Legend: B pairs, U users, u users of a block, I items, R rows (the rated items, and the last one for all unrated items),
+L ratings of the longest history, T targets (items to be judged) of a user, C candidates, n ratings of a batch.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from widedeep.data.feature_tables import Tables
+from widedeep.data.histories import UserHistories
+from widedeep.models.base import Histories, MakeEmbedding, Recommender, Scores
+from widedeep.models.history.inputs import fit_inputs
+from widedeep.models.history.learning import NOT_GIVEN, hold_out
+from widedeep.models.history.network import Heads, Terms
+from widedeep.models.history.past import Past, bags_of, make_past, pad
+from widedeep.models.history.settings import WideDeepHistoryConfig
+from widedeep.models.history.terms import Chunk, PairTerms, Standing, Targets, chunks, standing_of
+from widedeep.models.history.wide import WideScores
+from widedeep.parallel.row_embeddings import RowEmbedding
+from widedeep.schema.rating_scale import RatingScale
+
+# Weights in the choice of candidates beside the item x item weights: of similar titles, and of the number of ratings,
+# which only orders the items for an empty history.
+TITLE_SHARE, POPULARITY_SHARE = 0.05, 1e-9
+SAMPLE_USERS = 256  # from whom the spread of the terms is taken
+USERS_AT_ONCE = 128  # whose pairs are answered together
+
+
+Head = Callable[[Terms], Tensor]  # a method of `Heads`
+
+
+class Learned(NamedTuple):
+    """The answers of a training step: for the held-out ratings, h in all, and for candidates."""
+
+    rating: Tensor  # [h] predicted
+    truth: Tensor  # [h]
+    affinity: Tensor  # [u, C] of the candidates
+    liked: Tensor  # [u, C] float32, 1.0 for held-out items that the user liked
+
+
+class WideDeepHistory(Recommender):
+    """affinity = crosses with the history + bag . item + MLP(terms); rating = biases + attention + bag . item + MLP."""
+
+    config_class = WideDeepHistoryConfig
+    affinity_is_rating = False
+    encodes_histories = True
+    learns_from_histories = True
+    default_loss = "joint"
+
+    def __init__(
+        self,
+        config: WideDeepHistoryConfig,
+        shape: dict[str, int],
+        scale: RatingScale,
+        embedding: MakeEmbedding = RowEmbedding,
+    ):
+        """Build with empty buffers. There is no table that could be sharded, so `embedding` is not used."""
+        super().__init__()
+        self.config, self.shape, self.scale, self.rows = config, shape, scale, shape["rows"]
+        self.terms = PairTerms(config, shape)
+        self.heads = Heads(self.terms.width, config.heads, config.hidden, config.dropout)
+
+    @classmethod
+    def from_tables(cls, config: Any, tables: Tables, embedding: MakeEmbedding = RowEmbedding) -> "WideDeepHistory":
+        """Fit what has a closed form, and build the network untrained."""
+        shape, buffers = fit_inputs(config, tables)
+        model = cls(config, shape, tables.scale, embedding)
+        model.load_state_dict(buffers, strict=False)
+        model._standardise_terms()
+        return model
+
+    @torch.no_grad()
+    def _standardise_terms(self) -> None:
+        """Take the spread of the terms from the candidates of some users."""
+        users = torch.nonzero(self.terms.ledger.start.diff() > 1)[:, 0]
+        users = users[torch.linspace(0, len(users) - 1, min(SAMPLE_USERS, len(users))).long()]
+        past, wide = self._unpack(self.encode_users(users.int()))
+        standing, targets = standing_of(past, wide), self._candidate_targets(past, wide)
+        numbers = [
+            self._terms_of_chunk(past, wide, standing, targets, chunk).numbers.flatten(0, 1)
+            for chunk in chunks(past, _as_many(targets))
+        ]
+        if numbers:
+            self.heads.standardise(torch.cat(numbers))
+
+    # --- encoding ------------------------------------------------------------------------------------
+
+    def encode_users(self, user: Tensor) -> Tensor:
+        """Encode users of the data by their training ratings: [B] int32 user indexes -> [B, C] float32."""
+        return self._encode(*self.terms.ledger.history(user, self.config.max_history), known=True)
+
+    def encode_histories(self, histories: Histories) -> Tensor:
+        """Encode people by their ratings, as if these were in the data: histories of U people -> [U, C] float32."""
+        item = histories.items.long()
+        row = torch.where(item >= 0, self.terms.ledger.row_of[item.clamp(min=0)].long(), self.rows - 1)
+        first = torch.argsort(row == self.rows - 1, dim=1, stable=True)[:, : self.config.max_history]
+        return self._encode(row.gather(1, first), histories.ratings.gather(1, first), known=False)
+
+    def _encode(self, row: Tensor, rating: Tensor, known: bool) -> Tensor:
+        """Return histories, filled up to `max_history`, and their wide scores side by side."""
+        bags, residual = bags_of(make_past(row, rating, self.terms.statistics, self.scale))
+        wide = self.terms.crosses.scores(bags, residual, known)
+        short = len(row), self.config.max_history - row.shape[1]
+        rows = [row.float(), torch.full(short, self.rows - 1.0, device=row.device)]
+        return torch.cat([*rows, rating, torch.zeros(short, device=row.device), *wide], dim=1)
+
+    def _unpack(self, encodings: Tensor) -> tuple[Past, WideScores]:
+        """Return the histories and wide scores of encodings."""
+        longest = self.config.max_history
+        row, rating, *wide = encodings.split([longest, longest, self.rows, self.rows], dim=1)
+        length = max(1, int((row < self.rows - 1).sum(1).max())) if len(row) else 1
+        past = make_past(row[:, :length].long(), rating[:, :length], self.terms.statistics, self.scale)
+        return past, WideScores(*wide)
+
+    def encode_items(self, item: Tensor) -> Tensor:
+        """Encode items by their index: [B] int32 -> [B, 1] float32."""
+        return item[:, None].float()
+
+    # --- answers -------------------------------------------------------------------------------------
+
+    def forward(self, user: Tensor, item: Tensor, negatives: Tensor | None = None) -> Scores:
+        """Return both answers for pairs: [B] user indexes and [B] item indexes, int32."""
+        distinct, place = torch.unique(user, return_inverse=True)
+        answers = (
+            self._answer_grouped(head, lambda part: self.encode_users(distinct[part]), place, item.long())
+            for head in (self.heads.score, self.heads.rate)
+        )
+        return Scores(*answers)
+
+    def score_pairs(self, users: Tensor, items: Tensor) -> Tensor:
+        """Return the affinities of pairs: encodings [..., C] and [..., 1], which broadcast -> [...]."""
+        return self._answer_pairs(self.heads.score, users, items)
+
+    def rate_pairs(self, users: Tensor, items: Tensor) -> Tensor:
+        """Predict the ratings of pairs: encodings [..., C] and [..., 1], which broadcast -> [...]."""
+        return self._answer_pairs(self.heads.rate, users, items)
+
+    def rate_grouped(self, users: Tensor, user: Tensor, items: Tensor, item: Tensor) -> Tensor:
+        """Predict the ratings of pairs, each user's together; see `Recommender`."""
+        return self._answer_grouped(self.heads.rate, lambda part: users[part], user, items[item, 0].long())
+
+    def rate_chosen(self, users: Tensor, items: Tensor, chosen: Tensor, out: Tensor) -> None:
+        """Write the predicted ratings of chosen items of each user; see `Recommender`."""
+        out.copy_(self._answer_chosen(self.heads.rate, users, items[:, 0].long()[chosen]))
+
+    def score_chosen(self, users: Tensor, items: Tensor, chosen: Tensor, out: Tensor) -> None:
+        """Write the affinities of chosen items as `score_block` gives them; see `Recommender`."""
+        block = torch.empty(len(users), len(items), device=users.device)
+        self.score_block(users, items, block)
+        torch.gather(block, 1, chosen, out=out)
+
+    def score_block(self, users: Tensor, items: Tensor, out: Tensor) -> None:
+        """Write the affinities of all pairs: of the candidates of each user as trained, of all other items below them.
+
+        The others are in the order of the wide scores, with unrated items last.
+        """
+        past, wide = self._unpack(users)
+        targets = self._candidate_targets(past, wide)
+        affinity = self._answer(self.heads.score, past, wide, targets)
+        every = self._rank_others(past, wide)  # [u, I]
+        every += affinity.amin(1, keepdim=True) - every.amax(1, keepdim=True) - 1.0
+        every.scatter_(1, targets.item, affinity)
+        out.copy_(every.index_select(1, items[:, 0].long()))
+
+    def _answer_pairs(self, head: Head, users: Tensor, items: Tensor) -> Tensor:
+        shape = torch.broadcast_shapes(users.shape[:-1], items.shape[:-1])
+        flat = users.expand(*shape, -1).reshape(-1, users.shape[-1])
+        return self._answer_chosen(head, flat, items.expand(*shape, -1).reshape(-1, 1).long()).view(shape)
+
+    def _answer_grouped(self, head: Head, encode: Callable[[slice], Tensor], user: Tensor, item: Tensor) -> Tensor:
+        """Answer for pairs, each user's together.
+
+        Args:
+            head: of `Heads`.
+            encode: returns the encodings of a slice of the users.
+            user: [B] numbers of users, from 0.
+            item: [B] item indexes, int64.
+
+        """
+        order = torch.argsort(user, stable=True)
+        count = torch.bincount(user)
+        start = torch.cat([count.new_zeros(1), count.cumsum(0)])
+        answers = torch.empty(len(user), device=user.device)
+        for low in range(0, len(count), USERS_AT_ONCE):
+            part = slice(low, min(low + USERS_AT_ONCE, len(count)))
+            first = start[low]
+            pairs = order[first : start[part.stop]]
+            (places,) = pad(start[low : part.stop + 1] - first, (pairs,), (-1,))
+            block = self._answer_chosen(head, encode(part), item[places.clamp(min=0)])
+            answers[places[places >= 0]] = block[places >= 0]
+        return answers
+
+    def _answer_chosen(self, head: Head, users: Tensor, item: Tensor) -> Tensor:
+        """Answer for items of encoded users: [u, C] and [u, T] int64 item indexes -> [u, T]."""
+        past, wide = self._unpack(users)
+        none = torch.zeros(item.shape, device=item.device)
+        targets = Targets(item, self.terms.ledger.row_of[item].long(), none, none, past.bias)
+        return self._answer(head, past, wide, targets)
+
+    def _answer(self, head: Head, past: Past, wide: WideScores, targets: Targets) -> Tensor:
+        """Answer for the targets of each user, [u, T]."""
+        out = torch.empty(targets.item.shape, device=targets.item.device)
+        standing = standing_of(past, wide)
+        for chunk in chunks(past, _as_many(targets)):
+            out[chunk.users] = head(self._terms_of_chunk(past, wide, standing, targets, chunk))
+        return out
+
+    def _terms_of_chunk(
+        self, past: Past, wide: WideScores, standing: Standing, targets: Targets, chunk: Chunk
+    ) -> Terms:
+        """Return the terms of the users of a chunk."""
+        users = chunk.users
+        return self.terms(
+            past.part(users, chunk.length), wide.part(users), standing.part(users), targets.part(users, chunk.targets)
+        )
+
+    # --- candidates ----------------------------------------------------------------------------------
+
+    def _candidate_targets(self, past: Past, wide: WideScores) -> Targets:
+        """Return the candidates of each user as targets, [u, C]."""
+        row = self._candidates(past, wide)
+        none = torch.zeros(row.shape, device=row.device)
+        return Targets(self.terms.ledger.item_of[row].long(), row, none, none, past.bias)
+
+    def _candidates(self, past: Past, wide: WideScores) -> Tensor:
+        """Return the rows of the items that the crosses score highest, without those of the history: [u, C]."""
+        score = self._crossed(past, wide)[:, self.terms.ledger.item_of.long()]
+        score.scatter_(1, past.row, -torch.inf)
+        score[:, -1] = -torch.inf  # the row of unrated items
+        return score.topk(min(self.config.candidates, self.rows - 1), dim=1).indices
+
+    def _crossed(self, past: Past, wide: WideScores) -> Tensor:
+        """Return the crosses with all items, by which candidates are chosen: [u, I]."""
+        ledger = self.terms.ledger
+        rated = wide.preference + POPULARITY_SHARE * self.terms.statistics.count
+        titles = self.terms.titles.crosses(ledger.item_of[past.row].long(), past.weight)
+        return titles.mul_(TITLE_SHARE).add_(rated[:, ledger.row_of.long()])
+
+    def _rank_others(self, past: Past, wide: WideScores) -> Tensor:
+        """Return scores that order the items that are no candidates, unrated ones last: [u, I]."""
+        score = self._crossed(past, wide)
+        unrated = (self.terms.ledger.row_of == self.rows - 1).float()
+        return score - unrated * (score.amax(1, keepdim=True) - score.amin(1, keepdim=True))
+
+    # --- learning ------------------------------------------------------------------------------------
+
+    def learn(self, histories: UserHistories, generator: torch.Generator) -> Learned:
+        """Hold out a part of each history, and answer for it and for candidates from the rest.
+
+        Everything is computed as if the held-out ratings had never been given: the user's bias and bag, the item's
+        bias, the evidence of pairs, the wide scores and the candidates.
+
+        Args:
+            histories: of users of the data; at least one.
+            generator: draws what is held out.
+
+        """
+        held = hold_out(histories, generator, self.config, self.terms, self.scale)
+        rows = self._candidates(held.past, held.wide)
+        targets, truth = held.with_candidates(rows, self.terms)
+        standing, chosen = standing_of(held.past, held.wide), rows.shape[1]
+        answers: list[tuple[Tensor, ...]] = []
+        for chunk in chunks(held.past, chosen + (held.rating > NOT_GIVEN).sum(1)):
+            terms = self._terms_of_chunk(held.past, held.wide, standing, targets, chunk)
+            affinity = self.heads.score(terms.of_targets(slice(chosen)))
+            rating = self.heads.rate(terms.of_targets(slice(chosen, None)))
+            true = truth[chunk.users, : chunk.targets]
+            given = true[:, chosen:] > NOT_GIVEN
+            liked = (true[:, :chosen] >= self.scale.liked).float()
+            answers.append((rating[given], true[:, chosen:][given], affinity, liked))
+        return Learned(*(torch.cat(column) for column in zip(*answers, strict=True)))
+
+
+def _as_many(targets: Targets) -> Tensor:
+    """Return the number of targets of each user where all have the same, [u]."""
+    users, count = targets.item.shape
+    return torch.full((users,), count, device=targets.item.device)
