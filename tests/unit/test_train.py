@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from tests.builders import read_split, write_prepared
-from tests.training import command, curve, metrics, train
+from tests.training import command, curve, learnt, metrics, train
 from widedeep.models.artifact import load_artifact
+from widedeep.training.checkpoints import newest_first
 
+RANKING = {"epochs": 12, "ranking_users": 200, "optim__lr": 0.02}
 # The learning rate rises until no training can follow: the best epoch is an early one, whatever the seed.
 DERAILED = {"epochs": 6, "optim__lr": 0.2, "optim__warmup": 1.0, "ranking_users": 0}
 
@@ -82,12 +84,11 @@ def test_the_epoch_with_the_best_lists_is_kept_if_said(derailed, tmp_path):
 
 @pytest.fixture(scope="module")
 def selective(tmp_path_factory):
-    """Users who rate what they like, and two trainings on their ratings: loss -> run directory."""
+    """Users who rate what they like, and trainings on their ratings in directories that are named by their loss."""
     folder = tmp_path_factory.mktemp("selective")
     write_prepared(folder / "prepared", ratings=3000, selective=2.0)
-    flags = {"epochs": 12, "ranking_users": 200, "optim__lr": 0.02}
     for loss in ("mse", "softmax"):
-        train(command(folder / "prepared", folder / loss, loss=loss, **flags))
+        train(command(folder / "prepared", folder / loss, loss=loss, **RANKING))
     return folder
 
 
@@ -100,7 +101,7 @@ def test_a_loss_of_the_ranking_gives_better_lists_than_one_of_ratings(selective)
 
 def test_a_model_that_only_ranks_says_so_and_is_chosen_by_its_lists(selective, capsys):
     run = selective / "softmax"
-    train(command(selective / "prepared", run, loss="softmax", epochs=12, ranking_users=200, optim__lr=0.02))
+    train(command(selective / "prepared", run, loss="softmax", **RANKING))
     table = capsys.readouterr().out
     assert "this model ranks only" in table
     found = metrics(run)
@@ -112,3 +113,11 @@ def test_a_model_that_only_ranks_says_so_and_is_chosen_by_its_lists(selective, c
     ranking = [line["valid"]["ndcg_at_10"] for line in curve(run)]
     assert ranking.index(max(ranking)) + 1 == found["train"]["best_epoch"]
     assert all(set(line["train"]) == {"loss", "samples_per_second"} for line in curve(run))
+
+
+def test_a_resumed_run_draws_the_same_negatives(selective):
+    run = selective / "softmax"
+    first = learnt(metrics(run))
+    (run / "metrics.json").unlink()
+    newest_first(run / "checkpoints")[0].unlink()
+    assert learnt(train(command(selective / "prepared", run, loss="softmax", **RANKING))) == first
