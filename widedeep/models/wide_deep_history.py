@@ -32,7 +32,7 @@ SAMPLE_USERS = 256  # from whom the spread of the terms is taken
 USERS_AT_ONCE = 128  # whose pairs are answered together
 
 
-Head = Callable[[Terms], Tensor]  # a method of `Heads`
+Head = Callable[[Terms], Tensor]  # a method of `Heads`: terms of [u, T] -> [u, T], or both answers [2, u, T]
 
 
 class Learned(NamedTuple):
@@ -87,7 +87,7 @@ class WideDeepHistory(Recommender):
             for chunk in chunks(past, _as_many(targets))
         ]
         if numbers:
-            self.heads.standardise(torch.cat(numbers))
+            self.heads.standardise(torch.cat(numbers), self.terms.statistics.mean)
 
     # --- encoding ------------------------------------------------------------------------------------
 
@@ -127,11 +127,10 @@ class WideDeepHistory(Recommender):
     def forward(self, user: Tensor, item: Tensor, negatives: Tensor | None = None) -> Scores:
         """Return both answers for pairs: [B] user indexes and [B] item indexes, int32."""
         distinct, place = torch.unique(user, return_inverse=True)
-        answers = (
-            self._answer_grouped(head, lambda part: self.encode_users(distinct[part]), place, item.long())
-            for head in (self.heads.score, self.heads.rate)
+        both = self._answer_grouped(
+            self.heads.score_and_rate, lambda part: self.encode_users(distinct[part]), place, item.long()
         )
-        return Scores(*answers)
+        return Scores(*both)
 
     def score_pairs(self, users: Tensor, items: Tensor) -> Tensor:
         """Return the affinities of pairs: encodings [..., C] and [..., 1], which broadcast -> [...]."""
@@ -186,30 +185,29 @@ class WideDeepHistory(Recommender):
         order = torch.argsort(user, stable=True)
         count = torch.bincount(user)
         start = torch.cat([count.new_zeros(1), count.cumsum(0)])
-        answers = torch.empty(len(user), device=user.device)
+        answers: list[Tensor] = []
         for low in range(0, len(count), USERS_AT_ONCE):
             part = slice(low, min(low + USERS_AT_ONCE, len(count)))
             first = start[low]
             pairs = order[first : start[part.stop]]
             (places,) = pad(start[low : part.stop + 1] - first, (pairs,), (-1,))
             block = self._answer_chosen(head, encode(part), item[places.clamp(min=0)])
-            answers[places[places >= 0]] = block[places >= 0]
-        return answers
+            answers.append(block[..., places >= 0])  # in the order of `places`
+        return torch.cat(answers, dim=-1)[..., order.argsort()]
 
     def _answer_chosen(self, head: Head, users: Tensor, item: Tensor) -> Tensor:
-        """Answer for items of encoded users: [u, C] and [u, T] int64 item indexes -> [u, T]."""
+        """Answer for items of encoded users: [u, C] and [u, T] int64 item indexes -> [..., u, T]."""
         past, wide = self._unpack(users)
         none = torch.zeros(item.shape, device=item.device)
         targets = Targets(item, self.terms.ledger.row_of[item].long(), none, none, past.bias)
         return self._answer(head, past, wide, targets)
 
     def _answer(self, head: Head, past: Past, wide: WideScores, targets: Targets) -> Tensor:
-        """Answer for the targets of each user, [u, T]."""
-        out = torch.empty(targets.item.shape, device=targets.item.device)
-        standing = standing_of(past, wide)
-        for chunk in chunks(past, _as_many(targets)):
-            out[chunk.users] = head(self._terms_of_chunk(past, wide, standing, targets, chunk))
-        return out
+        """Answer for the targets of each user, [..., u, T]."""
+        standing, some = standing_of(past, wide), list(chunks(past, _as_many(targets)))
+        answers = [head(self._terms_of_chunk(past, wide, standing, targets, chunk)) for chunk in some]
+        order = torch.cat([chunk.users for chunk in some])
+        return torch.cat(answers, dim=-2)[..., order.argsort(), :]
 
     def _terms_of_chunk(
         self, past: Past, wide: WideScores, standing: Standing, targets: Targets, chunk: Chunk
@@ -263,6 +261,7 @@ class WideDeepHistory(Recommender):
         """
         held = hold_out(histories, generator, self.config, self.terms, self.scale)
         rows = self._candidates(held.past, held.wide)
+        rows = held.sample(rows, self.config.trained_candidates, self.scale.liked, generator)
         targets, truth = held.with_candidates(rows, self.terms)
         standing, chosen = standing_of(held.past, held.wide), rows.shape[1]
         answers: list[tuple[Tensor, ...]] = []

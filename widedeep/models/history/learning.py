@@ -31,6 +31,22 @@ class HeldOut(NamedTuple):
     rating: Tensor  # [u, H] float32, NOT_GIVEN where there are fewer
     as_unrated: Tensor  # [u, H] bool, whether the item is judged as if it had no ratings
 
+    def sample(self, candidates: Tensor, count: int, liked: float, generator: torch.Generator) -> Tensor:
+        """Return `count` random candidates of each user, of which none that is held out and liked is missing.
+
+        Args:
+            candidates: [u, C] rows.
+            count: how many of them to keep.
+            liked: lowest rating of a liked item.
+            generator: draws the others.
+
+        """
+        if candidates.shape[1] <= count:
+            return candidates
+        wanted = (self._truth(candidates) >= liked).float()
+        draws = torch.rand(candidates.shape, generator=generator).to(candidates.device)
+        return candidates.gather(1, (wanted + draws).topk(count, dim=1).indices)
+
     def with_candidates(self, candidates: Tensor, terms: PairTerms) -> tuple[Targets, Tensor]:
         """Return candidates, then held-out items as targets, [u, C + H]; and the true ratings where they are held out.
 
@@ -39,15 +55,18 @@ class HeldOut(NamedTuple):
             terms: knows the items of rows, and the statistics.
 
         """
-        every = self.rating.new_full((len(candidates), terms.unrated + 1), NOT_GIVEN)
-        every.scatter_(1, self.row, self.rating)  # [u, R]
         row = torch.cat([candidates, self.row], dim=1)
-        truth = torch.cat([every.gather(1, candidates), self.rating], dim=1)
+        truth = torch.cat([self._truth(candidates), self.rating], dim=1)
         item = terms.ledger.item_of[row].long()
         hidden = torch.cat([torch.zeros_like(candidates, dtype=torch.bool), self.as_unrated], dim=1)
         own = ((truth > NOT_GIVEN) & ~hidden).float()
         residual = terms.statistics.deviations(row, truth.clamp(min=0.0)) - self.bias
         return Targets(item, torch.where(hidden, terms.unrated, row), own, residual * own, self.bias), truth
+
+    def _truth(self, row: Tensor) -> Tensor:
+        """Return the held-out ratings of items, NOT_GIVEN for all others: [u, T] rows -> [u, T]."""
+        every = self.rating.new_full(self.wide.preference.shape, NOT_GIVEN)  # [u, R]
+        return every.scatter_(1, self.row, self.rating).gather(1, row)
 
 
 def hold_out(

@@ -164,16 +164,18 @@ class Heads(nn.Module):
 
     centre: Tensor  # [numbers] float32
     spread: Tensor  # [numbers] float32
+    level: Tensor  # [] float32, a usual rating
 
     def __init__(self, numbers: int, heads: int, hidden: Sequence[int], share: float):
         """Build; `numbers` is the width of `Terms.numbers`, `share` that of hidden units dropped in training."""
         super().__init__()
         self.mix = nn.Parameter(torch.full((heads,), 1.0 / heads))
         self.wide = nn.Parameter(torch.tensor([1.0, 0.3]))  # of the item x item weights, of the titles
-        terms = numbers + 3 * heads + KIND_WIDTH
+        terms = numbers + 1 + 3 * heads + KIND_WIDTH
         self.rating, self.affinity = Tower(terms, hidden, share), Tower(terms, hidden, share)
         self.register_buffer("centre", torch.zeros(numbers))
         self.register_buffer("spread", torch.ones(numbers))
+        self.register_buffer("level", torch.zeros(()))
 
     def score(self, terms: Terms) -> Tensor:
         """Return affinities, [u, T]."""
@@ -182,17 +184,27 @@ class Heads(nn.Module):
 
     def rate(self, terms: Terms) -> Tensor:
         """Return predicted ratings, [u, T]."""
-        seen = terms.residual @ self.mix
-        return terms.expected + seen + terms.rating_dot + self.rating(self._inputs(terms))
+        return self._rating_of_sums(terms) + self.rating(self._inputs(terms))
+
+    def _rating_of_sums(self, terms: Terms) -> Tensor:
+        """Return the rating without the tower, [u, T]."""
+        return terms.expected + terms.residual @ self.mix + terms.rating_dot
+
+    def score_and_rate(self, terms: Terms) -> Tensor:
+        """Return both answers, [2, u, T]."""
+        return torch.stack([self.score(terms), self.rate(terms)])
 
     def _inputs(self, terms: Terms) -> Tensor:
         """Return what the towers read, [u, T, F]."""
         numbers = ((terms.numbers - self.centre) / self.spread).clamp(-OUTLIER, OUTLIER)
-        return torch.cat([numbers, terms.residual, terms.support * 0.3, terms.preference * 0.3, terms.kind], dim=-1)
+        rating = (self._rating_of_sums(terms) - self.level)[..., None]
+        found = terms.residual, terms.support * 0.3, terms.preference * 0.3
+        return torch.cat([numbers, rating, *found, terms.kind], dim=-1)
 
     @torch.no_grad()
-    def standardise(self, numbers: Tensor) -> None:
-        """Take centre and spread from a sample of pairs, [m, numbers]."""
+    def standardise(self, numbers: Tensor, level: Tensor) -> None:
+        """Take centre and spread from a sample of pairs, [m, numbers], and a usual rating, []."""
+        self.level.copy_(level)
         self.centre.copy_(numbers.mean(0))
         self.spread.copy_(numbers.std(0, correction=0) + 1e-3)
 
