@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from widedeep.models.feature_inputs import FeatureLookup
 from widedeep.models.history.inputs import Ledger
-from widedeep.models.history.network import Attention, ItemVectors, Terms, Vectors, bag_of
+from widedeep.models.history.network import Attended, Attention, ItemVectors, Terms, Vectors, bag_of
 from widedeep.models.history.past import Past
 from widedeep.models.history.settings import WideDeepHistoryConfig
 from widedeep.models.history.statistics import ItemStatistics
@@ -115,44 +115,48 @@ class PairTerms(nn.Module):
         titles = self._similar_titles(past, past_item, targets.item)  # [u, T, L]
         shared = torch.einsum("utg,ulg->utl", self.ledger.genres[targets.item], self.ledger.genres[past_item])
         genres = shared * past.present[:, None]
-        evidence = self.statistics.evidence(
-            targets.row, targets.own, targets.residual, past.row, past.residual + past.bias - targets.bias
-        )
-        count = (self.statistics.count[targets.row] - targets.own).log1p()  # [u, T]
-        rarity = count[:, :, None], self.statistics.count[past.row].log1p()[:, None]
         match = torch.einsum("utd,uld->utl", of_target.query, of_past.key)
-        attended, _ = self.attention(past, evidence, (titles, genres), rarity, match)
+        attended = self._attend(past, targets, (titles, genres), match)
         bag = bag_of(past, of_past, self.bag_dropout, self.training)
         rating_dot, affinity_dot = (torch.einsum("ud,utd->ut", bag, v) for v in (of_target.rating, of_target.affinity))
         bias = self.statistics.bias_without(targets.row, targets.own, targets.residual)
-        score = wide.preference.gather(1, targets.row)
+        scores = self._standardised(wide, standing, targets)
         crossed = self._crossed(past, titles, genres)
-        numbers = [
-            (score - standing.mean) / standing.sd,
-            (score - standing.best) / standing.sd,
-            wide.residual.gather(1, targets.row) / standing.sd,
-            *crossed,
-            count,
-            bias,
-            past.bias,
-            past.count.log(),
-            (past.residual.square().sum(1, keepdim=True) / past.count).sqrt(),
-            rating_dot,
-            affinity_dot,
-        ]
-        stacked = torch.stack([number.expand_as(score) for number in numbers], dim=-1)
+        numbers = [*scores, *crossed, *self._facts(past, targets, bias), rating_dot, affinity_dot]
+        stacked = torch.stack([number.expand_as(bias) for number in numbers], dim=-1)
         return Terms(
             expected=self.statistics.mean + past.bias + bias,
-            wide=numbers[0],
+            wide=scores[0],
             titles=crossed[0],
             rating_dot=rating_dot,
             affinity_dot=affinity_dot,
-            numbers=torch.cat([stacked, *self._columns(past, past_item, targets.item)], dim=-1),
             residual=attended.residual,
             support=attended.support,
             preference=attended.preference,
+            numbers=torch.cat([stacked, *self._columns(past, past_item, targets.item)], dim=-1),
             kind=kind,
         )
+
+    def _attend(self, past: Past, targets: Targets, content: tuple[Tensor, Tensor], match: Tensor) -> Attended:
+        """Return what the attention finds; for `content` and `match` see `Attention`."""
+        residual = past.residual + past.bias - targets.bias  # as the statistics know it
+        evidence = self.statistics.evidence(targets.row, targets.own, targets.residual, past.row, residual)
+        count = (self.statistics.count[targets.row] - targets.own).log1p()
+        rarity = count[:, :, None], self.statistics.count[past.row].log1p()[:, None]
+        return self.attention(past, evidence, content, rarity, match)[0]
+
+    @staticmethod
+    def _standardised(wide: WideScores, standing: Standing, targets: Targets) -> list[Tensor]:
+        """Return the wide scores of the targets: above the mean, below the best, and by residuals, [u, T] each."""
+        score = wide.preference.gather(1, targets.row)
+        others = (score - standing.mean, score - standing.best, wide.residual.gather(1, targets.row))
+        return [other / standing.sd for other in others]
+
+    def _facts(self, past: Past, targets: Targets, bias: Tensor) -> list[Tensor]:
+        """Return what is known of the targets alone, given their biases [u, T], and of the users alone [u, 1]."""
+        spread = (past.residual.square().sum(1, keepdim=True) / past.count).sqrt()
+        count = (self.statistics.count[targets.row] - targets.own).log1p()
+        return [count, bias, past.bias, past.count.log(), spread]
 
     def _look_up(self, targets: Targets, past: Past, past_item: Tensor) -> tuple[Vectors, Vectors, Tensor]:
         """Return the vectors of the targets [u, T, D] and of the histories [u, L, D], and the targets' kinds."""
