@@ -49,6 +49,7 @@ def bench(workspace: Workspace, repeats: int) -> dict[str, Any]:
         fitted = fit_approximation(config, artifact, everybody, seen)
         assert fitted is not None
         sent = spark.sparkContext.broadcast(fitted.approximation.to_bytes())
+        no_rules = spark.sparkContext.broadcast(None)
         als = fit_als(spark, str(data), exact_users)
         als_items, als_users = als.itemFactors.count(), exact_users.select("user").cache()
 
@@ -58,8 +59,8 @@ def bench(workspace: Workspace, repeats: int) -> dict[str, Any]:
 
         times = alternately(
             repeats,
-            lambda: score(exact_users, make_scorer(MODEL_FILE, config, None)),
-            lambda: score(rough_users, make_scorer(MODEL_FILE, config, sent)),
+            lambda: score(exact_users, make_scorer(MODEL_FILE, config, None, no_rules)),
+            lambda: score(rough_users, make_scorer(MODEL_FILE, config, sent, no_rules)),
             lambda: _consume(als.recommendForUserSubset(als_users, TOP_N)),
         )
     finally:

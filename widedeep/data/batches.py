@@ -34,6 +34,11 @@ def unpack_columns(packed: torch.Tensor) -> Batch:
 class RatingSource(Protocol):
     """Ratings that can be read split by split."""
 
+    @property
+    def scale(self) -> RatingScale:
+        """The scale of the ratings."""
+        ...
+
     def batches(self, split: str) -> Iterator[Batch]:
         """Yield this rank's part of a split in a fixed order; the parts of all ranks make up the split."""
         ...
@@ -45,7 +50,6 @@ class Loader(RatingSource, Protocol):
     local_batch_size: int  # ratings of a batch on one rank
     steps: int  # steps of an epoch
     dropped: int  # training ratings that an epoch leaves out, summed over ranks
-    scale: RatingScale
 
     def epoch(self, number: int, first_step: int = 0) -> Iterator[Batch]:
         """Yield this rank's batches of an epoch from `first_step` on; seed and epoch number determine the order."""

@@ -15,7 +15,6 @@ from widedeep.data.batches import Batch, RatingSource, unpack_columns
 from widedeep.data.readers import reader_named
 from widedeep.data.shards import check_shards, read_packed
 from widedeep.schema.manifest import Manifest
-from widedeep.schema.rating_scale import RatingScale
 
 
 class UserHistories(NamedTuple):
@@ -56,7 +55,6 @@ class HistoryLoader(RatingSource, Protocol):
     local_batch_size: int  # ratings of a batch on one rank, on average at most
     steps: int  # steps of an epoch
     dropped: int  # training ratings that an epoch leaves out, summed over ranks
-    scale: RatingScale
 
     def epoch(self, number: int, first_step: int = 0) -> Iterator[UserHistories]:
         """Yield this rank's batches of an epoch from `first_step` on; seed and epoch number determine the order."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from widedeep.data.batches import Loader, RatingSource
+from widedeep.data.batches import RatingSource
 from widedeep.evaluation.rating_errors import RatingErrors
 from widedeep.parallel.world import World
 
@@ -63,7 +63,9 @@ def fit_biases(
     return fits
 
 
-def measure_reference_models(loader: Loader, world: World, users: int, items: int, mean: float) -> tuple[dict, Biases]:
+def measure_reference_models(
+    loader: RatingSource, world: World, users: int, items: int, mean: float
+) -> tuple[dict, Biases]:
     """Measure the global mean and user + item biases on test; the strength of the biases is chosen on valid."""
     fits = fit_biases(loader, world, users, items, mean)
     valid = [_errors(loader, world, fit, "valid")["rmse"] for fit in fits]
@@ -77,7 +79,7 @@ def measure_reference_models(loader: Loader, world: World, users: int, items: in
     return metrics, fits[best]
 
 
-def _errors(loader: Loader, world: World, fit: Biases, split: str) -> dict[str, float]:
+def _errors(loader: RatingSource, world: World, fit: Biases, split: str) -> dict[str, float]:
     errors = RatingErrors(world.device, loader.scale)
     for batch in loader.batches(split):
         errors.add(fit.predict(batch.user, batch.item), batch.rating)

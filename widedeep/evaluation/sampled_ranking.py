@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from widedeep.data.batches import Loader
+from widedeep.data.batches import RatingSource
 from widedeep.evaluation.ranking_metrics import mean_ranking_metrics
 from widedeep.parallel.world import World
 from widedeep.schema.evaluation import LIST_LENGTH
@@ -21,7 +21,7 @@ Split = Literal["valid", "test"]
 
 
 def sample_users(
-    loader: Loader, world: World, users: int, count: int, seed: int, split: Split = "test"
+    loader: RatingSource, world: World, users: int, count: int, seed: int, split: Split = "test"
 ) -> torch.Tensor:
     """Up to `count` users with a liked item in a split, [n] int64, the same on every rank."""
     liked = torch.zeros(users, dtype=torch.int64, device=world.device)
@@ -33,7 +33,7 @@ def sample_users(
 
 
 def interactions(
-    loader: Loader, world: World, split: str, users: torch.Tensor, least: float = -math.inf
+    loader: RatingSource, world: World, split: str, users: torch.Tensor, least: float = -math.inf
 ) -> dict[int, list[int]]:
     """User -> the items that the user rated at least `least` in a split; for some users, the same on every rank."""
     wanted = users.to(world.device)
@@ -60,7 +60,7 @@ def share_of_sample(users: torch.Tensor, world: World) -> torch.Tensor:
 
 def measure_ranking(
     model,
-    loader: Loader,
+    loader: RatingSource,
     world: World,
     popularity: np.ndarray,
     users: int,

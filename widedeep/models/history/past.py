@@ -26,8 +26,8 @@ class Past(NamedTuple):
 
     def part(self, users: Tensor | slice, length: int) -> "Past":
         """Return some of the users, whose histories have at most `length` ratings."""
-        padded = (column[users, :length] for column in self[:4])
-        return Past(*padded, self.bias[users], self.count[users])
+        row, present, weight, residual = (column[users, :length] for column in self[:4])
+        return Past(row, present, weight, residual, self.bias[users], self.count[users])
 
 
 def make_past(row: Tensor, rating: Tensor, statistics: ItemStatistics, scale: RatingScale) -> Past:

@@ -59,9 +59,9 @@ def fit_titles(titles: Sequence[str], kept: int) -> dict[str, Tensor]:
     """Return the buffers of `TitleNeighbours`: cosines of the tf-idf of the titles' character 3- and 4-grams."""
     neighbour = np.full((len(titles), kept), -1, np.int32)
     similarity = np.zeros((len(titles), kept), np.float32)
-    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 4), min_df=2, sublinear_tf=True, dtype=np.float32)
+    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 4), min_df=2, sublinear_tf=True)
     try:
-        vectors = vectorizer.fit_transform([title or "" for title in titles]).tocsr()
+        vectors = vectorizer.fit_transform([title or "" for title in titles]).astype(np.float32).tocsr()
     except ValueError:  # no two titles share anything
         return {"neighbour": torch.from_numpy(neighbour), "similarity": torch.from_numpy(similarity)}
     transposed = vectors.T.tocsr()
