@@ -3,6 +3,7 @@
 from itertools import pairwise
 from typing import Any
 
+from pyspark import Broadcast
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -15,6 +16,7 @@ from widedeep.models.artifact import MODEL_FILE, load_artifact
 from widedeep.models.tiled_mlp import TILE_PAIRS
 from widedeep.models.wide_deep import WideDeepConfig
 from widedeep.schema.manifest import SPLITS
+from widedeep.scoring.list_rules import ListRules
 from widedeep.scoring.user_lists import SCORED_SCHEMA
 from widedeep.spark.scoring.approximation import fit_approximation
 from widedeep.spark.scoring.recommendations import make_scorer, place_users, seen_items
@@ -49,7 +51,7 @@ def bench(workspace: Workspace, repeats: int) -> dict[str, Any]:
         fitted = fit_approximation(config, artifact, everybody, seen)
         assert fitted is not None
         sent = spark.sparkContext.broadcast(fitted.approximation.to_bytes())
-        no_rules = spark.sparkContext.broadcast(None)
+        no_rules: Broadcast[ListRules | None] = spark.sparkContext.broadcast(None)
         als = fit_als(spark, str(data), exact_users)
         als_items, als_users = als.itemFactors.count(), exact_users.select("user").cache()
 
