@@ -186,7 +186,7 @@ def test_a_batch_of_one_row_can_be_trained_on(model, state_of, loss):
 
 def test_a_gradient_reaches_every_parameter_and_every_row_used(model, state_of):
     model.train()
-    state_of(model).apply(batch_of(3000))[1].mean().backward()
+    state_of(model).apply(batch_of(3000)).loss.backward()
     tables = [module for module in model.modules() if isinstance(module, RowEmbedding)]
     for table in tables:
         assert sum(len(rows) for rows, _ in table.gathered) % 3000 == 0
@@ -212,24 +212,23 @@ def test_training_lowers_the_loss(model, state_of, loss):
         state.train_step(batch)
         model.eval()
         with torch.no_grad():
-            losses.append(state.apply(batch)[1].mean().item())
+            losses.append(state.apply(batch).loss.item())
     assert losses[-1] < 0.97 * losses[0]
 
 
-@pytest.mark.parametrize("rows", [1, 40])
 @torch.no_grad()
-def test_negatives_score_as_pairs_do(model, rows):
+def test_negatives_score_as_pairs_do(model):
     expected, batch = one_by_one(model), batch_of(40)
-    negatives = torch.randint(ITEMS, (rows, 5), generator=torch.Generator().manual_seed(2)).int()
+    negatives = torch.randint(ITEMS, (40, 5), generator=torch.Generator().manual_seed(2)).int()
     scores = model(batch.user, batch.item, negatives)
-    items = torch.cat([batch.item[:, None], negatives.expand(40, -1)], dim=1)
+    items = torch.cat([batch.item[:, None], negatives], dim=1)
     torch.testing.assert_close(scores.affinity, expected.affinity[batch.user[:, None], items], rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(scores.rating, expected.rating[batch.user, batch.item], rtol=1e-5, atol=1e-5)
 
 
 def test_negatives_train_their_rows(model):
     """A step on negatives looks up each table once for users and once for items, on any rank as often as on others."""
-    batch, negatives = batch_of(40), torch.arange(12, dtype=torch.int32).view(1, 12)
+    batch, negatives = batch_of(40), torch.arange(120, dtype=torch.int32).view(40, 3)
     model.train()(batch.user, batch.item, negatives).affinity.sum().backward()
     for table in (module for module in model.modules() if isinstance(module, RowEmbedding)):
         assert len(table.gathered) == 1

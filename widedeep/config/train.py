@@ -26,14 +26,12 @@ class OptimConfig(Settings):
 
 
 class RankingConfig(Settings):
-    """How the losses bpr, softmax and joint learn to rank: against negatives, items drawn at random."""
+    """How losses learn to rank: against negatives, items drawn at random."""
 
     negatives: Count = Field(default=16, ge=1, description="negatives beside each rating")
-    shared: bool = Field(
-        default=False, description="whether all ratings of a batch have the same negatives, which costs less"
-    )
     popularity: Share = Field(
-        default=0.5, description="negatives are drawn in proportion to their training ratings to this power; 0: equally"
+        default=1.0,
+        description="negatives are drawn in proportion to their training ratings to this power; 0: all alike",
     )
     weight: float = Field(default=0.1, gt=0, description="joint: weight of the ranking beside that of the ratings")
 

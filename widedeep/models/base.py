@@ -5,7 +5,7 @@ and batch scoring call the same methods, so they cannot disagree. A batch job en
 then pays for the pairs alone.
 
 Legend: B pairs, U users, I items, P items of a user, C width of an encoding, D width of a vector, L ratings of a
-history, S negatives (items drawn at random) beside each pair, N their rows: B, or 1 if all pairs have the same.
+history, S negatives (items drawn at random) beside each pair.
 """
 
 from abc import ABC, abstractmethod
@@ -165,17 +165,17 @@ class Recommender(nn.Module, ABC):
         Args:
             user: [B] int32 user indexes.
             item: [B] int32 item indexes.
-            negatives: [N, S] int32 item indexes, or None.
+            negatives: [B, S] int32 item indexes, or None.
 
         """
         users = self.encode_users_without(user, item) if self.training else self.encode_users(user)
         if negatives is None:
             items = self.encode_items(item)
             affinity = self.score_pairs(users, items)
-        else:  # one look-up for all, because each may be a collective
-            encoded = self.encode_items(torch.cat([item, negatives.flatten()]))
-            items, others = encoded[: len(item)], encoded[len(item) :]
-            affinity = self.score_lists(users, items, others.view(*negatives.shape, -1))
+        else:  # all together: a look-up may be a collective, and batch norm would tell two groups apart
+            lists = torch.cat([item[:, None], negatives], dim=1)
+            encoded = self.encode_items(lists.flatten()).view(*lists.shape, -1)  # [B, 1 + S, C]
+            items, affinity = encoded[:, 0], self.score_pairs(users[:, None], encoded)
         if self.affinity_is_rating:
             return Scores(affinity, affinity if negatives is None else affinity[:, 0])
         return Scores(affinity, self.rate_pairs(users, items))
@@ -186,15 +186,6 @@ class Recommender(nn.Module, ABC):
         A model that reads the users' ratings leaves those of the items out, so that no pair sees itself.
         """
         return self.encode_users(user)
-
-    def score_lists(self, users: Tensor, items: Tensor, negatives: Tensor) -> Tensor:
-        """Return the affinities of pairs, then of negatives: [B, C], [B, C] and [N, S, C] -> [B, 1 + S].
-
-        Positives and negatives go through the model together, or batch norm would tell them apart. Architectures
-        override it where shared negatives cost less than pair by pair.
-        """
-        lists = torch.cat([items[:, None], negatives.expand(len(items), -1, -1)], dim=1)
-        return self.score_pairs(users[:, None], lists)
 
     def user_vectors(self, user: Tensor) -> Tensor:
         """Return the learnt vectors of users, for finding similar ones: [B] int32 -> [B, D] float32."""

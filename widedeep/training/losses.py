@@ -18,8 +18,8 @@ from widedeep.training.negatives import Negatives
 
 # (scores of a batch, its true ratings [b], the scale of the ratings) -> the loss of each rating, [b]
 RatingLoss = Callable[[Scores, Tensor, RatingScale], Tensor]
-# (affinities of the rated items, then of their negatives [b, 1 + S], the negatives) -> the loss of each rating, [b]
-RankingLoss = Callable[[Tensor, Negatives], Tensor]
+# (corrected affinities of the rated items, then of their negatives [b, 1 + S]) -> the loss of each rating, [b]
+RankingLoss = Callable[[Tensor], Tensor]
 # (affinities of each user's candidates [u, C], 1.0 for those that the user liked [u, C]) -> the loss of each user, [u]
 ListLoss = Callable[[Tensor, Tensor], Tensor]
 
@@ -37,6 +37,10 @@ class Loss:
     ) -> Tensor:
         """Return the loss of each rating of a batch. In the ranking a better rating counts more, by its `preference`.
 
+        The log probability of being drawn is subtracted from each affinity (Bengio & Senecal, 2008; Yi et al., 2019).
+        Whatever items are drawn, the best affinities are then those of the softmax over all items (Ma & Collins, 2018,
+        arXiv:1809.01812), provided that a negative which happens to be the rated item stays in.
+
         Args:
             scores: the model's answers, with negatives if there is a loss of the ranking.
             rating: [b] the true ratings.
@@ -48,7 +52,7 @@ class Loss:
         if negatives is None or self.of_ranking is None:
             assert self.of_rating is not None
             return self.of_rating(scores, rating, scale)
-        ranked = self.of_ranking(scores.affinity, negatives) * preference(rating, scale)
+        ranked = self.of_ranking(scores.affinity - negatives.log_q) * preference(rating, scale)
         if self.of_rating is None:
             return ranked
         return self.of_rating(Scores(scores.affinity[:, 0], scores.rating), rating, scale) + weight * ranked
@@ -82,23 +86,17 @@ def _share(value: Tensor, scale: RatingScale) -> Tensor:
 # --- losses of the ranking -----------------------------------------------------------------------
 
 
-def bpr(affinity: Tensor, _: Negatives) -> Tensor:
+def bpr(affinity: Tensor) -> Tensor:
     """Return the mean over negatives j of -log sigmoid(affinity of the rated item - affinity of j).
 
-    Bayesian personalised ranking (Rendle et al., 2009, arXiv:1205.2618).
+    Bayesian personalised ranking (Rendle et al., 2009, arXiv:1205.2618); there, all items are drawn alike.
     """
     return softplus(affinity[:, 1:] - affinity[:, :1]).mean(1)
 
 
-def sampled_softmax(affinity: Tensor, negatives: Negatives) -> Tensor:
-    """Return the cross-entropy of the rated item among itself and its negatives.
-
-    The log probability of being drawn is subtracted from each affinity (Bengio & Senecal, 2008; Yi et al., 2019). The
-    affinities that minimise it are then those of the softmax over all items, for any way and number of negatives (Ma &
-    Collins, 2018, arXiv:1809.01812). That holds only if a negative that is the rated item stays in.
-    """
-    logits = affinity - negatives.log_q
-    return logits.logsumexp(1) - logits[:, 0]
+def softmax(affinity: Tensor) -> Tensor:
+    """Return the cross-entropy of the rated item among itself and its negatives."""
+    return affinity.logsumexp(1) - affinity[:, 0]
 
 
 def softmax_of_list(affinity: Tensor, liked: Tensor) -> Tensor:
@@ -118,8 +116,8 @@ LOSSES: dict[str, Loss] = {
     "scaled_mse": Loss(scaled_squared_error),
     "cross_entropy": Loss(cross_entropy),
     "bpr": Loss(of_ranking=bpr, of_list=bpr_of_list),
-    "softmax": Loss(of_ranking=sampled_softmax, of_list=softmax_of_list),
-    "joint": Loss(squared_error, sampled_softmax, softmax_of_list),
+    "softmax": Loss(of_ranking=softmax, of_list=softmax_of_list),
+    "joint": Loss(squared_error, softmax, softmax_of_list),
 }
 
 

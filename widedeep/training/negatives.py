@@ -1,6 +1,6 @@
 """Negatives: items drawn at random, which a ranking loss takes for items that the user does not prefer.
 
-Legend: I items, b ratings of this rank's batch, S negatives, N their rows: b, or 1 if the whole batch has the same.
+Legend: I items, b ratings of this rank's batch, S negatives beside each.
 """
 
 from typing import NamedTuple
@@ -16,7 +16,7 @@ from widedeep.parallel.world import World
 class Negatives(NamedTuple):
     """The negatives of a batch."""
 
-    item: Tensor  # [N, S] int32
+    item: Tensor  # [b, S] int32
     log_q: Tensor  # [b, 1 + S] float32, log probability that one draw gives the rated item, then each negative
 
 
@@ -51,8 +51,7 @@ class NegativeSampler:
         """Draw the negatives of a batch: [b] int32 rated items, at a step counted over all epochs."""
         seeds = np.random.SeedSequence([self._seed, step, self._world.rank])
         self._generator.manual_seed(int(seeds.generate_state(1, np.uint64)[0]))
-        shape = 1 if self._config.shared else len(item), self._config.negatives
+        shape = len(item), self._config.negatives
         uniform = torch.rand(shape, generator=self._generator, dtype=torch.float64, device=item.device)
         drawn = torch.searchsorted(self._cumulative, uniform, right=True, out_int32=True)
-        log_q = self._log_share[drawn].expand(len(item), -1)
-        return Negatives(drawn, torch.cat([self._log_share[item][:, None], log_q], dim=1))
+        return Negatives(drawn, self._log_share[torch.cat([item[:, None], drawn], dim=1)])

@@ -98,7 +98,7 @@ class TrainState:
         self._wrapped.train()
         progress, optim = self.progress, self.config.optim
         rate = learning_rate(optim, self.total_steps, self.config.epochs * self.steps)
-        outcome: Outcome = self._wrapped(batch, self.total_steps)
+        outcome = self.apply(batch)
         outcome.loss.backward()
         self.optimizer.step(rate)
         with torch.no_grad():
@@ -107,6 +107,10 @@ class TrainState:
             self.loss_sums[2] += outcome.ratings
         progress.step += 1
         progress.samples += len(batch.rating) * self.world.size
+
+    def apply(self, batch: Batch | UserHistories) -> Outcome:
+        """Return what the model makes of a batch at the current step."""
+        return self._wrapped(batch, self.total_steps)
 
     def train_metrics(self) -> dict[str, float]:
         """Return the RMSE if ratings are trained, and the loss if the ranking is, of this epoch so far on this rank."""

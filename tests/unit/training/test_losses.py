@@ -14,8 +14,8 @@ from widedeep.training.losses import (
     bpr,
     cross_entropy,
     find_loss,
-    sampled_softmax,
     scaled_squared_error,
+    softmax,
     squared_error,
 )
 from widedeep.training.negatives import Negatives
@@ -64,31 +64,36 @@ def drawn(log_q: list[list[float]]) -> Negatives:
 
 
 def test_bpr_by_hand():
-    affinity = torch.tensor([[2.0, 1.0, 4.0], [5.0, 5.0, 3.0]])
     first = (math.log(1 + math.exp(-1)) + math.log(1 + math.exp(2))) / 2
     second = (math.log(2) + math.log(1 + math.exp(-2))) / 2
-    assert bpr(affinity, drawn([[9.0] * 3] * 2)).tolist() == pytest.approx([first, second])
+    assert bpr(torch.tensor([[2.0, 1.0, 4.0], [5.0, 5.0, 3.0]])).tolist() == pytest.approx([first, second])
 
 
 def test_softmax_by_hand():
-    """Odds of 4 : 2 : 1 whose items are drawn with odds of 2 : 1 : 1 become 2 : 2 : 1."""
-    affinity = torch.tensor([[4.0, 2.0, 1.0]]).log()
-    found = sampled_softmax(affinity, drawn([[math.log(0.5), math.log(0.25), math.log(0.25)]]))
+    assert softmax(torch.tensor([[4.0, 2.0, 1.0]]).log()).tolist() == pytest.approx([-math.log(4 / 7)])
+
+
+def test_an_item_that_is_drawn_often_counts_less_each_time():
+    """Odds of 4 : 2 : 1 whose items are drawn with odds of 2 : 1 : 1 become 2 : 2 : 1. A rating of 7 counts 1."""
+    scores = Scores(torch.tensor([[4.0, 2.0, 1.0]]).log(), torch.tensor([math.nan]))
+    log_q = [[math.log(0.5), math.log(0.25), math.log(0.25)]]
+    found = LOSSES["softmax"].of_batch(scores, torch.tensor([7.0]), TEN_POINTS, drawn(log_q), 1.0)
     assert found.tolist() == pytest.approx([-math.log(2 / 5)], rel=1e-5)
 
 
-@pytest.mark.parametrize("count", [1, 30])
-def test_the_correction_makes_the_sampled_softmax_that_of_all_items(count):
+@pytest.mark.parametrize(("loss", "count"), [("softmax", 1), ("softmax", 30), ("bpr", 3)])
+def test_sampled_losses_learn_the_softmax_over_all_items(loss, count):
     """However items are drawn, the best affinities are the logs of how often users choose them."""
     chosen, share = torch.tensor([0.6, 0.3, 0.1]), torch.tensor([0.2, 0.3, 0.5])
     torch.manual_seed(0)
-    affinity = torch.zeros(3, requires_grad=True)
+    affinity, sevens = torch.zeros(3, requires_grad=True), torch.full((2000,), 7.0)
     optimizer = torch.optim.Adam([affinity], lr=0.02)
     for _ in range(300):
         rated, others = chosen.multinomial(2000, True)[:, None], share.multinomial(2000 * count, True).view(2000, count)
         items = torch.cat([rated, others], dim=1)
+        negatives, scores = Negatives(others, share.log()[items]), Scores(affinity[items], sevens)
         optimizer.zero_grad()
-        sampled_softmax(affinity[items], Negatives(others, share.log()[items])).mean().backward()
+        LOSSES[loss].of_batch(scores, sevens, TEN_POINTS, negatives, 1.0).mean().backward()
         optimizer.step()
     torch.testing.assert_close(affinity.detach().softmax(0), chosen, atol=0.03, rtol=0)
 
