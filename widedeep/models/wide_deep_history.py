@@ -20,14 +20,11 @@ from widedeep.models.history.learning import NOT_GIVEN, hold_out
 from widedeep.models.history.network import Heads, Terms
 from widedeep.models.history.past import Past, bags_of, make_past, pad
 from widedeep.models.history.settings import WideDeepHistoryConfig
-from widedeep.models.history.terms import Chunk, PairTerms, Standing, Targets, chunks, standing_of
+from widedeep.models.history.terms import Chunk, PairTerms, Survey, Targets, chunks
 from widedeep.models.history.wide import WideScores
 from widedeep.parallel.row_embeddings import RowEmbedding
 from widedeep.schema.rating_scale import RatingScale
 
-# Weights in the choice of candidates beside the item x item weights: of similar titles, and of the number of ratings,
-# which only orders the items for an empty history.
-TITLE_SHARE, POPULARITY_SHARE = 0.05, 1e-9
 SAMPLE_USERS = 256  # from whom the spread of the terms is taken
 USERS_AT_ONCE = 128  # whose pairs are answered together
 
@@ -81,9 +78,10 @@ class WideDeepHistory(Recommender):
         users = torch.nonzero(self.terms.ledger.start.diff() > 1)[:, 0]
         users = users[torch.linspace(0, len(users) - 1, min(SAMPLE_USERS, len(users))).long()]
         past, wide = self._unpack(self.encode_users(users.int()))
-        standing, targets = standing_of(past, wide), self._candidate_targets(past, wide)
+        survey = self.terms.survey(past, wide)
+        targets = self._candidate_targets(past, survey)
         numbers = [
-            self._terms_of_chunk(past, wide, standing, targets, chunk).numbers.flatten(0, 1)
+            self._terms_of_chunk(past, wide, survey, targets, chunk).numbers.flatten(0, 1)
             for chunk in chunks(past, _as_many(targets))
         ]
         if numbers:
@@ -160,8 +158,9 @@ class WideDeepHistory(Recommender):
         The others are in the order of the wide scores, with unrated items last.
         """
         past, wide = self._unpack(users)
-        targets = self._candidate_targets(past, wide)
-        affinity = self._answer(self.heads.score, past, wide, targets)
+        survey = self.terms.survey(past, wide)
+        targets = self._candidate_targets(past, survey)
+        affinity = self._answer(self.heads.score, past, wide, survey, targets)
         every = self._rank_others(past, wide)  # [u, I]
         every += affinity.amin(1, keepdim=True) - every.amax(1, keepdim=True) - 1.0
         every.scatter_(1, targets.item, affinity)
@@ -200,49 +199,33 @@ class WideDeepHistory(Recommender):
         past, wide = self._unpack(users)
         none = torch.zeros(item.shape, device=item.device)
         targets = Targets(item, self.terms.ledger.row_of[item].long(), none, none, past.bias)
-        return self._answer(head, past, wide, targets)
+        return self._answer(head, past, wide, self.terms.survey(past, wide), targets)
 
-    def _answer(self, head: Head, past: Past, wide: WideScores, targets: Targets) -> Tensor:
+    def _answer(self, head: Head, past: Past, wide: WideScores, survey: Survey, targets: Targets) -> Tensor:
         """Answer for the targets of each user, [..., u, T]."""
-        standing, some = standing_of(past, wide), list(chunks(past, _as_many(targets)))
-        answers = [head(self._terms_of_chunk(past, wide, standing, targets, chunk)) for chunk in some]
+        some = list(chunks(past, _as_many(targets)))
+        answers = [head(self._terms_of_chunk(past, wide, survey, targets, chunk)) for chunk in some]
         order = torch.cat([chunk.users for chunk in some])
         return torch.cat(answers, dim=-2)[..., order.argsort(), :]
 
-    def _terms_of_chunk(
-        self, past: Past, wide: WideScores, standing: Standing, targets: Targets, chunk: Chunk
-    ) -> Terms:
+    def _terms_of_chunk(self, past: Past, wide: WideScores, survey: Survey, targets: Targets, chunk: Chunk) -> Terms:
         """Return the terms of the users of a chunk."""
         users = chunk.users
         return self.terms(
-            past.part(users, chunk.length), wide.part(users), standing.part(users), targets.part(users, chunk.targets)
+            past.part(users, chunk.length), wide.part(users), survey.part(users), targets.part(users, chunk.targets)
         )
 
     # --- candidates ----------------------------------------------------------------------------------
 
-    def _candidate_targets(self, past: Past, wide: WideScores) -> Targets:
+    def _candidate_targets(self, past: Past, survey: Survey) -> Targets:
         """Return the candidates of each user as targets, [u, C]."""
-        row = self._candidates(past, wide)
-        none = torch.zeros(row.shape, device=row.device)
-        return Targets(self.terms.ledger.item_of[row].long(), row, none, none, past.bias)
-
-    def _candidates(self, past: Past, wide: WideScores) -> Tensor:
-        """Return the rows of the items that the crosses score highest, without those of the history: [u, C]."""
-        score = self._crossed(past, wide)[:, self.terms.ledger.item_of.long()]
-        score.scatter_(1, past.row, -torch.inf)
-        score[:, -1] = -torch.inf  # the row of unrated items
-        return score.topk(min(self.config.candidates, self.rows - 1), dim=1).indices
-
-    def _crossed(self, past: Past, wide: WideScores) -> Tensor:
-        """Return the crosses with all items, by which candidates are chosen: [u, I]."""
-        ledger = self.terms.ledger
-        rated = wide.preference + POPULARITY_SHARE * self.terms.statistics.count
-        titles = self.terms.titles.crosses(ledger.item_of[past.row].long(), past.weight)
-        return titles.mul_(TITLE_SHARE).add_(rated[:, ledger.row_of.long()])
+        none = torch.zeros(survey.candidates.shape, device=survey.candidates.device)
+        item = self.terms.ledger.item_of[survey.candidates].long()
+        return Targets(item, survey.candidates, none, none, past.bias)
 
     def _rank_others(self, past: Past, wide: WideScores) -> Tensor:
         """Return scores that order the items that are no candidates, unrated ones last: [u, I]."""
-        score = self._crossed(past, wide)
+        score = self.terms.crossed(past, wide)
         unrated = (self.terms.ledger.row_of == self.rows - 1).float()
         return score - unrated * (score.amax(1, keepdim=True) - score.amin(1, keepdim=True))
 
@@ -260,13 +243,13 @@ class WideDeepHistory(Recommender):
 
         """
         held = hold_out(histories, generator, self.config, self.terms, self.scale)
-        rows = self._candidates(held.past, held.wide)
-        rows = held.sample(rows, self.config.trained_candidates, self.scale.liked, generator)
+        survey = self.terms.survey(held.past, held.wide)
+        rows = held.sample(survey.candidates, self.config.trained_candidates, self.scale.liked, generator)
         targets, truth = held.with_candidates(rows, self.terms)
-        standing, chosen = standing_of(held.past, held.wide), rows.shape[1]
+        chosen = rows.shape[1]
         answers: list[tuple[Tensor, ...]] = []
         for chunk in chunks(held.past, chosen + (held.rating > NOT_GIVEN).sum(1)):
-            terms = self._terms_of_chunk(held.past, held.wide, standing, targets, chunk)
+            terms = self._terms_of_chunk(held.past, held.wide, survey, targets, chunk)
             affinity = self.heads.score(terms.of_targets(slice(chosen)))
             rating = self.heads.rate(terms.of_targets(slice(chosen, None)))
             true = truth[chunk.users, : chunk.targets]

@@ -21,8 +21,11 @@ from widedeep.models.history.wide import WideCrosses, WideScores
 
 # Elements u x T x L that are computed at once: their terms then stay in the cache.
 ELEMENTS_AT_ONCE = 1 << 18
+# Weights in the choice of candidates beside the item x item weights: of similar titles, and of the number of ratings,
+# which only orders the items for an empty history.
+TITLE_SHARE, POPULARITY_SHARE = 0.05, 1e-9
 NEAR_TITLE = 0.6  # similarity from which two titles count as nearly the same
-PLAIN_NUMBERS = 15  # of `Terms.numbers` beside those of the items' columns
+PLAIN_NUMBERS = 16  # of `Terms.numbers` beside those of the items' columns
 
 
 class Targets(NamedTuple):
@@ -39,24 +42,24 @@ class Targets(NamedTuple):
         return Targets(*(column[users, :count] for column in self))
 
 
-class Standing(NamedTuple):
-    """How the wide scores of a user's unrated items spread, [u, 1] each."""
+class Survey(NamedTuple):
+    """What the crosses make of all items for each user."""
 
-    mean: Tensor
-    sd: Tensor
-    best: Tensor
+    crossed: Tensor  # [u, R] float32, scores by which candidates are chosen; -inf for the history and unrated items
+    candidates: Tensor  # [u, C] int64 rows of the highest scores, best first
+    cutoffs: Tensor  # [u, C] float32, their scores
+    mean: Tensor  # [u, 1] float32, mean of the wide scores without those of the history
+    sd: Tensor  # [u, 1] float32, their standard deviation
+    best: Tensor  # [u, 1] float32, the highest of them
 
-    def part(self, users: Tensor) -> "Standing":
-        """Return the standing of some of the users."""
-        return Standing(*(column[users] for column in self))
+    def part(self, users: Tensor) -> "Survey":
+        """Return the survey of some of the users."""
+        return Survey(*(column[users] for column in self))
 
-
-def standing_of(past: Past, wide: WideScores) -> Standing:
-    """Return the standing of users by their wide scores [u, R], without the items of their histories."""
-    score = wide.preference.scatter(1, past.row, torch.nan)
-    mean = score.nanmean(1, keepdim=True)
-    sd = (score - mean).square().nanmean(1, keepdim=True).sqrt() + 1e-6
-    return Standing(mean, sd, score.nan_to_num(-torch.inf).amax(1, keepdim=True))
+    def rank(self, row: Tensor) -> Tensor:
+        """Return how many candidates score higher than the targets: [u, T] rows -> [u, T] float32."""
+        score = self.crossed.gather(1, row)
+        return torch.searchsorted(-self.cutoffs, -score).float()
 
 
 class Chunk(NamedTuple):
@@ -92,6 +95,7 @@ class PairTerms(nn.Module):
         super().__init__()
         rows, items = shape["rows"], shape["items"]
         self.unrated = rows - 1  # the row of all unrated items
+        self.candidates = config.candidates
         self.bag_dropout, self.width = config.bag_dropout, PLAIN_NUMBERS + 2 * len(config.numbers)
         self.ledger = Ledger(shape)
         self.statistics, self.crosses = ItemStatistics(rows), WideCrosses(rows)
@@ -100,13 +104,13 @@ class PairTerms(nn.Module):
         self.vectors = ItemVectors(rows - 1, self.columns, config.embedding_dim, config.embedding_sd)
         self.attention = Attention(config.heads, config.attention_hidden)
 
-    def forward(self, past: Past, wide: WideScores, standing: Standing, targets: Targets) -> Terms:
+    def forward(self, past: Past, wide: WideScores, survey: Survey, targets: Targets) -> Terms:
         """Return the terms of the targets.
 
         Args:
             past: the histories.
             wide: the users' scores of all rated items, [u, R] each.
-            standing: of these scores.
+            survey: of these scores.
             targets: the items to be judged.
 
         """
@@ -120,7 +124,7 @@ class PairTerms(nn.Module):
         bag = bag_of(past, of_past, self.bag_dropout, self.training)
         rating_dot, affinity_dot = (torch.einsum("ud,utd->ut", bag, v) for v in (of_target.rating, of_target.affinity))
         bias = self.statistics.bias_without(targets.row, targets.own, targets.residual)
-        scores = self._standardised(wide, standing, targets)
+        scores = self._standardised(wide, survey, targets)
         crossed = self._crossed(past, titles, genres)
         numbers = [*scores, *crossed, *self._facts(past, targets, bias), rating_dot, affinity_dot]
         stacked = torch.stack([number.expand_as(bias) for number in numbers], dim=-1)
@@ -137,6 +141,25 @@ class PairTerms(nn.Module):
             kind=kind,
         )
 
+    @torch.no_grad()
+    def survey(self, past: Past, wide: WideScores) -> Survey:
+        """Score all rated items by the crosses, and choose the candidates of each user."""
+        crossed = self.crossed(past, wide)[:, self.ledger.item_of.long()]
+        crossed.scatter_(1, past.row, -torch.inf)
+        crossed[:, self.unrated] = -torch.inf
+        best = crossed.topk(min(self.candidates, self.unrated), dim=1)
+        score = wide.preference.scatter(1, past.row, torch.nan)
+        mean = score.nanmean(1, keepdim=True)
+        sd = (score - mean).square().nanmean(1, keepdim=True).sqrt() + 1e-6
+        highest = score.nan_to_num(-torch.inf).amax(1, keepdim=True)
+        return Survey(crossed, best.indices, best.values, mean, sd, highest)
+
+    def crossed(self, past: Past, wide: WideScores) -> Tensor:
+        """Return the scores of all items by which candidates are chosen, [u, I]."""
+        rated = wide.preference + POPULARITY_SHARE * self.statistics.count
+        titles = self.titles.crosses(self.ledger.item_of[past.row].long(), past.weight)
+        return titles.mul_(TITLE_SHARE).add_(rated[:, self.ledger.row_of.long()])
+
     def _attend(self, past: Past, targets: Targets, content: tuple[Tensor, Tensor], match: Tensor) -> Attended:
         """Return what the attention finds; for `content` and `match` see `Attention`."""
         residual = past.residual + past.bias - targets.bias  # as the statistics know it
@@ -146,11 +169,11 @@ class PairTerms(nn.Module):
         return self.attention(past, evidence, content, rarity, match)[0]
 
     @staticmethod
-    def _standardised(wide: WideScores, standing: Standing, targets: Targets) -> list[Tensor]:
-        """Return the wide scores of the targets: above the mean, below the best, and by residuals, [u, T] each."""
+    def _standardised(wide: WideScores, survey: Survey, targets: Targets) -> list[Tensor]:
+        """Return the standing of the targets: above the mean, below the best, by residuals, and the log of the rank."""
         score = wide.preference.gather(1, targets.row)
-        others = (score - standing.mean, score - standing.best, wide.residual.gather(1, targets.row))
-        return [other / standing.sd for other in others]
+        others = (score - survey.mean, score - survey.best, wide.residual.gather(1, targets.row))
+        return [*(other / survey.sd for other in others), survey.rank(targets.row).log1p()]
 
     def _facts(self, past: Past, targets: Targets, bias: Tensor) -> list[Tensor]:
         """Return what is known of the targets alone, given their biases [u, T], and of the users alone [u, 1]."""
