@@ -39,6 +39,7 @@ class Learned(NamedTuple):
     truth: Tensor  # [h]
     affinity: Tensor  # [u, C] of the candidates
     liked: Tensor  # [u, C] float32, 1.0 for held-out items that the user liked
+    log_weight: Tensor  # [u, C] float32, log of the number of candidates that each stands for
 
 
 class WideDeepHistory(Recommender):
@@ -244,7 +245,7 @@ class WideDeepHistory(Recommender):
         """
         held = hold_out(histories, generator, self.config, self.terms, self.scale)
         survey = self.terms.survey(held.past, held.wide)
-        rows = held.sample(survey.candidates, self.config.trained_candidates, self.scale.liked, generator)
+        rows, log_weight = held.sample(survey.candidates, self.config.trained_candidates, self.scale.liked, generator)
         targets, truth = held.with_candidates(rows, self.terms)
         chosen = rows.shape[1]
         answers: list[tuple[Tensor, ...]] = []
@@ -255,7 +256,7 @@ class WideDeepHistory(Recommender):
             true = truth[chunk.users, : chunk.targets]
             given = true[:, chosen:] > NOT_GIVEN
             liked = (true[:, :chosen] >= self.scale.liked).float()
-            answers.append((rating[given], true[:, chosen:][given], affinity, liked))
+            answers.append((rating[given], true[:, chosen:][given], affinity, liked, log_weight[chunk.users]))
         return Learned(*(torch.cat(column) for column in zip(*answers, strict=True)))
 
 

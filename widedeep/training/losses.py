@@ -20,8 +20,9 @@ from widedeep.training.negatives import Negatives
 RatingLoss = Callable[[Scores, Tensor, RatingScale], Tensor]
 # (corrected affinities of the rated items, then of their negatives [b, 1 + S]) -> the loss of each rating, [b]
 RankingLoss = Callable[[Tensor], Tensor]
-# (affinities of each user's candidates [u, C], 1.0 for those that the user liked [u, C]) -> the loss of each user, [u]
-ListLoss = Callable[[Tensor, Tensor], Tensor]
+# (affinities of each user's candidates, 1.0 for those that the user liked, log of how many candidates each stands for;
+# [u, C] each) -> the loss of each user, [u]
+ListLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -99,15 +100,16 @@ def softmax(affinity: Tensor) -> Tensor:
     return affinity.logsumexp(1) - affinity[:, 0]
 
 
-def softmax_of_list(affinity: Tensor, liked: Tensor) -> Tensor:
+def softmax_of_list(affinity: Tensor, liked: Tensor, log_weight: Tensor) -> Tensor:
     """Return the cross-entropy of each user's liked candidates among all of them; each user has at least one."""
-    return -(affinity.log_softmax(1) * liked).sum(1) / liked.sum(1)
+    log_share = affinity - (affinity + log_weight).logsumexp(1, keepdim=True)
+    return -(log_share * liked).sum(1) / liked.sum(1)
 
 
-def bpr_of_list(affinity: Tensor, liked: Tensor) -> Tensor:
+def bpr_of_list(affinity: Tensor, liked: Tensor, log_weight: Tensor) -> Tensor:
     """Return the mean of -log sigmoid(affinity of a liked candidate - affinity of another one) over all such pairs."""
     pairs = softplus(affinity[:, None] - affinity[:, :, None])  # [u, liked one, other one]
-    other = (1.0 - liked)[:, None] * liked[:, :, None]
+    other = (log_weight.exp() * (1.0 - liked))[:, None] * liked[:, :, None]
     return (pairs * other).sum((1, 2)) / other.sum((1, 2)).clamp(min=1.0)
 
 

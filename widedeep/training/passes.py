@@ -93,7 +93,7 @@ class HistoryPass(nn.Module):
             loss = loss + losses.sum() / max(1, len(losses))
         if self._loss.of_list:
             some = learned.liked.sum(1) > 0
-            lists = self._loss.of_list(learned.affinity[some], learned.liked[some])
+            lists = self._loss.of_list(learned.affinity[some], learned.liked[some], learned.log_weight[some])
             weight = self._weight if self._loss.of_rating else 1.0
             loss = loss + weight * lists.sum() / max(1, len(lists))
         return loss

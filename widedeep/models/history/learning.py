@@ -31,21 +31,29 @@ class HeldOut(NamedTuple):
     rating: Tensor  # [u, H] float32, NOT_GIVEN where there are fewer
     as_unrated: Tensor  # [u, H] bool, whether the item is judged as if it had no ratings
 
-    def sample(self, candidates: Tensor, count: int, liked: float, generator: torch.Generator) -> Tensor:
-        """Return `count` random candidates of each user, of which none that is held out and liked is missing.
+    def sample(self, candidates: Tensor, count: int, liked: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Choose some of the candidates: the held-out items that the user liked, the best ones, and others at random.
 
         Args:
-            candidates: [u, C] rows.
-            count: how many of them to keep.
+            candidates: [u, C] rows, best first.
+            count: how many to choose of each user's, half of them the best ones.
             liked: lowest rating of a liked item.
             generator: draws the others.
 
+        Returns:
+            the chosen rows [u, count], and the log of how many candidates each of them stands for [u, count].
+
         """
-        if candidates.shape[1] <= count:
-            return candidates
-        wanted = (self._truth(candidates) >= liked).float()
+        total = candidates.shape[1]
+        if total <= count:
+            return candidates, torch.zeros(candidates.shape, device=candidates.device)
+        certain = self._truth(candidates) >= liked
+        certain[:, : count // 2] = True
         draws = torch.rand(candidates.shape, generator=generator).to(candidates.device)
-        return candidates.gather(1, (wanted + draws).topk(count, dim=1).indices)
+        chosen = (certain + draws).topk(count, dim=1).indices
+        sure = certain.sum(1, keepdim=True).clamp(max=count - 1)
+        share = ((total - sure) / (count - sure)).log()
+        return candidates.gather(1, chosen), torch.where(certain.gather(1, chosen), 0.0, share)
 
     def with_candidates(self, candidates: Tensor, terms: PairTerms) -> tuple[Targets, Tensor]:
         """Return candidates, then held-out items as targets, [u, C + H]; and the true ratings where they are held out.
