@@ -187,6 +187,10 @@ class Recommender(nn.Module, ABC):
         """
         return self.encode_users(user)
 
+    def item_embeddings(self) -> list[Tensor]:
+        """Return the weights of dense embeddings of items and their attributes, which decay by `embedding_decay`."""
+        return []
+
     def user_vectors(self, user: Tensor) -> Tensor:
         """Return the learnt vectors of users, for finding similar ones: [B] int32 -> [B, D] float32."""
         raise NotImplementedError

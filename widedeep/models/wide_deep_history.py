@@ -88,6 +88,10 @@ class WideDeepHistory(Recommender):
         if numbers:
             self.heads.standardise(torch.cat(numbers), self.terms.statistics.mean)
 
+    def item_embeddings(self) -> list[Tensor]:
+        """Return the weights of the embeddings of items and their attributes."""
+        return [self.terms.vectors.items.weight, *self.terms.vectors.attributes.parameters()]
+
     # --- encoding ------------------------------------------------------------------------------------
 
     def encode_users(self, user: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from widedeep.models.history.past import Past
 from widedeep.models.history.statistics import PairEvidence
 
 ROLES = 6  # vectors of an item: query, key, rating, bag of residuals, bag of items, affinity
-KIND_WIDTH = 8  # of the embedding of an item's attributes that the towers read
+KIND_WIDTH, KIND_SD = 8, 1.0  # of the embedding of an item's kind that the towers read, and of its initial values
 TERM_SCALES = (0.3, 0.3, 2.0, 4.0, 0.3, 2.0, 0.3, 0.3)  # of the terms of the attention
 LOGIT_LIMIT = 8.0  # attention weights are at most exp of this
 # Initial weights of log overlap, log agreement and similarity of titles in the attention of the first head.
@@ -46,7 +46,7 @@ class Attended(NamedTuple):
 class ItemVectors(nn.Module):
     """Vectors of items: an embedding of the item plus embeddings of its attributes."""
 
-    def __init__(self, rows: int, columns: FeatureLookup, width: int, sd: float):
+    def __init__(self, rows: int, columns: FeatureLookup, kinds: Sequence[str], width: int, sd: float):
         """Build for `rows` rated items; unrated items have the vectors of their attributes alone."""
         super().__init__()
         self._columns, self._width = [columns], width  # in a list: the lookup belongs to another module
@@ -56,7 +56,7 @@ class ItemVectors(nn.Module):
             self.items.weight[rows].zero_()
         names = list(columns.vocabularies)
         self.attributes = EmbeddedColumns(names, columns.vocabularies, ROLES * width, sd)
-        self.kinds = EmbeddedColumns(names, columns.vocabularies, KIND_WIDTH, sd)
+        self.kinds = EmbeddedColumns(kinds, columns.vocabularies, KIND_WIDTH, KIND_SD)
 
     def forward(self, item: Tensor, row: Tensor) -> tuple[Vectors, Tensor]:
         """Return the vectors of items and what kind they are: [m] item indexes and rows -> [m, D] each, [m, 8]."""

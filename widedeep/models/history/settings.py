@@ -21,7 +21,7 @@ class WideDeepHistoryConfig(ArchitectureConfig):
     bag_dropout: DropShare = Field(default=0.3, description="share of the history's bag set to 0 in training")
     ridge: float = Field(default=250.0, gt=0, description="ridge of the item x item weights")
     candidates: Count = Field(default=200, ge=1, description="items that the deep part ranks for each user")
-    trained_candidates: Count = Field(default=64, ge=1, description="of them, how many a training step looks at")
+    trained_candidates: Count = Field(default=100, ge=1, description="of them, how many a training step looks at")
     max_history: Count = Field(default=1000, ge=1, description="ratings of a history that are read at most")
     held_out: Share = Field(default=0.11, description="share of a history that a training step holds out")
     cold_histories: Share = Field(default=0.02, description="share of histories that a training step holds out whole")
@@ -31,5 +31,6 @@ class WideDeepHistoryConfig(ArchitectureConfig):
         default=("genres", "studios", "type", "source", "age_rating", "producers"),
         description="category and multi-valued columns of items",
     )
+    kinds: Names = Field(default=("type",), description="those of the columns that say what kind of item it is")
     numbers: Names = Field(default=("aired_start",), description="numbers of items")
     genres: str = Field(default="genres", description="multi-valued column by which histories and items are compared")

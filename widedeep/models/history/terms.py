@@ -25,7 +25,7 @@ ELEMENTS_AT_ONCE = 1 << 18
 # which only orders the items for an empty history.
 TITLE_SHARE, POPULARITY_SHARE = 0.05, 1e-9
 NEAR_TITLE = 0.6  # similarity from which two titles count as nearly the same
-PLAIN_NUMBERS = 16  # of `Terms.numbers` beside those of the items' columns
+PLAIN_NUMBERS = 17  # of `Terms.numbers` beside those of the items' columns
 
 
 class Targets(NamedTuple):
@@ -101,7 +101,7 @@ class PairTerms(nn.Module):
         self.statistics, self.crosses = ItemStatistics(rows), WideCrosses(rows)
         self.titles = TitleNeighbours(items, config.titles)
         self.columns = FeatureLookup.from_shape("terms.columns", shape, items)
-        self.vectors = ItemVectors(rows - 1, self.columns, config.embedding_dim, config.embedding_sd)
+        self.vectors = ItemVectors(rows - 1, self.columns, config.kinds, config.embedding_dim, config.embedding_sd)
         self.attention = Attention(config.heads, config.attention_hidden)
 
     def forward(self, past: Past, wide: WideScores, survey: Survey, targets: Targets) -> Terms:
@@ -170,10 +170,10 @@ class PairTerms(nn.Module):
 
     @staticmethod
     def _standardised(wide: WideScores, survey: Survey, targets: Targets) -> list[Tensor]:
-        """Return the standing of the targets: above the mean, below the best, by residuals, and the log of the rank."""
+        """Return the standing of the targets: above the mean, below the best, by residuals, rank, and score."""
         score = wide.preference.gather(1, targets.row)
         others = (score - survey.mean, score - survey.best, wide.residual.gather(1, targets.row))
-        return [*(other / survey.sd for other in others), survey.rank(targets.row).log1p()]
+        return [*(other / survey.sd for other in others), survey.rank(targets.row).log1p(), score]
 
     def _facts(self, past: Past, targets: Targets, bias: Tensor) -> list[Tensor]:
         """Return what is known of the targets alone, given their biases [u, T], and of the users alone [u, 1]."""
