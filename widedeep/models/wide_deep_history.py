@@ -166,8 +166,7 @@ class WideDeepHistory(Recommender):
         survey = self.terms.survey(past, wide)
         targets = self._candidate_targets(past, survey)
         affinity = self._answer(self.heads.score, past, wide, survey, targets)
-        every = self._rank_others(past, wide)  # [u, I]
-        every += affinity.amin(1, keepdim=True) - every.amax(1, keepdim=True) - 1.0
+        every = affinity.amin(1, keepdim=True) - self._distance_of_others(past, wide)  # [u, I]
         every.scatter_(1, targets.item, affinity)
         out.copy_(every.index_select(1, items[:, 0].long()))
 
@@ -228,11 +227,13 @@ class WideDeepHistory(Recommender):
         item = self.terms.ledger.item_of[survey.candidates].long()
         return Targets(item, survey.candidates, none, none, past.bias)
 
-    def _rank_others(self, past: Past, wide: WideScores) -> Tensor:
-        """Return scores that order the items that are no candidates, unrated ones last: [u, I]."""
+    def _distance_of_others(self, past: Past, wide: WideScores) -> Tensor:
+        """Return how far items that are no candidates are below these, by the crosses, unrated items last: [u, I]."""
         score = self.terms.crossed(past, wide)
-        unrated = (self.terms.ledger.row_of == self.rows - 1).float()
-        return score - unrated * (score.amax(1, keepdim=True) - score.amin(1, keepdim=True))
+        best, worst = score.amax(1, keepdim=True), score.amin(1, keepdim=True)
+        # From 1 to 2, because the scores for an empty history differ by less than affinities can.
+        distance = 1.0 + (best - score) / (best - worst).clamp(min=1e-30)
+        return distance + 2.0 * (self.terms.ledger.row_of == self.rows - 1)
 
     # --- learning ------------------------------------------------------------------------------------
 
@@ -248,8 +249,10 @@ class WideDeepHistory(Recommender):
 
         """
         held = hold_out(histories, generator, self.config, self.terms, self.scale)
-        survey = self.terms.survey(held.past, held.wide)
+        survey = self.terms.survey(held.past, held.wide, held.known, held.row)
         rows, log_weight = held.sample(survey.candidates, self.config.trained_candidates, self.scale.liked, generator)
+        # Where few items are left, the list of candidates is filled up with items that are none.
+        log_weight.masked_fill_(survey.crossed.gather(1, rows).isneginf(), -torch.inf)
         targets, truth = held.with_candidates(rows, self.terms)
         chosen = rows.shape[1]
         answers: list[tuple[Tensor, ...]] = []

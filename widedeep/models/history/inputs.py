@@ -87,7 +87,7 @@ def fit_inputs(config: WideDeepHistoryConfig, tables: Tables) -> ModelInputs:
         "item_of": torch.from_numpy(np.append(rated, 0).astype(np.int32)),
         "genres": genres / genres.norm(dim=1, keepdim=True).clamp(min=1.0),
     }
-    sizes, buffers = feature_spec("terms.columns", items, config.numbers, config.columns)
+    sizes, buffers = feature_spec("terms.columns", items, config.numbers, (*config.columns, *config.kinds))
     parts = {"ledger": ledger} | _closed_forms(config, tables, ratings, (tables.users.rows, len(rated) + 1))
     named = {f"terms.{part}.{name}": tensor for part, fit in parts.items() for name, tensor in fit.items()}
     return shape | sizes, buffers | named

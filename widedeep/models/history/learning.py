@@ -26,6 +26,7 @@ class HeldOut(NamedTuple):
 
     past: Past
     wide: WideScores
+    known: Tensor  # [u, K] int64 rows of all other ratings, of which `past` may have a part; the last row fills up
     bias: Tensor  # [u, 1] the users' biases by their whole histories, as the statistics know them
     row: Tensor  # [u, H] int64 rows of the held-out ratings
     rating: Tensor  # [u, H] float32, NOT_GIVEN where there are fewer
@@ -68,7 +69,7 @@ class HeldOut(NamedTuple):
         item = terms.ledger.item_of[row].long()
         hidden = torch.cat([torch.zeros_like(candidates, dtype=torch.bool), self.as_unrated], dim=1)
         own = ((truth > NOT_GIVEN) & ~hidden).float()
-        residual = terms.statistics.deviations(row, truth.clamp(min=0.0)) - self.bias
+        residual = terms.statistics.deviations(row, torch.where(own > 0, truth, 0.0)) - self.bias
         return Targets(item, torch.where(hidden, terms.unrated, row), own, residual * own, self.bias), truth
 
     def _truth(self, row: Tensor) -> Tensor:
@@ -111,10 +112,12 @@ def hold_out(
     bags, residual = bags_of(past)
     full = Bags(histories.start, row, preference(histories.rating, scale))
     wide = terms.crosses.scores_without(full, bags, residual)
+    others = ~held
+    (known,) = pad(_starts(user[others], len(count)), (row[others],), (terms.unrated,))
     columns = row[held], histories.rating[held]
     held_rows, held_ratings = pad(_starts(user[held], len(count)), columns, (terms.unrated, NOT_GIVEN))
     unrated = torch.rand(held_rows.shape, generator=generator).to(device) < config.cold_items
-    return HeldOut(past, wide, (total / (count + USER_DAMPING))[:, None], held_rows, held_ratings, unrated)
+    return HeldOut(past, wide, known, (total / (count + USER_DAMPING))[:, None], held_rows, held_ratings, unrated)
 
 
 def _starts(user: Tensor, users: int) -> Tensor:

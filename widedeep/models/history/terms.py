@@ -142,17 +142,32 @@ class PairTerms(nn.Module):
         )
 
     @torch.no_grad()
-    def survey(self, past: Past, wide: WideScores) -> Survey:
-        """Score all rated items by the crosses, and choose the candidates of each user."""
+    def survey(
+        self, past: Past, wide: WideScores, known: Tensor | None = None, held_out: Tensor | None = None
+    ) -> Survey:
+        """Score all rated items by the crosses, and choose the candidates of each user.
+
+        Args:
+            past: the histories.
+            wide: the users' scores of all rated items.
+            known: [u, K] rows that are no candidates; None: those of the histories. The last row fills up.
+            held_out: [u, H] rows of ratings of the users that do not count, or None.
+
+        """
+        known = past.row if known is None else known
         crossed = self.crossed(past, wide)[:, self.ledger.item_of.long()]
-        crossed.scatter_(1, past.row, -torch.inf)
+        if held_out is not None:
+            crossed.scatter_add_(1, held_out, torch.full(held_out.shape, -POPULARITY_SHARE, device=crossed.device))
+        crossed.scatter_(1, known, -torch.inf)
         crossed[:, self.unrated] = -torch.inf
         best = crossed.topk(min(self.candidates, self.unrated), dim=1)
-        score = wide.preference.scatter(1, past.row, torch.nan)
-        mean = score.nanmean(1, keepdim=True)
-        sd = (score - mean).square().nanmean(1, keepdim=True).sqrt() + 1e-6
-        highest = score.nan_to_num(-torch.inf).amax(1, keepdim=True)
-        return Survey(crossed, best.indices, best.values, mean, sd, highest)
+        score = wide.preference.scatter(1, known, torch.nan)
+        score[:, self.unrated] = torch.nan
+        # Of somebody who has rated all items these numbers say nothing; they only have to be numbers.
+        mean = score.nanmean(1, keepdim=True).nan_to_num(0.0)
+        variance = (score - mean).square().nanmean(1, keepdim=True).nan_to_num(1.0)
+        highest = score.nan_to_num(-torch.inf).amax(1, keepdim=True).nan_to_num(neginf=0.0)
+        return Survey(crossed, best.indices, best.values, mean, variance.sqrt() + 1e-6, highest)
 
     def crossed(self, past: Past, wide: WideScores) -> Tensor:
         """Return the scores of all items by which candidates are chosen, [u, I]."""
