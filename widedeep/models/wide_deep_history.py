@@ -17,7 +17,7 @@ from widedeep.data.histories import UserHistories
 from widedeep.models.base import Histories, MakeEmbedding, Recommender, Scores
 from widedeep.models.history.inputs import fit_inputs
 from widedeep.models.history.learning import NOT_GIVEN, hold_out
-from widedeep.models.history.network import Heads, Terms
+from widedeep.models.history.network import Heads, Terms, Vectors, bag_of
 from widedeep.models.history.past import Past, bags_of, make_past, pad
 from widedeep.models.history.settings import WideDeepHistoryConfig
 from widedeep.models.history.terms import Chunk, PairTerms, Survey, Targets, chunks
@@ -125,10 +125,25 @@ class WideDeepHistory(Recommender):
         """Encode items by their index: [B] int32 -> [B, 1] float32."""
         return item[:, None].float()
 
+    def user_vectors(self, user: Tensor) -> Tensor:
+        """Return the bags of the users' histories: [B] int32 -> [B, D] float32."""
+        ledger, bags = self.terms.ledger, []
+        vectors, _ = self.terms.vectors(ledger.item_of.long(), torch.arange(self.rows, device=user.device))
+        for part in user.split(USERS_AT_ONCE):
+            past = make_past(*ledger.history(part, self.config.max_history), self.terms.statistics, self.scale)
+            bags.append(bag_of(past, Vectors(*(vector[past.row] for vector in vectors)), 0.0, False))
+        return torch.cat(bags)
+
+    def item_vectors(self, item: Tensor) -> Tensor:
+        """Return the vectors of items for all roles side by side: [B] int32 -> [B, 6 D] float32."""
+        vectors, _ = self.terms.vectors(item.long(), self.terms.ledger.row_of[item].long())
+        return torch.cat(vectors, dim=-1)
+
     # --- answers -------------------------------------------------------------------------------------
 
     def forward(self, user: Tensor, item: Tensor, negatives: Tensor | None = None) -> Scores:
-        """Return both answers for pairs: [B] user indexes and [B] item indexes, int32."""
+        """Return both answers for pairs: [B] user indexes and [B] item indexes, int32; there are no negatives."""
+        assert negatives is None
         distinct, place = torch.unique(user, return_inverse=True)
         both = self._answer_grouped(
             self.heads.score_and_rate, lambda part: self.encode_users(distinct[part]), place, item.long()
@@ -171,9 +186,14 @@ class WideDeepHistory(Recommender):
         out.copy_(every.index_select(1, items[:, 0].long()))
 
     def _answer_pairs(self, head: Head, users: Tensor, items: Tensor) -> Tensor:
+        """Answer for pairs that broadcast; all items of a user are answered for together."""
         shape = torch.broadcast_shapes(users.shape[:-1], items.shape[:-1])
-        flat = users.expand(*shape, -1).reshape(-1, users.shape[-1])
-        return self._answer_chosen(head, flat, items.expand(*shape, -1).reshape(-1, 1).long()).view(shape)
+        if users.shape[-2:-1] != (1,):  # each pair has a user of its own
+            users, items = users[..., None, :], items[..., None, :]
+        lists = torch.broadcast_shapes(users.shape[:-1], items.shape[:-1])
+        users = users[..., 0, :].expand(*lists[:-1], -1).reshape(-1, users.shape[-1])
+        items = items[..., 0].expand(lists).reshape(len(users), lists[-1])
+        return self._answer_chosen(head, users, items.long()).view(shape)
 
     def _answer_grouped(self, head: Head, encode: Callable[[slice], Tensor], user: Tensor, item: Tensor) -> Tensor:
         """Answer for pairs, each user's together.

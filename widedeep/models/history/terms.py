@@ -160,7 +160,7 @@ class PairTerms(nn.Module):
             crossed.scatter_add_(1, held_out, torch.full(held_out.shape, -POPULARITY_SHARE, device=crossed.device))
         crossed.scatter_(1, known, -torch.inf)
         crossed[:, self.unrated] = -torch.inf
-        best = crossed.topk(min(self.candidates, self.unrated), dim=1)
+        best = crossed[:, : self.unrated].topk(min(self.candidates, self.unrated), dim=1)
         score = wide.preference.scatter(1, known, torch.nan)
         score[:, self.unrated] = torch.nan
         # Of somebody who has rated all items these numbers say nothing; they only have to be numbers.
