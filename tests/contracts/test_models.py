@@ -8,6 +8,7 @@ from torch import nn
 from tests.builders import COLD, write_prepared
 from widedeep.data.batches import Batch
 from widedeep.data.feature_tables import Tables
+from widedeep.data.histories import UserHistories
 from widedeep.models import REGISTRY, ModelConfig, Recommender
 from widedeep.models.artifact import load_artifact, save_artifact
 from widedeep.models.base import Histories, Scores
@@ -46,6 +47,11 @@ VARIANTS: dict[str, dict] = {
     "recommender_net, dense": {
         "embedding_dim": 6,
         "dense": (8, 5),
+    },
+    # Its affinities of items that are no candidates only order them: here all rated items are candidates.
+    "wide_deep_history": {
+        **{"embedding_dim": 4, "heads": 2, "attention_hidden": 4, "hidden": (8,), "titles": 4},
+        **{"candidates": ITEMS, "trained_candidates": 60, "ridge": 20.0},
     },
 }
 # An architecture without a variant is tried with its defaults.
@@ -100,11 +106,15 @@ def test_blocks_chosen_pairs_and_encodings_score_as_forward_does(model):
     users, items = model.encode_users(user), model.encode_items(item)
     block = torch.full((USERS, ITEMS), torch.nan)
     model.score_block(users, items, block)
-    torch.testing.assert_close(block, expected, rtol=1e-5, atol=1e-5)
+    ranked = expected
+    if model.learns_from_histories:  # unrated items are no candidates: they come last, in any order
+        assert (block[:, -COLD:].amax(1) < expected[:, :-COLD].amin(1)).all()
+        ranked = torch.cat([expected[:, :-COLD], block[:, -COLD:]], dim=1)
+    torch.testing.assert_close(block, ranked, rtol=1e-5, atol=1e-5)
     chosen = torch.randint(ITEMS, (USERS, 7), generator=torch.Generator().manual_seed(3))
     scores = torch.full((USERS, 7), torch.nan)
     model.score_chosen(users, items, chosen, scores)
-    torch.testing.assert_close(scores, expected.gather(1, chosen), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(scores, ranked.gather(1, chosen), rtol=1e-5, atol=1e-5)
     pairs = model.score_pairs(users[:, None], items[None])
     torch.testing.assert_close(pairs, expected, rtol=1e-5, atol=1e-5)
     rated = torch.full((USERS, 7), torch.nan)
@@ -114,18 +124,21 @@ def test_blocks_chosen_pairs_and_encodings_score_as_forward_does(model):
     assert torch.equal(ratings, expected) == model.affinity_is_rating
     few = torch.full((1, 1), torch.nan)
     model.score_block(users[-1:], items[-1:], few)
-    torch.testing.assert_close(few, expected[-1:, -1:], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(few, ranked[-1:, -1:], rtol=1e-5, atol=1e-5)
 
 
 @torch.no_grad()
-def test_an_artifact_scores_the_same_bits(model, data, tmp_path):
+def test_an_artifact_holds_the_same_bits_and_scores_the_same(model, data, tmp_path):
     manifest, tables = data
     save_artifact(tmp_path / "model.safetensors", model, manifest, tables)
     loaded = load_artifact(tmp_path / "model.safetensors")
     assert loaded.config == model.config
     assert loaded.model.cold_users_alike == model.cold_users_alike
+    stored = loaded.model.state_dict()
+    assert all(torch.equal(stored[name], value) for name, value in model.state_dict().items())
+    # Rounding may differ: the tensors are mapped into memory, where they are aligned in another way.
     for result, expected in zip(one_by_one(loaded.model), one_by_one(model), strict=True):
-        assert torch.equal(result, expected)
+        torch.testing.assert_close(result, expected, rtol=1e-6, atol=1e-6 * expected.abs().max().item())
 
 
 @torch.no_grad()
@@ -158,6 +171,19 @@ def test_histories_are_encoded_if_said_and_their_padding_does_not_matter(model):
 
 
 @pytest.fixture(scope="module")
+def training_batch(data):
+    """What a step of a model gets: `pairs` ratings, or the histories of `users` (None: of all users)."""
+    histories = data[1].user_histories()
+
+    def batch(model: Recommender, pairs: int, users: int | None = None) -> Batch | UserHistories:
+        return (
+            histories.select(torch.arange(len(histories))[:users]) if model.learns_from_histories else batch_of(pairs)
+        )
+
+    return batch
+
+
+@pytest.fixture(scope="module")
 def state_of(data):
     """Begin a training of a model, with settings as keywords."""
     popularity = data[1].items.values("train_ratings")
@@ -178,15 +204,15 @@ def batch_of(pairs: int) -> Batch:
 
 
 @pytest.mark.parametrize("loss", [None, "joint"])
-def test_a_batch_of_one_row_can_be_trained_on(model, state_of, loss):
-    state_of(model, loss=loss, optim={"name": "sgd", "lr": 0.1}).train_step(batch_of(1))
+def test_a_batch_of_one_row_can_be_trained_on(model, state_of, training_batch, loss):
+    state_of(model, loss=loss, optim={"name": "sgd", "lr": 0.1}).train_step(training_batch(model, 1, 1))
     assert all(parameter.isfinite().all() for parameter in model.parameters())
     assert all(answer.isfinite().all() for answer in one_by_one(model.eval()))
 
 
-def test_a_gradient_reaches_every_parameter_and_every_row_used(model, state_of):
+def test_a_gradient_reaches_every_parameter_and_every_row_used(model, state_of, training_batch):
     model.train()
-    state_of(model).apply(batch_of(3000)).loss.backward()
+    state_of(model).apply(training_batch(model, 3000)).loss.backward()
     tables = [module for module in model.modules() if isinstance(module, RowEmbedding)]
     for table in tables:
         assert sum(len(rows) for rows, _ in table.gathered) % 3000 == 0
@@ -203,21 +229,31 @@ def test_a_gradient_reaches_every_parameter_and_every_row_used(model, state_of):
             assert parameter.grad.abs().max() > 0, name
 
 
+@torch.no_grad()
+def loss_of_first_step(state: TrainState, batch: Batch | UserHistories) -> float:
+    """The loss of a batch with what the first step draws: always the same negatives, or held-out ratings."""
+    done, state.progress.step = state.progress.step, 0
+    state.model.eval()
+    loss = state.apply(batch).loss.item()
+    state.progress.step = done
+    return loss
+
+
 @pytest.mark.parametrize("loss", [None, "bpr", "softmax", "joint"])
-def test_training_lowers_the_loss(model, state_of, loss):
-    state, batch = state_of(model, loss=loss, epochs=100, optim={"lr": 0.02}), batch_of(500)
+def test_training_lowers_the_loss(model, state_of, training_batch, loss):
+    state, batch = state_of(model, loss=loss, epochs=100, optim={"lr": 0.02}), training_batch(model, 500, 4)
     torch.manual_seed(0)
     losses = []
     for _ in range(30):
         state.train_step(batch)
-        model.eval()
-        with torch.no_grad():
-            losses.append(state.apply(batch).loss.item())
+        losses.append(loss_of_first_step(state, batch))
     assert losses[-1] < 0.97 * losses[0]
 
 
 @torch.no_grad()
 def test_negatives_score_as_pairs_do(model):
+    if model.learns_from_histories:
+        return  # it has candidates instead
     expected, batch = one_by_one(model), batch_of(40)
     negatives = torch.randint(ITEMS, (40, 5), generator=torch.Generator().manual_seed(2)).int()
     scores = model(batch.user, batch.item, negatives)
@@ -228,6 +264,8 @@ def test_negatives_score_as_pairs_do(model):
 
 def test_negatives_train_their_rows(model):
     """A step on negatives looks up each table once for users and once for items, on any rank as often as on others."""
+    if model.learns_from_histories:
+        return  # it has candidates instead
     batch, negatives = batch_of(40), torch.arange(120, dtype=torch.int32).view(40, 3)
     model.train()(batch.user, batch.item, negatives).affinity.sum().backward()
     for table in (module for module in model.modules() if isinstance(module, RowEmbedding)):
@@ -248,11 +286,12 @@ def test_users_and_items_have_vectors(model):
 @pytest.mark.parametrize("name", REGISTRY)
 @torch.no_grad()
 def test_the_first_predictions_are_near_the_mean_rating(name, data):
+    """Or near the biases, of models that know them before training."""
     torch.manual_seed(0)
     model = REGISTRY[name].from_tables(TypeAdapter(ModelConfig).validate_python({"name": name}), data[1])
-    predicted = one_by_one(model.eval()).rating
-    assert (predicted.mean() - data[0].ratings.train_mean).abs() < 0.3
-    assert (predicted - data[0].ratings.train_mean).abs().max() < 2.0
+    predicted, mean = one_by_one(model.eval()).rating, data[0].ratings.train_mean
+    assert (predicted.mean() - mean).abs() < 0.3
+    assert (predicted - mean).abs().max() < (5.0 if model.learns_from_histories else 2.0)
 
 
 def test_a_sigmoid_reaches_over_the_scale_of_the_data(tmp_path):

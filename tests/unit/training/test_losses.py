@@ -12,10 +12,12 @@ from widedeep.training.losses import (
     LOSSES,
     Loss,
     bpr,
+    bpr_of_list,
     cross_entropy,
     find_loss,
     scaled_squared_error,
     softmax,
+    softmax_of_list,
     squared_error,
 )
 from widedeep.training.negatives import Negatives
@@ -115,3 +117,38 @@ def test_a_loss_of_ratings_beside_a_ranking_sees_the_rated_item_alone():
     answers = Scores(torch.tensor([[3.0, 3.0]]), torch.tensor([1.0]))
     both = Loss(on_affinity, bpr).of_batch(answers, torch.tensor([7.0]), TEN_POINTS, drawn([[0.0, 0.0]]), 1.0)
     assert both.tolist() == pytest.approx([3 - 7 + math.log(2)])
+
+
+def test_softmax_of_lists_by_hand():
+    """Odds of 4 : 2 : 1 : 1; the last stands for 3 others. The first user liked one candidate, the second two."""
+    affinity = torch.tensor([[4.0, 2.0, 1.0, 1.0]] * 2).log()
+    liked = torch.tensor([[0.0, 1.0, 0.0, 0.0], [1.0, 1.0, 0.0, 0.0]])
+    log_weight = torch.tensor([[1.0, 1.0, 1.0, 3.0]] * 2).log()
+    found = softmax_of_list(affinity, liked, log_weight)
+    assert found.tolist() == pytest.approx([-math.log(2 / 10), -(math.log(4 / 10) + math.log(2 / 10)) / 2])
+
+
+def test_bpr_of_lists_by_hand():
+    """The liked ones are compared with the others alone, of which one stands for 3."""
+    affinity = torch.tensor([[2.0, 1.0, 0.0], [1.0, 5.0, 4.0]])
+    liked = torch.tensor([[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]])
+    log_weight = torch.tensor([[1.0, 1.0, 3.0], [1.0, 1.0, 1.0]]).log()
+    first = (math.log(1 + math.exp(-1)) + 3 * math.log(1 + math.exp(-2))) / 4
+    second = (math.log(1 + math.exp(-4)) + math.log(1 + math.exp(-3))) / 2
+    assert bpr_of_list(affinity, liked, log_weight).tolist() == pytest.approx([first, second])
+
+
+@pytest.mark.parametrize("loss", [softmax_of_list, bpr_of_list])
+def test_candidates_without_weight_do_not_count(loss):
+    affinity = torch.tensor([[1.0, 2.0, 9.0]], requires_grad=True)
+    liked, log_weight = torch.tensor([[1.0, 0.0, 0.0]]), torch.tensor([[0.0, 0.0, -math.inf]])
+    found = loss(affinity, liked, log_weight)
+    assert found.item() == pytest.approx(math.log(1 + math.exp(1)))
+    found.sum().backward()
+    assert affinity.grad is not None
+    assert affinity.grad[0, 2] == 0
+    assert affinity.grad.isfinite().all()
+
+
+def test_who_liked_all_candidates_has_no_pair_to_compare():
+    assert bpr_of_list(torch.randn(1, 3), torch.ones(1, 3), torch.zeros(1, 3)).item() == 0

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tests.builders import TEN_POINTS
+from tests.unit.models.conftest import prepared
 from widedeep.config.train import OptimConfig
 from widedeep.data.batches import Batch
 from widedeep.models import WideDeep
@@ -103,3 +104,24 @@ def test_a_step_is_taken_at_the_scheduled_rate():
     full = moved(*after_one_step(epochs=4, name="sgd"))
     quarter = moved(*after_one_step(epochs=4, name="sgd", warmup=1.0))  # the first of four steps up
     torch.testing.assert_close(quarter, {name: move / 4 for name, move in full.items()}, rtol=1e-4, atol=1e-6)
+
+
+def test_embeddings_of_a_model_of_histories_decay_as_a_whole(tmp_path):
+    """Their decay is `embedding_decay`, that of everything else `weight_decay`."""
+    data = prepared(tmp_path / "prepared", users=20, items=20, ratings=200)
+    steps = {}
+    for decay, layers in ((0.0, 0.0), (0.5, 0.0), (0.0, 0.5)):
+        optim = {"name": "sgd", "lr": 0.1, "embedding_decay": decay, "weight_decay": layers}
+        model = data.model()
+        before = {name: value.detach().clone() for name, value in model.named_parameters()}
+        config = TrainConfig.model_validate({"optim": optim})
+        TrainState(model, config, World(0, 1, torch.device("cpu")), 1).train_step(data.histories([0, 1, 2]))
+        steps[decay, layers] = {name: value.detach() - before[name] for name, value in model.named_parameters()}
+    tables = {id(weight) for weight in model.item_embeddings()}
+    assert 0 < len(tables) < len(before)
+    for name, value in model.named_parameters():
+        decayed = (0.5, 0.0) if id(value) in tables else (0.0, 0.5)
+        for setting in ((0.5, 0.0), (0.0, 0.5)):
+            pull = steps[setting][name] - steps[0.0, 0.0][name]
+            expected = -0.1 * 0.5 * before[name] if setting == decayed else torch.zeros_like(pull)
+            torch.testing.assert_close(pull, expected, rtol=1e-3, atol=1e-5)

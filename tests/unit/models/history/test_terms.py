@@ -65,6 +65,7 @@ def test_who_has_rated_all_items_has_a_survey(model):
     scores = torch.randn(1, model.terms.unrated + 1)
     survey = model.terms.survey(past, WideScores(scores, scores))
     assert all(getattr(survey, name).isfinite().all() for name in ("mean", "sd", "best"))
+    assert (survey.candidates < model.terms.unrated).all()
 
 
 @pytest.mark.parametrize("limit", [1, 40, 10_000])
