@@ -31,19 +31,19 @@ def padded(data: Data, users: list[int]) -> Histories:
     return Histories(items[users], ratings[users])
 
 
-def rated(data: Data, user: int) -> set[int]:
-    items = data.tables().histories(ITEMS)[0][user]
-    return set(items[items >= 0].tolist())
+def seen_by(data: Data) -> list[set[int]]:
+    """The items that each user has rated."""
+    return [set(items[items >= 0].tolist()) for items in data.tables().histories(ITEMS)[0]]
 
 
 @torch.no_grad()
 def test_a_history_is_answered_for_like_the_user_whose_it_is(data, model):
     """Not to the bit: a stranger's history is added to the Gram matrix, where the user's is already."""
-    users = list(range(0, 30, 3))
+    users, seen = list(range(0, 30, 3)), seen_by(data)
     known = affinities(model, model.encode_users(EVERYBODY[users]))
     given = affinities(model, model.encode_histories(padded(data, users)))
     for user, one, other in zip(users, known, given, strict=True):
-        new = sorted(set(range(ITEMS)) - rated(data, user))
+        new = sorted(set(range(ITEMS)) - seen[user])
         correlation = np.corrcoef(one[new].numpy(), other[new].numpy())[0, 1]
         assert correlation > 0.8
         best, also = (set(scores[new].topk(8).indices.tolist()) for scores in (one, other))
@@ -52,7 +52,7 @@ def test_a_history_is_answered_for_like_the_user_whose_it_is(data, model):
 
 @torch.no_grad()
 def test_candidates_rank_above_all_others_and_unrated_items_last(data, model):
-    encoded = model.encode_users(EVERYBODY)
+    encoded, seen = model.encode_users(EVERYBODY), seen_by(data)
     found = affinities(model, encoded)
     past, wide = model._unpack(encoded)
     candidates = model.terms.ledger.item_of[model.terms.survey(past, wide).candidates].long()
@@ -61,7 +61,7 @@ def test_candidates_rank_above_all_others_and_unrated_items_last(data, model):
     torch.testing.assert_close(found.gather(1, candidates), trained, rtol=1e-4, atol=1e-4)
     others = torch.ones(USERS, ITEMS, dtype=torch.bool).scatter(1, candidates, False)
     for user in range(USERS):
-        assert not set(candidates[user].tolist()) & rated(data, user)
+        assert not set(candidates[user].tolist()) & seen[user]
         assert len(set(candidates[user].tolist())) == model.config.candidates
         assert found[user][others[user]].max() < found[user][candidates[user]].min()
         assert found[user, -COLD:].max() < found[user, :-COLD].min()
@@ -153,7 +153,7 @@ def test_a_stored_model_recommends_the_same_lists(data, model, tmp_path):
     save_artifact(tmp_path / "model.safetensors", model, data.manifest, data.tables())
     loaded = load_artifact(tmp_path / "model.safetensors").model
     users = EVERYBODY.numpy()
-    seen = [np.array(sorted(rated(data, user))) for user in range(USERS)]
+    seen = [np.array(sorted(items), np.int64) for items in seen_by(data)]
     for one, other in zip(
         Scorer(model, ITEMS).top(users, seen, 10), Scorer(loaded, ITEMS).top(users, seen, 10), strict=True
     ):
@@ -243,3 +243,27 @@ def test_users_without_two_ratings_give_no_spread_but_a_model(data):
     assert (model.heads.spread == 1).all()
     one = UserHistories(*data.histories([4], changes))
     assert all(part.isfinite().all() for part in model.learn(one, generator()))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"numbers": ()},
+        {"kinds": ()},
+        {"columns": (), "kinds": ()},
+        {"columns": ("type",), "kinds": ("source",)},
+        {"heads": 1},
+        {"max_history": 1},
+        {"candidates": 1, "trained_candidates": 1},
+        {"held_out": 1.0},
+        {"cold_items": 1.0},
+    ],
+    ids=str,
+)
+def test_extreme_settings_work(data, settings):
+    model = data.model(settings).train()
+    learned = model.learn(data.histories(list(range(10))), generator())
+    (learned.rating.square().mean() + learned.affinity.square().mean()).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    with torch.no_grad():
+        assert affinities(model.eval(), model.encode_users(EVERYBODY)).isfinite().all()

@@ -61,8 +61,9 @@ class ItemVectors(nn.Module):
     def forward(self, item: Tensor, row: Tensor) -> tuple[Vectors, Tensor]:
         """Return the vectors of items and what kind they are: [m] item indexes and rows -> [m, D] each, [m, 8]."""
         values = self._columns[0].look_up_categories(item)
-        total = self.items(row) + torch.stack(self.attributes(values)).sum(0)
-        return Vectors(*total.split(self._width, dim=-1)), torch.stack(self.kinds(values)).sum(0)
+        total = torch.stack([self.items(row), *self.attributes(values)]).sum(0)
+        none = total.new_zeros(len(item), KIND_WIDTH)
+        return Vectors(*total.split(self._width, dim=-1)), torch.stack([none, *self.kinds(values)]).sum(0)
 
 
 class Attention(nn.Module):
