@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
-from widedeep.spark.partitioning import bucket_counts, hash_key, order_statistics, with_dense_index
+from widedeep.spark.partitioning import (
+    bucket_counts,
+    hash_key,
+    order_statistics,
+    shuffled_index,
+    with_dense_index,
+)
 from widedeep.spark.shards import with_shard
 
 
@@ -60,3 +66,17 @@ def test_rows_of_a_key_share_a_shard_and_the_first_shard_has_rows(spark):
         (0, 2, 2),
         (1, 2, 2),
     ]
+
+
+def test_a_shuffled_index_is_unique_and_looks_random(spark):
+    frame = spark.range(100_000).union(spark.range(2**31 - 100_000, 2**31)).select(F.col("id").cast("int"))
+    columns = [shuffled_index(F.col("id"), seed, 7).alias(str(seed)) for seed in (0, 1)]
+    values = np.array(frame.select(*columns).collect())
+    assert [len(np.unique(column)) for column in values.T] == [200_000, 200_000]
+    assert values.min() >= 0
+    assert values.max() < 2**32
+    # Sixteenths of the range hold 12,500 each; the standard deviation is 108.
+    assert max(abs(np.histogram(column, 16, (0, 2**32))[0] - 12_500).max() for column in values.T) < 540
+    # Independent of the index and of the other seed: the standard deviation of a correlation is 0.0022.
+    correlations = np.corrcoef([np.arange(200_000), *values.T])
+    assert np.abs(correlations[np.triu_indices(3, 1)]).max() < 0.011

@@ -39,6 +39,14 @@ def hash_key(*columns: Column | int) -> Column:
     return F.xxhash64(*(F.lit(int(c)) if isinstance(c, int) else c for c in columns))
 
 
+def shuffled_index(index: Column, *seeds: int) -> Column:
+    """A bigint in [0, 2^32), pseudo-random and different for each index in [0, 2^31): by a Feistel cipher of hashes."""
+    left, right = F.shiftright(index, 16).cast("bigint"), index.bitwiseAND(0xFFFF).cast("bigint")
+    for number in range(4):
+        left, right = right, left.bitwiseXOR(hash_key(right, number, *seeds).bitwiseAND(0xFFFF))
+    return F.shiftleft(left, 16).bitwiseOR(right)
+
+
 def uniform(*columns: Column | int) -> Column:
     """A double in [0, 1) from `hash_key`, with all 53 bits that a double has."""
     return F.shiftrightunsigned(hash_key(*columns), 11) / F.lit(float(1 << 53))

@@ -9,7 +9,7 @@ from widedeep.common.console import log
 from widedeep.common.errors import DamagedFileError
 from widedeep.schema.manifest import DataFile
 from widedeep.spark import shards
-from widedeep.spark.partitioning import Salt, bucket_counts, hash_key
+from widedeep.spark.partitioning import Salt, bucket_counts, shuffled_index
 from widedeep.spark.preparation.workspace import Workspace
 
 DIRECTORY = "by_user"
@@ -34,11 +34,13 @@ def write_by_user(
 
     """
     log.info("writing %s", DIRECTORY)
-    keyed = train.withColumn("_key", hash_key(F.col("user"), seed, Salt.USER_ORDER)).withColumn("_all", F.lit("train"))
+    # Unique for each user, so that a single long sorts by user and item: twice as fast as several columns.
+    key = F.shiftleft(shuffled_index(F.col("user"), seed, Salt.USER_ORDER), 32)
+    keyed = train.select("*", key.alias("_key"), F.lit("train").alias("_all"))
     plan = {"train": len(train_shards)}
-    # The ratings of a user have the same key, and a shard is a range of keys.
     placed = shards.with_shard(keyed, "_all", "_key", bucket_counts(keyed, "_all", "_key"), plan, "shard")
-    placed = placed.repartitionById(plan["train"], F.col("shard")).sortWithinPartitions("_key", "user", "item")
+    placed = placed.select(*train.columns, "shard", F.col("_key").bitwiseOR(F.col("item")).alias("_place"))
+    placed = placed.repartitionById(plan["train"], F.col("shard")).sortWithinPartitions("_place")
     path = f"{workspace.staging}/{DIRECTORY}"
     shards.write_parquet(workspace.files, placed.select(*train.columns), path)
     written = shards.describe_files(workspace.spark, workspace.staging, DIRECTORY, one_group=True)
