@@ -12,14 +12,14 @@ from importlib.metadata import version
 from typing import NamedTuple
 
 from widedeep.common.command import run_command
-from widedeep.common.launch import launch_training
+from widedeep.common.launch import enter_tuned_process, launch_training
 
 
 class Command(NamedTuple):
     """A command: the module whose `main` it runs, what starts that module, and a line of help."""
 
     module: str
-    engine: str | None  # spark, torch or none
+    engine: str | None  # spark, torch (torchrun), process (one that trains by itself) or none
     help: str
 
 
@@ -29,6 +29,7 @@ COMMANDS = {
     "explore": Command(f"{SPARK}.exploration.explore", "spark", "show a dump in one HTML page"),
     "prepare": Command(f"{SPARK}.preparation.prepare", "spark", "turn a dump into checked, encoded Parquet shards"),
     "train": Command("widedeep.train", "torch", "train a model on prepared ratings"),
+    "search": Command("widedeep.search", "process", "search for the settings of a training that are best"),
     "score-all": Command(f"{SPARK}.scoring.score_all", "spark", "write the best anime of every user"),
     "recommendations": Command("widedeep.recommendations", None, "show the recommendations of a user"),
     "recommend": Command("widedeep.recommend", None, "recommend anime to a person by their own ratings"),
@@ -68,11 +69,13 @@ def main() -> None:
     name, rest = parser.parse_args(sys.argv[1:2]).command, sys.argv[2:]
     command = COMMANDS[name]
     options, settings = split_at(rest, "--")
-    if options and command.engine is None:
+    if options and command.engine not in ("spark", "torch"):
         parser.error(f"{name} is started by nothing that takes options before a --")
     if command.engine == "torch" and not {"--help", "-h"} & set(settings):
         launch_training(options, settings)
         return
+    if command.engine == "process":
+        enter_tuned_process()
     if command.engine == "spark":
         os.environ["PYSPARK_SUBMIT_ARGS"] = shlex.join(["--name", f"widedeep {name}", *options, "pyspark-shell"])
     sys.argv = [f"widedeep {name}", *settings]

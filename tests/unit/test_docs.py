@@ -22,7 +22,7 @@ from widedeep.config.score import ScoreConfig
 from widedeep.config.similar import SimilarConfig
 from widedeep.config.synthesize import SynthesizeConfig
 from widedeep.spark.baseline_fits.registry import config_class
-from widedeep.training.settings import TrainConfig
+from widedeep.training.settings import SearchConfig, TrainConfig
 
 README, ARCHITECTURE = ROOT / "README.md", ROOT / "docs/architecture.md"
 DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -31,6 +31,7 @@ SETTINGS = {
     "explore": ExploreConfig,
     "prepare": PrepareConfig,
     "train": TrainConfig,
+    "search": SearchConfig,
     "score-all": ScoreConfig,
     "recommendations": LookUpConfig,
     "recommend": RecommendConfig,
@@ -40,6 +41,7 @@ SETTINGS = {
     "evaluate": EvaluateConfig,
     "doctor": DoctorConfig,
 }
+PRESETS = {"search": "train"}  # of commands that have those of another one
 SOURCES = "\n".join(file.read_text() for file in (ROOT / "widedeep").rglob("*.py"))
 
 
@@ -141,7 +143,7 @@ def test_commands_have_real_flags(document):
         if found := settings_of(words):
             command, settings = found
             if "--help" not in settings:
-                load_config(SETTINGS[command], settings, command)
+                load_config(SETTINGS[command], settings, PRESETS.get(command, command))
         for script in (word for word in words if word.startswith("scripts/")):
             text = (ROOT / script).read_text()
             flags = [word for word in words[words.index(script) :] if word.startswith("--")]

@@ -63,8 +63,8 @@ def presets(command: str) -> dict[str, Path]:
     return {file.stem: file for file in sorted((CONF / command).glob("*.toml"))}
 
 
-def find_config(given: str, command: str) -> Path:
-    """Return the file that `--config` names: by the name of a preset, or by its path.
+def find_config(given: str, command: str, flag: str = "config") -> Path:
+    """Return the file that a flag names: by the name of a preset of conf/COMMAND, or by its path.
 
     Raises:
         InputError: there is no such preset or file.
@@ -75,7 +75,7 @@ def find_config(given: str, command: str) -> Path:
         return named[given]
     if not Path(given).exists():
         known = f"one of the presets {', '.join(named)}, or " if named else ""
-        raise InputError(f"config file {given} does not exist: give --config {known}the path of a TOML file")
+        raise InputError(f"{flag} file {given} does not exist: give --{flag} {known}the path of a TOML file")
     return Path(given)
 
 

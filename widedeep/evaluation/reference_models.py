@@ -68,7 +68,7 @@ def measure_reference_models(
 ) -> tuple[dict, Biases]:
     """Measure the global mean and user + item biases on test; the strength of the biases is chosen on valid."""
     fits = fit_biases(loader, world, users, items, mean)
-    valid = [_errors(loader, world, fit, "valid")["rmse"] for fit in fits]
+    valid = _valid_rmses(loader, world, fits)
     best = min(range(len(fits)), key=lambda i: valid[i] if valid[i] == valid[i] else 0.0)
     constant = Biases(mean, torch.zeros_like(fits[0].user), torch.zeros_like(fits[0].item))
     metrics = {
@@ -77,6 +77,15 @@ def measure_reference_models(
         | dict(zip(("user_prior", "item_prior"), STRENGTHS[best], strict=True)),
     }
     return metrics, fits[best]
+
+
+def valid_rmse_of_biases(loader: RatingSource, world: World, users: int, items: int, mean: float) -> float:
+    """Return the RMSE of user + item biases on valid, by the strength that is best there."""
+    return min(_valid_rmses(loader, world, fit_biases(loader, world, users, items, mean)))
+
+
+def _valid_rmses(loader: RatingSource, world: World, fits: Sequence[Biases]) -> list[float]:
+    return [_errors(loader, world, fit, "valid")["rmse"] for fit in fits]
 
 
 def _errors(loader: RatingSource, world: World, fit: Biases, split: str) -> dict[str, float]:

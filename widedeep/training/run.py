@@ -2,6 +2,8 @@
 
 import math
 import random
+from collections.abc import Callable
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +13,7 @@ from widedeep.common.console import log
 from widedeep.common.errors import InputError
 from widedeep.data.feature_tables import Tables
 from widedeep.data.loaders import make_history_loader, make_loader
-from widedeep.evaluation.reference_models import measure_reference_models
+from widedeep.evaluation.reference_models import measure_reference_models, valid_rmse_of_biases
 from widedeep.evaluation.sampled_ranking import Split, measure_ranking
 from widedeep.models import REGISTRY
 from widedeep.models.artifact import MODEL_FILE, load_artifact, save_artifact
@@ -30,11 +32,20 @@ from widedeep.training.tracking import Tracker
 CHECKPOINT_STEPS = 64  # how often, in steps, the time since the last checkpoint is looked at
 
 
+# Called after each epoch with its number, from 0, and the value that chooses the best epoch; lower is better.
+OnEpoch = Callable[[int, float], None]
+
+
+class DivergedError(InputError):
+    """The predictions of a training are no numbers any more."""
+
+
 class EpochResult(NamedTuple):
     """What an epoch reached."""
 
     train: Metrics  # means over the epoch, on this rank
     valid: Metrics
+    value: float  # chooses the best epoch, lower is better
     is_best: bool
 
 
@@ -58,10 +69,26 @@ class TrainingRun:
         self.shard_group = shard_group(self.model, world)
         sampler = NegativeSampler(self.tables.items.values("train_ratings"), config.ranking, config.seed, world)
         self.state = TrainState(self.model, config, world, self.loader.steps, sampler)
-        self.select_by = config.select_by or ("rmse" if self.model.rates else "ndcg")
+        self.select_by = self._chosen_metric()
         self.checkpointer = Checkpointer(
             config.run_dir, config.checkpoint_seconds, config.keep_checkpoints, world, self.shard_group
         )
+
+    def _chosen_metric(self) -> str:
+        """Return the metric that chooses the best epoch.
+
+        Raises:
+            InputError: it is of ratings, and the loss trains none.
+
+        """
+        config, rates = self.config, self.model.rates
+        chosen = config.select_by or ("rmse" if rates else "ndcg")
+        if chosen != "ndcg" and not rates:
+            raise InputError(
+                f"select_by: with loss {config.loss or self.model.default_loss} no ratings are predicted, so {chosen} "
+                "cannot choose the best epoch: give --select-by ndcg, or to a search --objective ndcg"
+            )
+        return chosen
 
     def execute(self) -> RunMetrics:
         """Train, resuming from a checkpoint if there is one, and measure; a finished run only returns its metrics."""
@@ -92,22 +119,25 @@ class TrainingRun:
         if self.world.is_main:
             log.info("resumed from %s: epoch %d, step %d", file, progress.epoch + 1, progress.step)
 
-    def train(self) -> None:
-        """Run the remaining epochs, until the last one or until the patience is used up."""
+    def train(self, on_epoch: OnEpoch = lambda number, value: None) -> None:
+        """Run the remaining epochs, until the last one, until the patience is used up, or until `on_epoch` raises."""
         progress = self.state.progress
         tracker = Tracker(self.config.run_dir, progress.epoch) if self.world.is_main else None
         if self.world.is_main:
             self._log_start()
-        while progress.epoch < self.config.epochs and not self._out_of_patience():
-            result = self._run_epoch()
+        try:
+            while progress.epoch < self.config.epochs and not self._out_of_patience():
+                result = self._run_epoch()
+                if tracker:
+                    speed = {"samples_per_second": progress.samples_per_second}
+                    tracker.record(progress.epoch, {"train": {**result.train, **speed}, "valid": result.valid})
+                    self._log_epoch(result)
+                progress.epoch, progress.step = progress.epoch + 1, 0
+                self._save_checkpoint()
+                on_epoch(progress.epoch - 1, result.value)
+        finally:
             if tracker:
-                speed = {"samples_per_second": progress.samples_per_second}
-                tracker.record(progress.epoch, {"train": {**result.train, **speed}, "valid": result.valid})
-                self._log_epoch(result)
-            progress.epoch, progress.step = progress.epoch + 1, 0
-            self._save_checkpoint()
-        if tracker:
-            tracker.close()
+                tracker.close()
 
     def _run_epoch(self) -> EpochResult:
         """Run the rest of an epoch, evaluate it, and keep the model if it is the best so far."""
@@ -116,7 +146,7 @@ class TrainingRun:
             train_epoch(self.state, self.loader, lambda: self._after_step(bar))
         valid = evaluate(self.model, self.loader, "valid", self.world, config.eval_batch_size)
         if valid["ratings"] and math.isnan(valid["rmse"]):
-            raise InputError(
+            raise DivergedError(
                 f"the training diverged in epoch {progress.epoch + 1}, its predictions are no numbers: "
                 "lower optim.lr, or tame it with optim.warmup and optim.clip_norm"
             )
@@ -125,14 +155,21 @@ class TrainingRun:
         if best:
             progress.best_value, progress.best_epoch, progress.valid = value, progress.epoch, valid
             self._save_model()
-        return EpochResult(self.state.train_metrics(), valid, best)
+        return EpochResult(self.state.train_metrics(), valid, value, best)
 
     def _selection_value(self, valid: Metrics) -> float:
         """Return the value that chooses the best epoch, lower is better; NDCG is added to `valid`."""
         if self.select_by == "rmse":
             return valid["rmse"]
         valid["ndcg_at_10"] = self._ranking("valid")["model"]["ndcg_at_10"]
-        return -valid["ndcg_at_10"]
+        share = valid["rmse"] / self._rmse_of_biases if self.select_by == "both" else 0.0
+        return share - valid["ndcg_at_10"]
+
+    @cached_property
+    def _rmse_of_biases(self) -> float:
+        """The valid RMSE of user + item biases, by which `both` makes RMSEs of different data comparable."""
+        tables = self.tables
+        return valid_rmse_of_biases(self.loader, self.world, tables.users.rows, tables.items.rows, tables.train_mean)
 
     def _ranking(self, split: Split) -> dict[str, Metrics]:
         """Measure the ranking of a split on `ranking_users` of its users."""

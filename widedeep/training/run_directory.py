@@ -82,7 +82,7 @@ def _check_run_directory(run: Path, identity: RunIdentity) -> None:
     """Raise InputError if the directory holds another run, or files without a run."""
     file = run / IDENTITY_FILE
     if file.exists():
-        different = _differences(json.loads(file.read_text()), identity.model_dump(mode="json"))
+        different = differences(json.loads(file.read_text()), identity.model_dump(mode="json"))
         if different:
             raise InputError(
                 f"{run} holds a run that differs in {different}: "
@@ -92,9 +92,9 @@ def _check_run_directory(run: Path, identity: RunIdentity) -> None:
         raise InputError(f"{run} holds files but no {IDENTITY_FILE}, so it is not a run: choose another --run-dir")
 
 
-def _differences(old: Any, new: Any, path: str = "") -> list[str]:
+def differences(old: Any, new: Any, path: str = "") -> list[str]:
     """List the settings in which two identities differ, with both values."""
     if isinstance(old, dict) and isinstance(new, dict):
-        return [d for key in sorted({*old, *new}) for d in _differences(old.get(key), new.get(key), f"{path}.{key}")]
+        return [d for key in sorted({*old, *new}) for d in differences(old.get(key), new.get(key), f"{path}.{key}")]
     name = DIFFERENCE_NAMES.get(path, path.removeprefix(".config").lstrip("."))
     return [] if old == new else [f"{name} ({old} there, {new} now)"]

@@ -5,10 +5,12 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from widedeep.config.fields import RUN_DIR, Count, MaybeCount, MaybeText, Settings, none
+from widedeep.config.fields import RUN_DIR, Count, MaybeCount, MaybeFloat, MaybeText, Settings, none
 from widedeep.config.train import EmbeddingConfig, LoaderConfig, OptimConfig, RankingConfig
 from widedeep.models import ARCHITECTURES, ModelConfig
 from widedeep.training.losses import LOSSES
+
+Metric = Literal["rmse", "ndcg", "both"]
 
 
 class TrainConfig(Settings):
@@ -35,10 +37,10 @@ class TrainConfig(Settings):
     patience: MaybeCount = Field(
         default=3, ge=1, description="stop after this many epochs without a better one; none: never"
     )
-    select_by: Annotated[Literal["rmse", "ndcg"] | None, BeforeValidator(none)] = Field(
+    select_by: Annotated[Metric | None, BeforeValidator(none)] = Field(
         default=None,
-        description="metric of the valid split that makes an epoch the best: rmse, or ndcg for NDCG@10; "
-        "default: rmse if the loss trains ratings",
+        description="metric of the valid split that makes an epoch the best: rmse, ndcg for NDCG@10, or both for "
+        "RMSE / RMSE of user + item biases - NDCG@10; default: rmse if the loss trains ratings, else ndcg",
     )
     loss: MaybeText = Field(
         default=None,
@@ -54,3 +56,20 @@ class TrainConfig(Settings):
     ranking: RankingConfig = RankingConfig()
     embedding: EmbeddingConfig = EmbeddingConfig()
     loader: LoaderConfig = LoaderConfig()
+
+
+class SearchConfig(TrainConfig):
+    """Search for the settings of a training that are best on the valid split; a trial gives its own run_dir."""
+
+    space: MaybeText = Field(
+        default=None,
+        description="what the trials vary: a file of conf/search, by its name, or the path of a TOML file; "
+        "none: the file of the architecture's name",
+    )
+    study: Path = Field(default=Path("runs/search"), description="directory of the search; each trial is a run in it")
+    trials: Count = Field(default=50, ge=1, description="trials in all, those of an earlier command included")
+    hours: MaybeFloat = Field(default=None, gt=0, description="start no trial after this many hours; none: no limit")
+    objective: Metric = Field(default="both", description="select_by of all trials, and what the search minimises")
+    prune: bool = Field(
+        default=True, description="whether a trial ends early that is worse than half of the others at the same epoch"
+    )

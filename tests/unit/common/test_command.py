@@ -19,7 +19,7 @@ from widedeep.models.wide_deep_cross import WideDeepCrossConfig
 from widedeep.spark.baseline_fits.registry import config_class
 from widedeep.training.settings import TrainConfig
 
-PRESETS = sorted((ROOT / "conf").rglob("*.toml"))
+PRESETS = sorted(file for kind in ("train", "prepare") for file in (ROOT / "conf" / kind).glob("*.toml"))
 COMMANDS = [*sorted((ROOT / "jobs").glob("*.py")), ROOT / "widedeep" / "train.py"]
 
 
