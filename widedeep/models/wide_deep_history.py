@@ -20,7 +20,8 @@ from widedeep.models.history.learning import NOT_GIVEN, hold_out
 from widedeep.models.history.network import Heads, Terms, Vectors, bag_of
 from widedeep.models.history.past import Past, bags_of, make_past, pad
 from widedeep.models.history.settings import WideDeepHistoryConfig
-from widedeep.models.history.terms import Chunk, PairTerms, Survey, Targets, chunks
+from widedeep.models.history.targets import Chunk, Survey, Targets, chunks
+from widedeep.models.history.terms import PairTerms
 from widedeep.models.history.wide import WideScores
 from widedeep.parallel.row_embeddings import RowEmbedding
 from widedeep.schema.rating_scale import RatingScale

@@ -12,10 +12,12 @@ from torch import Tensor
 
 from widedeep.data.feature_tables import Tables
 from widedeep.data.rating_matrices import preference
-from widedeep.models.feature_inputs import ModelInputs, feature_spec
+from widedeep.models.feature_inputs import FeatureLookup, ModelInputs, feature_spec, standardise
 from widedeep.models.history.fitted import Fitted
 from widedeep.models.history.settings import WideDeepHistoryConfig
 from widedeep.models.history.statistics import fit_statistics
+from widedeep.models.history.tastes import fit_tastes
+from widedeep.models.history.timeline import fit_timeline
 from widedeep.models.history.titles import fit_titles
 from widedeep.models.history.wide import fit_crosses
 
@@ -88,7 +90,15 @@ def fit_inputs(config: WideDeepHistoryConfig, tables: Tables) -> ModelInputs:
         "genres": genres / genres.norm(dim=1, keepdim=True).clamp(min=1.0),
     }
     sizes, buffers = feature_spec("terms.columns", items, config.numbers, (*config.columns, *config.kinds))
-    parts = {"ledger": ledger} | _closed_forms(config, tables, ratings, (tables.users.rows, len(rated) + 1))
+    lookup = FeatureLookup.from_shape("terms.columns", sizes, items.rows)
+    trained = torch.from_numpy(row_of < len(rated))
+    date = items.numeric([config.release] if config.release else []).sum(1)
+    parts = {
+        "ledger": ledger,
+        "timeline": fit_timeline(standardise(date[:, None], trained)[:, 0], trained),
+        "tastes": fit_tastes(buffers["terms.columns.codes"], lookup.vocabularies, lookup.values, trained),
+    }
+    parts |= _closed_forms(config, tables, ratings, (tables.users.rows, len(rated) + 1))
     named = {f"terms.{part}.{name}": tensor for part, fit in parts.items() for name, tensor in fit.items()}
     return shape | sizes, buffers | named
 

@@ -14,10 +14,10 @@ class WideDeepHistoryConfig(ArchitectureConfig):
     name: Literal["wide_deep_history"] = "wide_deep_history"
     embedding_dim: Count = Field(default=32, ge=1, description="width of each vector of an item")
     embedding_sd: float = Field(default=0.03, gt=0, description="standard deviation of the embeddings' initial values")
-    heads: Count = Field(default=4, ge=1, description="heads of the attention over the history")
+    heads: Count = Field(default=4, ge=0, description="heads of the attention over the history; 0: none")
     attention_hidden: Count = Field(default=16, ge=1, description="hidden width of the MLP that weighs a rating")
     hidden: Widths = Field(default=(128, 32), description="widths of the hidden layers of both towers")
-    dropout: DropShare = Field(default=0.1, description="share of hidden units set to 0 in training")
+    dropout: DropShare = Field(default=0.2, description="share of hidden units set to 0 in training")
     bag_dropout: DropShare = Field(default=0.3, description="share of the history's bag set to 0 in training")
     ridge: float = Field(default=250.0, gt=0, description="ridge of the item x item weights")
     candidates: Count = Field(default=200, ge=1, description="items that the deep part ranks for each user")
@@ -26,11 +26,12 @@ class WideDeepHistoryConfig(ArchitectureConfig):
     held_out: Share = Field(default=0.11, description="share of a history that a training step holds out")
     cold_histories: Share = Field(default=0.02, description="share of histories that a training step holds out whole")
     cold_items: Share = Field(default=0.05, description="share of held-out items that are judged as if unrated")
-    titles: Count = Field(default=32, ge=1, description="similar titles kept for each item")
+    titles: Count = Field(default=32, ge=0, description="similar titles kept for each item; 0: none are compared")
     columns: Names = Field(
         default=("genres", "studios", "type", "source", "age_rating", "producers"),
         description="category and multi-valued columns of items",
     )
     kinds: Names = Field(default=("type",), description="those of the columns that say what kind of item it is")
     numbers: Names = Field(default=("aired_start",), description="numbers of items")
+    release: str = Field(default="aired_start", description="number that says when an item came out; empty: none does")
     genres: str = Field(default="genres", description="multi-valued column by which histories and items are compared")

@@ -4,87 +4,28 @@ Legend: u users, T targets (items to be judged), L ratings of the longest histor
 the last one for all unrated items), D embedding width, m distinct items.
 """
 
-from collections.abc import Iterator
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
 from widedeep.models.feature_inputs import FeatureLookup
 from widedeep.models.history.inputs import Ledger
+from widedeep.models.history.nearest import NUMBERS as NEAREST_NUMBERS
+from widedeep.models.history.nearest import nearest
 from widedeep.models.history.network import Attended, Attention, ItemVectors, Terms, Vectors, bag_of
 from widedeep.models.history.past import Past
 from widedeep.models.history.settings import WideDeepHistoryConfig
-from widedeep.models.history.statistics import ItemStatistics
+from widedeep.models.history.statistics import ItemStatistics, PairEvidence
+from widedeep.models.history.targets import Survey, Targets
+from widedeep.models.history.tastes import Tastes
+from widedeep.models.history.timeline import NEAR_TITLE, Timeline
+from widedeep.models.history.timeline import NUMBERS as TIMELINE_NUMBERS
 from widedeep.models.history.titles import TitleNeighbours
 from widedeep.models.history.wide import WideCrosses, WideScores
 
-# Elements u x T x L that are computed at once: their terms then stay in the cache.
-ELEMENTS_AT_ONCE = 1 << 18
 # Weights in the choice of candidates beside the item x item weights: of similar titles, and of the number of ratings,
 # which only orders the items for an empty history.
 TITLE_SHARE, POPULARITY_SHARE = 0.05, 1e-9
-NEAR_TITLE = 0.6  # similarity from which two titles count as nearly the same
-PLAIN_NUMBERS = 17  # of `Terms.numbers` beside those of the items' columns
-
-
-class Targets(NamedTuple):
-    """Items to be judged for each user."""
-
-    item: Tensor  # [u, T] int64 item indexes
-    row: Tensor  # [u, T] int64 rows
-    own: Tensor  # [u, T] float32, 1.0 where the statistics hold the user's own rating of the item
-    residual: Tensor  # [u, T] float32, the residual of that rating in the statistics
-    bias: Tensor  # [u, 1] float32, the user's bias in the statistics
-
-    def part(self, users: Tensor, count: int) -> "Targets":
-        """Return the first `count` targets of some of the users."""
-        return Targets(*(column[users, :count] for column in self))
-
-
-class Survey(NamedTuple):
-    """What the crosses make of all items for each user."""
-
-    crossed: Tensor  # [u, R] float32, scores by which candidates are chosen; -inf for the history and unrated items
-    candidates: Tensor  # [u, C] int64 rows of the highest scores, best first
-    cutoffs: Tensor  # [u, C] float32, their scores
-    mean: Tensor  # [u, 1] float32, mean of the wide scores without those of the history
-    sd: Tensor  # [u, 1] float32, their standard deviation
-    best: Tensor  # [u, 1] float32, the highest of them
-
-    def part(self, users: Tensor) -> "Survey":
-        """Return the survey of some of the users."""
-        return Survey(*(column[users] for column in self))
-
-    def rank(self, row: Tensor) -> Tensor:
-        """Return how many candidates score higher than the targets: [u, T] rows -> [u, T] float32."""
-        score = self.crossed.gather(1, row)
-        return torch.searchsorted(-self.cutoffs, -score).float()
-
-
-class Chunk(NamedTuple):
-    """Users with histories of like length, who are answered together."""
-
-    users: Tensor  # their numbers
-    length: int  # of the longest history
-    targets: int  # of the user who has most
-
-
-def chunks(past: Past, targets: Tensor) -> Iterator[Chunk]:
-    """Deal users to chunks: histories, and the number of targets of each user [u] int64.
-
-    A user with many targets or a long history is a chunk alone.
-    """
-    length = past.present.sum(1).long().clamp(min=1)
-    order = torch.argsort(length * (targets.max() + 1) + targets) if len(length) else length
-    lengths, counts = length[order].tolist(), targets[order].tolist()
-    low, most = 0, 0
-    for high in range(1, len(lengths) + 1):
-        most = max(most, counts[high - 1])
-        full = high == len(lengths) or (high + 1 - low) * lengths[high] * max(most, counts[high]) > ELEMENTS_AT_ONCE
-        if full:
-            yield Chunk(order[low:high], lengths[high - 1], most)
-            low, most = high, 0
+PLAIN_NUMBERS = 17 + NEAREST_NUMBERS + TIMELINE_NUMBERS  # of `Terms.numbers` beside those of the items' columns
 
 
 class PairTerms(nn.Module):
@@ -96,11 +37,13 @@ class PairTerms(nn.Module):
         rows, items = shape["rows"], shape["items"]
         self.unrated = rows - 1  # the row of all unrated items
         self.candidates = config.candidates
-        self.bag_dropout, self.width = config.bag_dropout, PLAIN_NUMBERS + 2 * len(config.numbers)
+        self.bag_dropout = config.bag_dropout
         self.ledger = Ledger(shape)
         self.statistics, self.crosses = ItemStatistics(rows), WideCrosses(rows)
         self.titles = TitleNeighbours(items, config.titles)
         self.columns = FeatureLookup.from_shape("terms.columns", shape, items)
+        self.timeline, self.tastes = Timeline(items), Tastes(items, self.columns)
+        self.width = PLAIN_NUMBERS + 2 * len(config.numbers) + 2 * len(self.columns.values)
         self.vectors = ItemVectors(rows - 1, self.columns, config.kinds, config.embedding_dim, config.embedding_sd)
         self.attention = Attention(config.heads, config.attention_hidden)
 
@@ -116,18 +59,19 @@ class PairTerms(nn.Module):
         """
         past_item = self.ledger.item_of[past.row].long()
         of_target, of_past, kind = self._look_up(targets, past, past_item)
-        titles = self._similar_titles(past, past_item, targets.item)  # [u, T, L]
-        shared = torch.einsum("utg,ulg->utl", self.ledger.genres[targets.item], self.ledger.genres[past_item])
-        genres = shared * past.present[:, None]
+        evidence = self._evidence(past, targets)
+        with torch.no_grad():
+            bias = self.statistics.bias_without(targets.row, targets.own, targets.residual)
+            scores = self._standardised(wide, survey, targets)
+            content, crossed = self._content(past, past_item, targets.item)
+            close = nearest(evidence.together, self._count(targets), self.statistics.count[past.row], past.weight)
+            plain = [*scores, *crossed, *self._facts(past, targets, bias), *close]
+            plain = torch.stack([number.expand_as(bias) for number in plain], dim=-1)
+            columns = self._columns(past, past_item, targets.item)
         match = torch.einsum("utd,uld->utl", of_target.query, of_past.key)
-        attended = self._attend(past, targets, (titles, genres), match)
+        attended = self._attend(past, targets, evidence, content, match)
         bag = bag_of(past, of_past, self.bag_dropout, self.training)
         rating_dot, affinity_dot = (torch.einsum("ud,utd->ut", bag, v) for v in (of_target.rating, of_target.affinity))
-        bias = self.statistics.bias_without(targets.row, targets.own, targets.residual)
-        scores = self._standardised(wide, survey, targets)
-        crossed = self._crossed(past, titles, genres)
-        numbers = [*scores, *crossed, *self._facts(past, targets, bias), rating_dot, affinity_dot]
-        stacked = torch.stack([number.expand_as(bias) for number in numbers], dim=-1)
         return Terms(
             expected=self.statistics.mean + past.bias + bias,
             wide=scores[0],
@@ -137,7 +81,7 @@ class PairTerms(nn.Module):
             residual=attended.residual,
             support=attended.support,
             preference=attended.preference,
-            numbers=torch.cat([stacked, *self._columns(past, past_item, targets.item)], dim=-1),
+            numbers=torch.cat([plain, torch.stack([rating_dot, affinity_dot], dim=-1), *columns], dim=-1),
             kind=kind,
         )
 
@@ -175,13 +119,21 @@ class PairTerms(nn.Module):
         titles = self.titles.crosses(self.ledger.item_of[past.row].long(), past.weight)
         return titles.mul_(TITLE_SHARE).add_(rated[:, self.ledger.row_of.long()])
 
-    def _attend(self, past: Past, targets: Targets, content: tuple[Tensor, Tensor], match: Tensor) -> Attended:
-        """Return what the attention finds; for `content` and `match` see `Attention`."""
+    def _evidence(self, past: Past, targets: Targets) -> PairEvidence:
+        """Return what other users say of each target beside each item of the history."""
         residual = past.residual + past.bias - targets.bias  # as the statistics know it
-        evidence = self.statistics.evidence(targets.row, targets.own, targets.residual, past.row, residual)
-        count = (self.statistics.count[targets.row] - targets.own).log1p()
-        rarity = count[:, :, None], self.statistics.count[past.row].log1p()[:, None]
+        return self.statistics.evidence(targets.row, targets.own, targets.residual, past.row, residual)
+
+    def _attend(
+        self, past: Past, targets: Targets, evidence: PairEvidence, content: tuple[Tensor, Tensor], match: Tensor
+    ) -> Attended:
+        """Return what the attention finds; for `evidence`, `content` and `match` see `Attention`."""
+        rarity = self._count(targets).log1p()[:, :, None], self.statistics.count[past.row].log1p()[:, None]
         return self.attention(past, evidence, content, rarity, match)[0]
+
+    def _count(self, targets: Targets) -> Tensor:
+        """Return how many other users rated the targets, [u, T]."""
+        return self.statistics.count[targets.row] - targets.own
 
     @staticmethod
     def _standardised(wide: WideScores, survey: Survey, targets: Targets) -> list[Tensor]:
@@ -193,8 +145,7 @@ class PairTerms(nn.Module):
     def _facts(self, past: Past, targets: Targets, bias: Tensor) -> list[Tensor]:
         """Return what is known of the targets alone, given their biases [u, T], and of the users alone [u, 1]."""
         spread = (past.residual.square().sum(1, keepdim=True) / past.count).sqrt()
-        count = (self.statistics.count[targets.row] - targets.own).log1p()
-        return [count, bias, past.bias, past.count.log(), spread]
+        return [self._count(targets).log1p(), bias, past.bias, past.count.log(), spread]
 
     def _look_up(self, targets: Targets, past: Past, past_item: Tensor) -> tuple[Vectors, Vectors, Tensor]:
         """Return the vectors of the targets [u, T, D] and of the histories [u, L, D], and the targets' kinds."""
@@ -210,13 +161,33 @@ class PairTerms(nn.Module):
             kinds[of_target].view(*targets.item.shape, -1),
         )
 
-    def _similar_titles(self, past: Past, past_item: Tensor, target: Tensor) -> Tensor:
-        """Return the similarities of the titles of targets and histories, [u, T, L]."""
+    def _content(self, past: Past, past_item: Tensor, target: Tensor) -> tuple[tuple[Tensor, Tensor], list[Tensor]]:
+        """Compare histories with targets by content.
+
+        Args:
+            past: the histories.
+            past_item: [u, L] int64 item indexes.
+            target: [u, T] int64 item indexes.
+
+        Returns:
+            the similarities of titles and of genres, [u, T, L] each; and the crosses by content, [u, T] each.
+
+        """
         length, items = past.row.shape[1], len(self.ledger.row_of)
         place = torch.full((len(target), items + 1), length, device=target.device)  # [u, I + 1]
         where = torch.where(past.present > 0, past_item, items)
         place.scatter_(1, where, torch.arange(length, device=target.device).expand_as(where))
-        return self.titles.between(target, place, length)
+        places = self.titles.places(target, place, length)
+        titles = self.titles.between(target, places, length)
+        shared = torch.einsum("utg,ulg->utl", self.ledger.genres[target], self.ledger.genres[past_item])
+        genres = shared * past.present[:, None]
+        near = (self.titles.similarity[target] > NEAR_TITLE).float()
+        neighbour = self.titles.neighbour[target].long().clamp(min=0)
+        known = self.statistics.count[self.ledger.row_of[neighbour].long()]
+        crossed = self._crossed(past, titles, genres)
+        crossed += self.timeline.in_time(past, past_item, target)
+        crossed += self.timeline.of_franchise(past, target, neighbour, places, near, known)
+        return (titles, genres), crossed
 
     @staticmethod
     def _crossed(past: Past, titles: Tensor, genres: Tensor) -> list[Tensor]:
@@ -232,7 +203,7 @@ class PairTerms(nn.Module):
         ]
 
     def _columns(self, past: Past, past_item: Tensor, target: Tensor) -> list[Tensor]:
-        """Return the numbers of the targets, and their distance from the mean of the history, [u, T, F] each."""
+        """Return the targets' numbers, their distances from the history's mean, and tastes: [u, T, F] each."""
         of_target = self.columns.numbers[target]
         mean = torch.einsum("ul,ulf->uf", past.present, self.columns.numbers[past_item]) / past.count
-        return [of_target, of_target - mean[:, None]]
+        return [of_target, of_target - mean[:, None], self.tastes(past, past_item, target)]

@@ -24,28 +24,42 @@ class TitleNeighbours(Fitted):
     similarity: Tensor  # [I, M] float32, from 0 to 1
 
     def __init__(self, items: int, kept: int):
-        """Build with empty buffers; `kept` is M."""
+        """Build with empty buffers; `kept` is M, or 0 for one that is never filled."""
         super().__init__()
+        kept = max(1, kept)
         self.register_buffer("neighbour", torch.full((items, kept), -1, dtype=torch.int32))
         self.register_buffer("similarity", torch.zeros(items, kept))
 
-    def between(self, target: Tensor, place: Tensor, length: int) -> Tensor:
+    def places(self, target: Tensor, place: Tensor, length: int) -> Tensor:
+        """Return where the items with similar titles are in a history.
+
+        Args:
+            target: [u, T] int64 item indexes.
+            place: [u, I + 1] int64, where an item is in the history, or L if it is not there.
+            length: L.
+
+        Returns:
+            [u, T, M] int64, L for items that are not there.
+
+        """
+        neighbour = self.neighbour[target].long()  # [u, T, M]
+        rows = torch.arange(len(target), device=target.device)[:, None, None]
+        return torch.where(neighbour < 0, length, place[rows, neighbour.clamp(min=0)])
+
+    def between(self, target: Tensor, places: Tensor, length: int) -> Tensor:
         """Return the similarity of each target's title and each title of a history.
 
         Args:
             target: [u, T] int64 item indexes.
-            place: [u, I] int64, where the item is in the history, or L if it is not there.
+            places: [u, T, M], see `places`.
             length: L.
 
         Returns:
             [u, T, L] float32, 0 for pairs that are not neighbours.
 
         """
-        neighbour = self.neighbour[target].long()  # [u, T, M]
-        rows = torch.arange(len(target), device=target.device)[:, None, None]
-        where = torch.where(neighbour < 0, length, place[rows, neighbour.clamp(min=0)])  # [u, T, M]
         out = self.similarity.new_zeros(*target.shape, length + 1)
-        return out.scatter_(2, where, self.similarity[target])[..., :length]
+        return out.scatter_(2, places, self.similarity[target])[..., :length]
 
     def crosses(self, past: Tensor, weight: Tensor) -> Tensor:
         """Return for every item the sum of weight x similarity^2 over a history: [u, L] and [u, L] -> [u, I]."""
@@ -57,8 +71,8 @@ class TitleNeighbours(Fitted):
 
 def fit_titles(titles: Sequence[str], kept: int) -> dict[str, Tensor]:
     """Return the buffers of `TitleNeighbours`: cosines of the tf-idf of the titles' character 3- and 4-grams."""
-    neighbour = np.full((len(titles), kept), -1, np.int32)
-    similarity = np.zeros((len(titles), kept), np.float32)
+    neighbour = np.full((len(titles), max(1, kept)), -1, np.int32)
+    similarity = np.zeros(neighbour.shape, np.float32)
     vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 4), min_df=2, sublinear_tf=True)
     try:
         vectors = vectorizer.fit_transform([title or "" for title in titles]).astype(np.float32).tocsr()

@@ -3,9 +3,11 @@
 import pytest
 import torch
 
-from widedeep.models.history import terms as module
+from widedeep.models.history import targets as module
 from widedeep.models.history.past import Past
-from widedeep.models.history.terms import TITLE_SHARE, Chunk, Targets, chunks
+from widedeep.models.history.targets import Chunk, Targets, chunks
+from widedeep.models.history.terms import TITLE_SHARE
+from widedeep.models.history.timeline import NEAR_TITLE
 from widedeep.models.history.wide import WideScores
 
 USERS = torch.arange(40, dtype=torch.int32)
@@ -141,7 +143,7 @@ def test_every_term_of_a_pair_is_as_defined(model):
         expected = [
             (similar.square() @ past.weight[0]).log1p(),
             similar.square() @ past.residual[0],
-            (similar > module.NEAR_TITLE).sum().float().log1p(),
+            (similar > NEAR_TITLE).sum().float().log1p(),
             genres.mean(),
             genres @ past.residual[0] / (genres.sum() + 2),
             score[row[place]],

@@ -33,14 +33,18 @@ def similarity(titles: TitleNeighbours, item: int, other: int) -> float:
 def test_titles_of_targets_and_histories_are_compared_by_the_lists_of_the_targets(titles):
     target = torch.tensor([[0, 1, 2], [3, 8, 3]])
     past = torch.tensor([[5, 0, 7, 2], [4, 1, -1, -1]])  # -1: no rating
-    place = torch.full((2, ITEMS), LENGTH)
+    place = torch.full((2, ITEMS + 1), LENGTH)
     for user, column in product(range(2), range(LENGTH)):
         if past[user, column] >= 0:
             place[user, past[user, column]] = column
-    found = titles.between(target, place, LENGTH)
+    places = titles.places(target, place, LENGTH)
+    found = titles.between(target, places, LENGTH)
     expected = torch.zeros(2, 3, LENGTH)
     for user, t, column in product(range(2), range(3), range(LENGTH)):
         expected[user, t, column] = similarity(titles, int(target[user, t]), int(past[user, column]))
+        expected_place = place[user, titles.neighbour[target[user, t]]]
+        missing = titles.neighbour[target[user, t]] < 0
+        torch.testing.assert_close(places[user, t], torch.where(missing, LENGTH, expected_place))
     torch.testing.assert_close(found, expected)
     assert (expected > 0).sum() > 4
 

@@ -1,0 +1,35 @@
+"""How near the nearest items of a history are to a target, by how many users rated both.
+
+The attention adds up the whole history; these terms tell a target that a few items call for from one that many hint at.
+"""
+
+from torch import Tensor
+
+# Closeness is n_both / (n_target ^ power x n_past ^ (1 - power) + DAMPING), for each power: how likely are those who
+# rated the item of the history to have rated the target; how likely the other way round; and a mean of both.
+POWERS = (0.0, 0.7, 1.0)
+DAMPING = 20.0
+NEAREST = 5
+NUMBERS = 3 * len(POWERS)
+
+
+def nearest(together: Tensor, target: Tensor, past: Tensor, weight: Tensor) -> list[Tensor]:
+    """Return for each power the closeness x weight of the nearest item, of the nearest five, and of all together.
+
+    Args:
+        together: [u, T, L] number of users who rated both, without the user.
+        target: [u, T] number of users who rated the target, without the user.
+        past: [u, L] number of users who rated the item of the history.
+        weight: [u, L] preference of the rating, 0 where there is none.
+
+    Returns:
+        [u, T] each.
+
+    """
+    of_target, of_past = target.clamp(min=1.0)[:, :, None], past.clamp(min=1.0)[:, None]
+    found: list[Tensor] = []
+    for power in POWERS:
+        closeness = together / (of_target**power * of_past ** (1.0 - power) + DAMPING) * weight[:, None]
+        best = closeness.topk(min(NEAREST, closeness.shape[2]), dim=2).values
+        found += [best[..., 0], best.sum(2), closeness.sum(2)]
+    return found

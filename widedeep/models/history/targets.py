@@ -1,0 +1,75 @@
+"""Items to be judged for each user, what the crosses make of them, and how users are dealt to chunks.
+
+Legend: u users, T targets (items to be judged), L ratings of the longest history, R rows (the rated items, and the last
+one for all unrated items), C candidates.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from widedeep.models.history.past import Past
+
+# Elements u x T x L that are computed at once: their terms then stay in the cache.
+ELEMENTS_AT_ONCE = 1 << 18
+
+
+class Targets(NamedTuple):
+    """Items to be judged for each user."""
+
+    item: Tensor  # [u, T] int64 item indexes
+    row: Tensor  # [u, T] int64 rows
+    own: Tensor  # [u, T] float32, 1.0 where the statistics hold the user's own rating of the item
+    residual: Tensor  # [u, T] float32, the residual of that rating in the statistics
+    bias: Tensor  # [u, 1] float32, the user's bias in the statistics
+
+    def part(self, users: Tensor, count: int) -> "Targets":
+        """Return the first `count` targets of some of the users."""
+        return Targets(*(column[users, :count] for column in self))
+
+
+class Survey(NamedTuple):
+    """What the crosses make of all items for each user."""
+
+    crossed: Tensor  # [u, R] float32, scores by which candidates are chosen; -inf for the history and unrated items
+    candidates: Tensor  # [u, C] int64 rows of the highest scores, best first
+    cutoffs: Tensor  # [u, C] float32, their scores
+    mean: Tensor  # [u, 1] float32, mean of the wide scores without those of the history
+    sd: Tensor  # [u, 1] float32, their standard deviation
+    best: Tensor  # [u, 1] float32, the highest of them
+
+    def part(self, users: Tensor) -> "Survey":
+        """Return the survey of some of the users."""
+        return Survey(*(column[users] for column in self))
+
+    def rank(self, row: Tensor) -> Tensor:
+        """Return how many candidates score higher than the targets: [u, T] rows -> [u, T] float32."""
+        score = self.crossed.gather(1, row)
+        return torch.searchsorted(-self.cutoffs, -score).float()
+
+
+class Chunk(NamedTuple):
+    """Users with histories of like length, who are answered together."""
+
+    users: Tensor  # their numbers
+    length: int  # of the longest history
+    targets: int  # of the user who has most
+
+
+def chunks(past: Past, targets: Tensor) -> Iterator[Chunk]:
+    """Deal users to chunks: histories, and the number of targets of each user [u] int64.
+
+    A user with many targets or a long history is a chunk alone.
+    """
+    length = past.present.sum(1).long().clamp(min=1)
+    order = torch.argsort(length * (targets.max() + 1) + targets) if len(length) else length
+    lengths, counts = length[order].tolist(), targets[order].tolist()
+    low, most = 0, 0
+    for high in range(1, len(lengths) + 1):
+        most = max(most, counts[high - 1])
+        full = high == len(lengths) or (high + 1 - low) * lengths[high] * max(most, counts[high]) > ELEMENTS_AT_ONCE
+        if full:
+            yield Chunk(order[low:high], lengths[high - 1], most)
+            low, most = high, 0
