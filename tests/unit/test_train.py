@@ -121,3 +121,26 @@ def test_a_resumed_run_draws_the_same_negatives(selective):
     (run / "metrics.json").unlink()
     newest_first(run / "checkpoints")[0].unlink()
     assert learnt(train(command(selective / "prepared", run, loss="softmax", **RANKING))) == first
+
+
+@pytest.mark.parametrize("mode", ["resident", "stream"])
+def test_a_limit_of_steps_ends_the_training_within_an_epoch(small, tmp_path, mode):
+    whole = train(command(small.path, tmp_path / "whole", loader__mode=mode, epochs=1))
+    steps = whole["train"]["steps_per_epoch"]
+    assert steps > 3
+    limit = steps + 2
+    cut = train(command(small.path, tmp_path / "cut", loader__mode=mode, max_steps=limit))
+    assert cut["train"]["epochs"] == 2
+    assert cut["train"]["samples"] < 2 * whole["train"]["samples"]
+    assert cut["train"]["samples"] > whole["train"]["samples"]
+    assert len(curve(tmp_path / "cut")) == 2
+
+
+def test_the_learning_rate_reaches_its_end_at_the_limit_of_steps(small, tmp_path):
+    """A schedule over one epoch's steps is that of a training which is cut off after one epoch."""
+    flags = {"optim__schedule": "linear"}
+    one = train(command(small.path, tmp_path / "one", epochs=1, **flags))
+    steps = one["train"]["steps_per_epoch"]
+    cut = train(command(small.path, tmp_path / "cut", epochs=3, max_steps=steps, **flags))
+    assert learnt(cut)["test"] == learnt(one)["test"]
+    assert cut["train"]["epochs"] == 1

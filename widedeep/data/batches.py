@@ -3,7 +3,7 @@
 Legend: n ratings of a batch, R ranks.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import NamedTuple, Protocol
 
 import torch
@@ -51,6 +51,6 @@ class Loader(RatingSource, Protocol):
     steps: int  # steps of an epoch
     dropped: int  # training ratings that an epoch leaves out, summed over ranks
 
-    def epoch(self, number: int, first_step: int = 0) -> Iterator[Batch]:
+    def epoch(self, number: int, first_step: int = 0) -> Generator[Batch, None, None]:
         """Yield this rank's batches of an epoch from `first_step` on; seed and epoch number determine the order."""
         ...

@@ -3,7 +3,7 @@
 Legend: u users, n ratings of all of them together, v users of a selection.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -56,7 +56,7 @@ class HistoryLoader(RatingSource, Protocol):
     steps: int  # steps of an epoch
     dropped: int  # training ratings that an epoch leaves out, summed over ranks
 
-    def epoch(self, number: int, first_step: int = 0) -> Iterator[UserHistories]:
+    def epoch(self, number: int, first_step: int = 0) -> Generator[UserHistories, None, None]:
         """Yield this rank's batches of an epoch from `first_step` on; seed and epoch number determine the order."""
         ...
 

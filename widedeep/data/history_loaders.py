@@ -6,7 +6,7 @@ ratings of a user: no step is much smaller than the others, and none is missing 
 Legend: u users with training ratings, or with ratings in a file; v of them in a batch.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ class ResidentHistoryLoader:
         self._start = self._histories.start.cpu().numpy()  # [u + 1]
         self.steps = -(-len(self._packed) // batch_size)
 
-    def epoch(self, number: int, first_step: int = 0) -> Iterator[UserHistories]:
+    def epoch(self, number: int, first_step: int = 0) -> Generator[UserHistories, None, None]:
         """Yield this rank's users of each global batch: every `size`-th of them."""
         world, count = self._world, np.diff(self._start)
         generator = np.random.default_rng(self._seed * 1_000_003 + number)
@@ -72,7 +72,7 @@ class StreamingHistoryLoader:
     def _steps_of_file(self, ratings: int) -> int:
         return -(-ratings // self.local_batch_size)
 
-    def epoch(self, number: int, first_step: int = 0) -> Iterator[UserHistories]:
+    def epoch(self, number: int, first_step: int = 0) -> Generator[UserHistories, None, None]:
         """Yield the users of this rank's files; the files come in a random order, and so do the users of each."""
         generator, step = np.random.default_rng(self._seed * 1_000_003 + number), 0
         for packed in prefetch(self._source.row_groups("train", seed=self._seed + number)):

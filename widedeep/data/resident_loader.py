@@ -3,7 +3,7 @@
 Legend: N training ratings.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -46,7 +46,7 @@ class ResidentLoader:
         np.random.default_rng(seed).shuffle(order)
         return torch.from_numpy(order)
 
-    def epoch(self, number: int, first_step: int = 0) -> Iterator[Batch]:
+    def epoch(self, number: int, first_step: int = 0) -> Generator[Batch, None, None]:
         """Yield this rank's slice of each global batch; seed and epoch number determine the permutation."""
         ratings, world, size = self._source.packed("train"), self._world, self.local_batch_size
         order = (self._permutations.pop(number, None) or self._thread.submit(self._permutation, number)).result()

@@ -28,7 +28,7 @@ class StreamingLoader:
         self.steps = -(-self._local_ratings // self.local_batch_size)
         self.dropped = sum(counts) - self._local_ratings * world.size
 
-    def epoch(self, number: int, first_step: int = 0) -> Iterator[Batch]:
+    def epoch(self, number: int, first_step: int = 0) -> Generator[Batch, None, None]:
         """Yield batches of this rank's shards, read in a random order and shuffled within the buffer."""
         step, left, size = 0, self._local_ratings, self.local_batch_size
         for block in prefetch(self._shuffled_blocks(number)):

@@ -126,7 +126,7 @@ class TrainingRun:
         if self.world.is_main:
             self._log_start()
         try:
-            while progress.epoch < self.config.epochs and not self._out_of_patience():
+            while self.state.total_steps < self.state.last_step and not self._out_of_patience():
                 result = self._run_epoch()
                 if tracker:
                     speed = {"samples_per_second": progress.samples_per_second}
@@ -187,7 +187,7 @@ class TrainingRun:
         if bar.is_due():
             bar.update(progress.step, self.state.train_metrics(), progress.samples_per_second, progress.wait_share)
         # All ranks must come to the same answer, so they ask for rank 0's clock at the same steps.
-        in_epoch = progress.step < self.loader.steps
+        in_epoch = progress.step < self.loader.steps and self.state.total_steps < self.state.last_step
         if in_epoch and progress.step % CHECKPOINT_STEPS == 0 and self.checkpointer.is_due():
             self._save_checkpoint()
 

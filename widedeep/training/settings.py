@@ -32,6 +32,9 @@ class TrainConfig(Settings):
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: CUDA if there is a GPU")
     epochs: Count = Field(default=20, ge=1, description="maximal number of passes over the training split")
+    max_steps: MaybeCount = Field(
+        default=None, ge=1, description="end after this many steps, within an epoch if need be; none: after the epochs"
+    )
     batch_size: Count = Field(default=8192, ge=1, description="ratings in a step, over all ranks together")
     eval_batch_size: Count = Field(default=65_536, ge=1, description="ratings in a step of evaluation, on each rank")
     patience: MaybeCount = Field(

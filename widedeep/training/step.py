@@ -93,11 +93,17 @@ class TrainState:
         """Steps done in all epochs."""
         return self.progress.epoch * self.steps + self.progress.step
 
+    @property
+    def last_step(self) -> int:
+        """Steps after which the training ends at the latest."""
+        steps = self.config.epochs * self.steps
+        return min(steps, self.config.max_steps or steps)
+
     def train_step(self, batch: Batch | UserHistories) -> None:
         """Update the model once, without waiting for the device."""
         self._wrapped.train()
         progress, optim = self.progress, self.config.optim
-        rate = learning_rate(optim, self.total_steps, self.config.epochs * self.steps)
+        rate = learning_rate(optim, self.total_steps, self.last_step)
         outcome = self.apply(batch)
         outcome.loss.backward()
         self.optimizer.step(rate)
@@ -143,12 +149,16 @@ class TrainState:
 
 
 def train_epoch(state: TrainState, loader: Loader | HistoryLoader, on_step: Callable[[], None]) -> None:
-    """Run the rest of the current epoch. `on_step` is called after every step and not counted as training time."""
+    """Run the rest of the current epoch, or as much of it as `TrainState.last_step` allows.
+
+    `on_step` is called after every step and not counted as training time.
+    """
     progress = state.progress
     if progress.step == 0:
         state.loss_sums.zero_()
     batches = loader.epoch(progress.epoch, progress.step)
-    while True:
+    whole = state.last_step - progress.epoch * state.steps >= state.steps
+    while whole or state.total_steps < state.last_step:  # the end of a whole epoch is asked for: the loader checks it
         requested = time.monotonic()
         batch = next(batches, None)
         if batch is None:
@@ -158,6 +168,7 @@ def train_epoch(state: TrainState, loader: Loader | HistoryLoader, on_step: Call
         progress.wait_seconds += arrived - requested
         progress.seconds += time.monotonic() - requested
         on_step()
+    batches.close()
     if state.world.device.type == "cuda":
         start = time.monotonic()
         torch.cuda.synchronize()
