@@ -1,6 +1,6 @@
 """Score every anime for every user and write each user's top-N as Parquet.
 
-spark-submit jobs/score_all.py --data data/prepared --run-dir runs/wide_deep --output data/recommendations --top-n 10
+spark-submit jobs/score_all.py --data data/prepared --run-dir runs/best --output data/recommendations --top-n 10
 
 With --predictions DIR also the predicted rating of every rating of the test split.
 """

@@ -1,6 +1,6 @@
 """The command that exports a run as Parquet for other tools: encoders, scalers, and vectors of users and anime.
 
-widedeep export --run-dir runs/wide_deep --output data/export
+widedeep export --run-dir runs/best --output data/export
 """
 
 import json

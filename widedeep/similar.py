@@ -1,6 +1,6 @@
 """The command that shows the anime or users most similar to one, by the cosine of their learnt vectors.
 
-widedeep similar --run-dir runs/wide_deep --anime "cowboy bebop"
+widedeep similar --run-dir runs/best --anime "cowboy bebop"
 """
 
 from collections.abc import Sequence

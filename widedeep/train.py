@@ -1,6 +1,6 @@
 """Train a model on prepared ratings: one process, or many ranks under torchrun.
 
-torchrun widedeep/train.py --data data/prepared --run-dir runs/wide_deep
+torchrun widedeep/train.py --data data/prepared --run-dir runs/best
 """
 
 from widedeep.common.launch import enter_tuned_process
@@ -19,7 +19,7 @@ from widedeep.training.settings import TrainConfig
 
 def main(argv: Sequence[str]) -> None:
     """Parse, build, run, close."""
-    config = load_config(TrainConfig, argv, "train")
+    config = load_config(TrainConfig, argv, "train", default="best")
     with join_world(config.device) as world:
         metrics = TrainingRun(config, world).execute()
         if world.is_main:

@@ -55,7 +55,7 @@ def test_the_version_is_the_packages(tmp_path):
         (("trian",), "invalid choice: 'trian'"),
         (("similar", "--top", "3", "--", "--user", "1"), "similar is started by nothing that takes options"),
         (("similar",), "give either --anime or --user"),
-        (("train", "--config", "nfc"), "config file nfc does not exist: give --config one of the presets genre_hybrid"),
+        (("train", "--config", "nfc"), "config file nfc does not exist: give --config one of the presets best,"),
         (("prepare", "--split.kind", "odd"), "split.kind"),
     ],
 )
@@ -130,7 +130,7 @@ def nameless():
 
 def test_two_ranks_meet_on_a_machine_whose_name_does_not_resolve(nameless, tmp_path):
     write_prepared(tmp_path / "prepared", ratings=500)
-    settings = f"--data {tmp_path}/prepared --run-dir {tmp_path}/run --epochs 1 --batch-size 64 --device cpu"
+    settings = f"--data {tmp_path}/prepared --run-dir {tmp_path}/run --epochs 1 --batch-size 64 --device cpu --config wide_deep"
     done = nameless(f"{WIDEDEEP} train --nproc-per-node 2 -- {settings} --ranking-users 0")
     assert done.returncode == 0, done.stderr
     assert metrics(tmp_path / "run")["train"]["ranks"] == 2

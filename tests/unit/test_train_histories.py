@@ -1,9 +1,11 @@
 """A training on whole histories, in this process: it finds what was planted, and can be stopped and resumed."""
 
+import tomllib
+
 import pytest
 
 from tests.builders import write_prepared
-from tests.training import command, curve, learnt, metrics, train
+from tests.training import ROOT, command, curve, learnt, metrics, train
 from widedeep.training.checkpoints import newest_first
 
 FLAGS = {
@@ -18,6 +20,12 @@ FLAGS = {
     "ranking__weight": 0.3,
     "select_by": "rmse",
     "optim__lr": 5e-3,
+}
+
+VARIANTS = {
+    name: entry["flags"]
+    for name, entry in tomllib.loads((ROOT / "scripts" / "leaderboard.toml").read_text())["presets"].items()
+    if entry.get("preset") == "best"
 }
 
 
@@ -51,3 +59,12 @@ def test_a_resumed_run_holds_out_the_same(runs):
     (run / "metrics.json").unlink()
     newest_first(run / "checkpoints")[0].unlink()
     assert learnt(train(command(runs / "prepared", run, loader__mode="resident", **FLAGS))) == first
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_each_part_can_be_left_out(runs, tmp_path, variant):
+    flags = command(runs / "prepared", tmp_path / "run", **{**FLAGS, "epochs": 1, "select_by": "ndcg"})
+    found = train([*flags, *VARIANTS[variant]])
+    with_all = curve(runs / "resident")[0]["train"]
+    assert found["train"]["samples"] > 0
+    assert curve(tmp_path / "run")[0]["train"].get("loss") != with_all["loss"]

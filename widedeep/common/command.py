@@ -26,19 +26,21 @@ Values = Mapping[str, Any]  # of settings, nested as in a TOML file
 C = TypeVar("C", bound=BaseModel)
 
 
-def load_config(cls: type[C], argv: Sequence[str], command: str) -> C:
+def load_config(cls: type[C], argv: Sequence[str], command: str, default: str | None = None) -> C:
     """Return a `cls` made of its defaults, then the file that `--config` names, then the other flags.
 
     Args:
         cls: the settings of the command.
         argv: the arguments after the program's name.
         command: the directory of conf/ with the command's presets, such as `train`; it need not exist.
+        default: the preset without `--config`, unless a flag chooses another kind of a section, such as another model.
 
     Raises:
         InputError: lists every unknown key, wrong type and impossible value with the file or flag that it came from.
 
     """
-    given = _peek(argv, "config")
+    named = _peek(argv, "config")
+    given = named or default
     file = find_config(given, command) if given else None
     in_file = read_toml(file) if file else {}
     sections = {name: field for name, field in cls.model_fields.items() if _kinds(field)}
@@ -46,6 +48,8 @@ def load_config(cls: type[C], argv: Sequence[str], command: str) -> C:
     # A section of another kind than the flag's is left out: its settings mean nothing here.
     left_out = {name for name, kind in kinds.items() if _kind_in_file(name, sections[name], in_file) != _name_of(kind)}
     in_file = {name: value for name, value in in_file.items() if name not in left_out}
+    if left_out and not named:
+        given, file, in_file = None, None, {}
     flags_class = _flags_class(cls, in_file, kinds, _config_flag(command, given))
     in_file = InitSettingsSource(flags_class, dict(in_file))()  # by the first of each field's names
     flags = _parse_flags(flags_class, argv, kinds)

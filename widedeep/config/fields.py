@@ -53,6 +53,7 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 DropShare = Annotated[float, Field(ge=0.0, lt=1.0)]
 Names = Annotated[tuple[str, ...], BeforeValidator(comma_separated)]
 Widths = Annotated[tuple[Count, ...], BeforeValidator(comma_separated), AfterValidator(_positive_widths)]
+MaybeWidths = Annotated[tuple[Annotated[Count, Field(ge=1)], ...], BeforeValidator(comma_separated)]  # may be empty
 # Older releases had the name `run` alone, but torchrun takes --run for an abbreviation of its own options.
 RUN_DIR = AliasChoices("run_dir", "run")
 ReaderName = Literal["petastorm", "pyarrow"]

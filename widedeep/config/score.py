@@ -14,7 +14,7 @@ class ScoreConfig(Settings):
 
     data: str = Field(default="data/prepared", description="directory written by jobs/prepare.py")
     run_dir: str = Field(
-        default="runs/wide_deep", validation_alias=RUN_DIR, description="directory written by widedeep/train.py"
+        default="runs/best", validation_alias=RUN_DIR, description="directory written by widedeep/train.py"
     )
     output: str = Field(
         default="data/recommendations", description="directory to write; an old one is replaced at the end"

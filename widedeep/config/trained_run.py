@@ -11,6 +11,6 @@ class TrainedRunSettings(Settings):
     """The directory of a run and the data that it was trained on."""
 
     run_dir: Path = Field(
-        default=Path("runs/wide_deep"), validation_alias=RUN_DIR, description="directory written by widedeep/train.py"
+        default=Path("runs/best"), validation_alias=RUN_DIR, description="directory written by widedeep/train.py"
     )
     data: Path = Field(default=Path("data/prepared"), description="prepared data that the run was trained on")

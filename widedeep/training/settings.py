@@ -18,7 +18,7 @@ class TrainConfig(Settings):
 
     data: Path = Field(default=Path("data/prepared"), description="directory written by jobs/prepare.py")
     run_dir: Path = Field(
-        default=Path("runs/wide_deep"),
+        default=Path("runs/best"),
         validation_alias=RUN_DIR,
         description="directory to write checkpoints, metrics and the model to",
     )

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -183,7 +184,7 @@ def test_help_shows_the_settings_of_the_architecture_that_is_named(capsys):
 def test_help_shows_the_defaults_that_apply_and_the_presets(capsys):
     for argv, shown in (
         (("--config", "ncf_published"), ("(default: 256)", "(default: ncf_published)")),
-        ((), ("(default: 8192)", "(default: none)", "(default: 128,64)", "a preset (genre_hybrid, ")),
+        ((), ("(default: 8192)", "(default: none)", "(default: 128,64)", "a preset (best, genre_hybrid, ")),
     ):
         with pytest.raises(SystemExit):
             load_config(TrainConfig, [*argv, "--help"], "train")
@@ -210,7 +211,21 @@ def test_a_preset_is_valid_and_holds_only_what_differs_from_the_defaults(preset)
 
 
 def test_the_defaults_are_the_wide_deep_preset():
-    assert load_config(TrainConfig, ["--config", "wide_deep"], "train") == load_config(TrainConfig, [], "train")
+    preset, none = (load_config(TrainConfig, argv, "train") for argv in (["--config", "wide_deep"], []))
+    assert preset == none.model_copy(update={"run_dir": Path("runs/wide_deep")})
+
+
+def test_a_command_can_have_a_preset_by_default():
+    def load(*argv: str) -> TrainConfig:
+        return load_config(TrainConfig, argv, "train", default="best")
+
+    best = load_config(TrainConfig, ["--config", "best"], "train")
+    assert load() == best
+    assert load("--epochs", "2") == best.model_copy(update={"epochs": 2})
+    assert load("--model.name", best.model.name) == best
+    # The settings of one model are not meant for another one.
+    assert load("--model.name", "ncf") == load_config(TrainConfig, ["--model.name", "ncf"], "train")
+    assert load("--config", "ncf") == load_config(TrainConfig, ["--config", "ncf"], "train")
 
 
 def python(*argv: str) -> subprocess.CompletedProcess:

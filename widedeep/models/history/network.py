@@ -73,10 +73,11 @@ class Attention(nn.Module):
         super().__init__()
         sharpness = torch.linspace(1.0, 0.5, heads)[:, None]
         self.similarity = nn.Parameter(torch.tensor(SIMILARITY_WEIGHTS) * sharpness)  # [H, 3]
-        first, last = nn.Linear(8, hidden), nn.Linear(hidden, heads, bias=False)
+        first, last = nn.Linear(8, hidden), nn.Linear(hidden, max(1, heads), bias=False)
         with torch.no_grad():  # The terms have spreads of about 1 / TERM_SCALES.
             first.weight.mul_(torch.tensor(TERM_SCALES))
-        self.hidden, self.hidden_bias, self.output = first.weight, first.bias, last.weight
+        self.hidden, self.hidden_bias = first.weight, first.bias
+        self.output = last.weight if heads else nn.Parameter(torch.zeros(0, hidden))
         self.prior = nn.Parameter(torch.full((heads,), -6.0))  # log weight of a residual of 0
 
     def forward(
@@ -170,7 +171,7 @@ class Heads(nn.Module):
     def __init__(self, numbers: int, heads: int, hidden: Sequence[int], share: float):
         """Build; `numbers` is the width of `Terms.numbers`, `share` that of hidden units dropped in training."""
         super().__init__()
-        self.mix = nn.Parameter(torch.full((heads,), 1.0 / heads))
+        self.mix = nn.Parameter(torch.full((heads,), 1.0 / max(1, heads)))
         self.wide = nn.Parameter(torch.tensor([1.0, 0.3]))  # of the item x item weights, of the titles
         terms = numbers + 1 + 3 * heads + KIND_WIDTH
         self.rating, self.affinity = Tower(terms, hidden, share), Tower(terms, hidden, share)

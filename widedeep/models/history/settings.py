@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from widedeep.config.fields import Count, DropShare, Names, Share, Widths
+from widedeep.config.fields import Count, DropShare, MaybeWidths, Names, Share
 from widedeep.config.models import ArchitectureConfig
 
 
@@ -16,7 +16,9 @@ class WideDeepHistoryConfig(ArchitectureConfig):
     embedding_sd: float = Field(default=0.03, gt=0, description="standard deviation of the embeddings' initial values")
     heads: Count = Field(default=4, ge=0, description="heads of the attention over the history; 0: none")
     attention_hidden: Count = Field(default=16, ge=1, description="hidden width of the MLP that weighs a rating")
-    hidden: Widths = Field(default=(128, 32), description="widths of the hidden layers of both towers")
+    hidden: MaybeWidths = Field(
+        default=(128, 32), description="widths of the towers' hidden layers; none: linear towers"
+    )
     dropout: DropShare = Field(default=0.2, description="share of hidden units set to 0 in training")
     bag_dropout: DropShare = Field(default=0.3, description="share of the history's bag set to 0 in training")
     ridge: float = Field(default=250.0, gt=0, description="ridge of the item x item weights")

@@ -82,7 +82,8 @@ def test_a_missing_space_is_refused_with_those_there_are(tmp_path):
 
 @pytest.mark.parametrize("file", sorted((ROOT / "conf/search").glob("*.toml")), ids=lambda file: file.stem)
 def test_the_spaces_that_come_along_hold_their_presets(file):
-    config = load_config(TrainConfig, ["--config", file.stem], "train")
+    preset = {"wide_deep_history": "best"}.get(file.stem, file.stem)
+    config = load_config(TrainConfig, ["--config", preset], "train")
     space = read_space(None, config)
     assert config.model.name == file.stem
     assert [setting for setting, values in space.items() if not values.has(value_of(config, setting))] == []
