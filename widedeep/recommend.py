@@ -16,7 +16,7 @@ from widedeep.config.recommend import RecommendConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.data.rating_lists import read_rating_list
 from widedeep.models import ARCHITECTURES, REGISTRY, Recommender
-from widedeep.schema.recommendations import Recommendation, rating_text
+from widedeep.reporting.recommendation_table import show_list
 from widedeep.scoring.list_rules import make_rules, sample_step
 from widedeep.scoring.personal import OwnRatings, match_entries, recommend_to
 from widedeep.scoring.title_search import TitleIndex
@@ -60,15 +60,6 @@ def show_matches(own: OwnRatings, entries: int) -> None:
     print_table(f"{entries:,} entries", ("", ""), [(name, f"{count:,}") for name, count in counts.items()])
 
 
-def show_list(recommendations: Sequence[Recommendation]) -> None:
-    """Print a list of recommendations."""
-    rows = [
-        (row.rank, row.anime_id, row.title, f"{row.affinity:.4f}", rating_text(row.predicted_rating))
-        for row in recommendations
-    ]
-    print_table("recommendations", tuple(Recommendation.model_fields), rows, text=("title",))
-
-
 def main(argv: Sequence[str]) -> None:
     """Recommend to a person: parse, look up, print."""
     config = load_config(RecommendConfig, argv, "recommend")
@@ -83,7 +74,7 @@ def main(argv: Sequence[str]) -> None:
         raise InputError(f"{config.ratings} has no rating of an anime of the data, so there is nothing to go by")
     rules = make_rules(config.rerank, trained.tables.items, lambda: sample_ratings(trained.tables))
     recommendations = recommend_to(artifact, titles.shown, own, config.top_n, rules)
-    show_list(recommendations)
+    show_list("recommendations", recommendations)
     if config.json_file:
         content = {
             "not_found": own.not_found,

@@ -12,19 +12,19 @@ import pyarrow.dataset as ds
 from pydantic import ValidationError
 
 from widedeep.common.command import load_config
-from widedeep.common.console import print_table
 from widedeep.common.errors import InputError
 from widedeep.config.recommendations import LookUpConfig
 from widedeep.data.parquet import CHECKED_FORMAT
+from widedeep.reporting.recommendation_table import show_list
 from widedeep.schema.manifest import HIDDEN_MANIFEST
-from widedeep.schema.recommendations import RecommendationManifest, rating_text
+from widedeep.schema.recommendations import FORMAT_VERSION, Recommendation, RecommendationManifest
 
 
 def recommendations_of(directory: Path, user: int) -> list[dict[str, Any]]:
     """Return the recommendations of a user id, best first. Reads only the row group that has the user.
 
     Raises:
-        InputError: the directory has no committed recommendations, or none of this user.
+        InputError: the directory has no committed recommendations, or those of another release, or none of this user.
 
     """
     file = directory / HIDDEN_MANIFEST
@@ -32,6 +32,11 @@ def recommendations_of(directory: Path, user: int) -> list[dict[str, Any]]:
         manifest = RecommendationManifest.model_validate_json(file.read_bytes())
     except (FileNotFoundError, ValidationError) as error:
         raise InputError(f"{directory} holds no recommendations ({error}); run jobs/score_all.py") from None
+    if manifest.format_version != FORMAT_VERSION:
+        raise InputError(
+            f"{file}: format_version is {manifest.format_version}, this release reads {FORMAT_VERSION}; "
+            "write the directory again with jobs/score_all.py"
+        )
     data = ds.dataset([str(directory / part.path) for part in manifest.files], format=CHECKED_FORMAT)
     rows = data.to_table(filter=pc.field("user_id") == user).sort_by("rank").to_pylist()
     if not rows:
@@ -42,9 +47,6 @@ def recommendations_of(directory: Path, user: int) -> list[dict[str, Any]]:
 def main(argv: Sequence[str]) -> None:
     """Show a user's recommendations: parse, look up, print."""
     config = load_config(LookUpConfig, argv, "recommendations")
-    rows = [
-        (row["rank"], row["anime_id"], row["title"], f"{row['affinity']:.4f}", rating_text(row["predicted_rating"]))
-        for row in recommendations_of(config.recommendations, config.user)
-    ]
-    columns = ("rank", "anime_id", "title", "affinity", "predicted_rating")
-    print_table(f"for user {config.user}", columns, rows, text=("title",))
+    found = recommendations_of(config.recommendations, config.user)
+    rows = [Recommendation(**{name: row[name] for name in Recommendation.model_fields}) for row in found]
+    show_list(f"for user {config.user}", rows)

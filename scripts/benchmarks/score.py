@@ -3,7 +3,6 @@
 from itertools import pairwise
 from typing import Any
 
-from pyspark import Broadcast
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -16,10 +15,10 @@ from widedeep.models.artifact import MODEL_FILE, load_artifact
 from widedeep.models.tiled_mlp import TILE_PAIRS
 from widedeep.models.wide_deep import WideDeepConfig
 from widedeep.schema.manifest import SPLITS
-from widedeep.scoring.list_rules import ListRules
-from widedeep.scoring.user_lists import SCORED_SCHEMA
+from widedeep.schema.recommendations import LIST_SCHEMA
+from widedeep.spark.filesystem import Files, read_prepared
 from widedeep.spark.scoring.approximation import fit_approximation
-from widedeep.spark.scoring.recommendations import make_scorer, place_users, seen_items
+from widedeep.spark.scoring.recommendations import make_scorer, place_users, plan_lists, seen_items
 from widedeep.spark.session import build_session
 
 USERS = 16_000
@@ -51,18 +50,18 @@ def bench(workspace: Workspace, repeats: int) -> dict[str, Any]:
         fitted = fit_approximation(config, artifact, everybody, seen)
         assert fitted is not None
         sent = spark.sparkContext.broadcast(fitted.approximation.to_bytes())
-        no_rules: Broadcast[ListRules | None] = spark.sparkContext.broadcast(None)
+        plan = spark.sparkContext.broadcast(plan_lists(spark, config, read_prepared(Files(spark), str(data))))
         als = fit_als(spark, str(data), exact_users)
         als_items, als_users = als.itemFactors.count(), exact_users.select("user").cache()
 
         def score(users: DataFrame, scorer: Any) -> None:
             placed = place_users(users, config.users_per_file).select("user", "user_id", "train_ratings", "seen")
-            _consume(placed.mapInArrow(scorer, from_arrow_schema(SCORED_SCHEMA)))
+            _consume(placed.mapInArrow(scorer, from_arrow_schema(LIST_SCHEMA)))
 
         times = alternately(
             repeats,
-            lambda: score(exact_users, make_scorer(MODEL_FILE, config, None, no_rules)),
-            lambda: score(rough_users, make_scorer(MODEL_FILE, config, sent, no_rules)),
+            lambda: score(exact_users, make_scorer(MODEL_FILE, config.candidates_each, None, plan)),
+            lambda: score(rough_users, make_scorer(MODEL_FILE, config.candidates_each, sent, plan)),
             lambda: _consume(als.recommendForUserSubset(als_users, TOP_N)),
         )
     finally:

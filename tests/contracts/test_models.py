@@ -170,6 +170,31 @@ def test_histories_are_encoded_if_said_and_their_padding_does_not_matter(model):
     assert not torch.equal(encoded[0], encoded[1])
 
 
+@torch.no_grad()
+def test_explanations_add_up_and_name_items_of_the_history_if_said(model, data):
+    users, items = model.encode_users(everything()[0]), model.encode_items(everything()[1])
+    chosen = torch.randint(ITEMS, (USERS, 6), generator=torch.Generator().manual_seed(4))
+    if not model.explains:
+        with pytest.raises(NotImplementedError):
+            model.explain_chosen(users, items, chosen)
+        return
+    found = model.explain_chosen(users, items, chosen)
+    total = found.wide + found.content + found.deep
+    torch.testing.assert_close(total, model.score_pairs(users[:, None], items[chosen]), rtol=1e-4, atol=1e-4)
+    there, shares = found.items >= 0, found.shares
+    assert 0.1 < there.float().mean() < 1
+    assert (shares[there] > 0).all()
+    assert not shares[~there].any()
+    assert (shares.diff(dim=2) <= 0).all()
+    assert (shares.sum(2) <= 1 + 1e-5).all()
+    user, item, _ = data[1].train_ratings()
+    rated = set(zip(user.tolist(), item.tolist(), strict=True))
+    named = set(zip(there.nonzero()[:, 0].tolist(), found.items[there].tolist(), strict=True))
+    assert named <= rated
+    for part, alone in zip(found, model.explain_chosen(users[7:8], items, chosen[7:8]), strict=True):
+        torch.testing.assert_close(part[7:8], alone, rtol=1e-4, atol=1e-4)
+
+
 @pytest.fixture(scope="module")
 def training_batch(data):
     """What a step of a model gets: `pairs` ratings, or the histories of `users` (None: of all users)."""

@@ -9,8 +9,7 @@ from widedeep.common.errors import InputError
 from widedeep.data.feature_tables import Tables
 from widedeep.models import REGISTRY, WideDeep
 from widedeep.models.wide_deep import WideDeepConfig
-from widedeep.recommend import require_histories, sample_ratings, show_list, show_matches
-from widedeep.schema.recommendations import LIST_SCHEMA, Recommendation
+from widedeep.recommend import require_histories, sample_ratings, show_matches
 from widedeep.scoring.personal import OwnRatings
 
 
@@ -46,24 +45,4 @@ def test_the_summary_accounts_for_all_entries(capsys):
         ["planned, not rated", "3"],
         ["not found", "1"],
         ["replaced by a later rating", "1"],
-    ]
-
-
-def test_the_list_is_shown_as_others_are(capsys):
-    row = Recommendation(rank=1, anime_id=5114, title="Steins;Gate", affinity=1.23456, predicted_rating=8.765)
-    show_list([row])
-    shown = capsys.readouterr().out
-    assert [word for word in shown.replace("┃", "│").split("│")[1:-1] if word.strip()]
-    assert all(text in shown for text in ("Steins;Gate", "5114", "1.2346", "8.77"))
-    assert list(Recommendation.model_fields) == [name for name in LIST_SCHEMA.names if name != "user_id"]
-
-
-def test_a_rating_that_is_not_predicted_is_not_shown(capsys):
-    show_list([Recommendation(rank=1, anime_id=5114, title="Steins;Gate", affinity=1.23456, predicted_rating=None)])
-    assert [cell.strip() for cell in capsys.readouterr().out.split("│")[1:-1]] == [
-        "1",
-        "5114",
-        "Steins;Gate",
-        "1.2346",
-        "",
     ]

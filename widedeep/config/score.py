@@ -52,6 +52,10 @@ class ScoreConfig(Settings):
     sample_users: MaybeCount = Field(
         default=None, ge=1, description="score only this many users, chosen by a hash; none: all"
     )
+    reasons: bool = Field(
+        default=True,
+        description="whether to write why each anime is in a list, if the model can tell; about a fifth more time",
+    )
     users_per_file: Count = Field(
         default=16_384, ge=1, description="maximal number of users in an output file, which one Spark task writes"
     )

@@ -23,6 +23,9 @@ from widedeep.schema.rating_scale import RatingScale
 # Pairs that `score_chosen` scores at once: their encodings and activations then stay in a core's own cache.
 CHOSEN_PAIRS = 1024
 
+# Items of a history that an explanation names at most, for each pair.
+REASONS = 3
+
 # Makes an embedding table of (rows, width, sd): a whole one on each rank, or one that is sharded over the ranks.
 MakeEmbedding = Callable[[int, int, float], RowEmbedding]
 
@@ -43,6 +46,16 @@ class Histories(NamedTuple):
     ratings: Tensor  # [U, L] float32
 
 
+class Explanation(NamedTuple):
+    """Why pairs have their affinities: the three parts add up to what `score_pairs` returns."""
+
+    wide: Tensor  # [U, P] float32, by weights that the model has for pairs of items
+    content: Tensor  # [U, P] float32, by what the items are like
+    deep: Tensor  # [U, P] float32, the rest
+    items: Tensor  # [U, P, REASONS] int64 items of the history that add most to wide + content, -1 for none
+    shares: Tensor  # [U, P, REASONS] float32, of all that items of the history add (not of what others take away)
+
+
 class Recommender(nn.Module, ABC):
     """Scores and rates pairs of users and items.
 
@@ -56,6 +69,8 @@ class Recommender(nn.Module, ABC):
     cold_users_alike: bool = True
     # Whether `encode_histories` works: whether the model can serve people who are not in the data.
     encodes_histories: bool = False
+    # Whether `explain_chosen` works.
+    explains: bool = False
     # Whether training feeds whole histories, and no single ratings.
     learns_from_histories: bool = False
     # Name of the loss (see training/losses.py) that the architecture was published with.
@@ -150,6 +165,20 @@ class Recommender(nn.Module, ABC):
     def rate_chosen(self, users: Tensor, items: Tensor, chosen: Tensor, out: Tensor) -> None:
         """Write the predicted ratings of chosen items of each user; the arguments are those of `score_chosen`."""
         self._fill_chosen(self.rate_pairs, users, items, chosen, out)
+
+    def explain_chosen(self, users: Tensor, items: Tensor, chosen: Tensor) -> Explanation:
+        """Explain the affinities of chosen items of each user.
+
+        Args:
+            users: [U, C] encodings.
+            items: [I, C] encodings.
+            chosen: [U, P] indexes into `items`.
+
+        Raises:
+            NotImplementedError: the model cannot tell; see `explains`.
+
+        """
+        raise NotImplementedError
 
     def _fill_chosen(
         self, answer: Callable[[Tensor, Tensor], Tensor], users: Tensor, items: Tensor, chosen: Tensor, out: Tensor

@@ -14,11 +14,12 @@ from torch import Tensor
 
 from widedeep.data.feature_tables import Tables
 from widedeep.data.histories import UserHistories
-from widedeep.models.base import Histories, MakeEmbedding, Recommender, Scores
+from widedeep.models.base import Explanation, Histories, MakeEmbedding, Recommender, Scores
 from widedeep.models.history.inputs import fit_inputs
 from widedeep.models.history.learning import NOT_GIVEN, hold_out
 from widedeep.models.history.network import Heads, Terms, Vectors, bag_of
 from widedeep.models.history.past import Past, bags_of, make_past, pad
+from widedeep.models.history.reasons import explain
 from widedeep.models.history.settings import WideDeepHistoryConfig
 from widedeep.models.history.targets import Chunk, Survey, Targets, chunks
 from widedeep.models.history.terms import PairTerms
@@ -49,6 +50,7 @@ class WideDeepHistory(Recommender):
     config_class = WideDeepHistoryConfig
     affinity_is_rating = False
     encodes_histories = True
+    explains = True
     learns_from_histories = True
     default_loss = "joint"
 
@@ -186,6 +188,24 @@ class WideDeepHistory(Recommender):
         every.scatter_(1, targets.item, affinity)
         out.copy_(every.index_select(1, items[:, 0].long()))
 
+    def explain_chosen(self, users: Tensor, items: Tensor, chosen: Tensor) -> Explanation:
+        """Explain the affinities of chosen items of each user; see `Recommender`.
+
+        Of an item that is no candidate, `score_block` gives another affinity than the parts add up to.
+        """
+        past, wide = self._unpack(users)
+        survey, targets = self.terms.survey(past, wide), self._as_targets(past, items[:, 0].long()[chosen])
+        some = list(chunks(past, _as_many(targets)))
+        explained = [
+            explain(
+                *(self.terms, self.heads, past.part(chunk.users, chunk.length), wide.part(chunk.users)),
+                *(survey.part(chunk.users), targets.part(chunk.users, chunk.targets)),
+            )
+            for chunk in some
+        ]
+        order = torch.cat([chunk.users for chunk in some]).argsort()
+        return Explanation(*(torch.cat(column)[order] for column in zip(*explained, strict=True)))
+
     def _answer_pairs(self, head: Head, users: Tensor, items: Tensor) -> Tensor:
         """Answer for pairs that broadcast; all items of a user are answered for together."""
         shape = torch.broadcast_shapes(users.shape[:-1], items.shape[:-1])
@@ -222,9 +242,12 @@ class WideDeepHistory(Recommender):
     def _answer_chosen(self, head: Head, users: Tensor, item: Tensor) -> Tensor:
         """Answer for items of encoded users: [u, C] and [u, T] int64 item indexes -> [..., u, T]."""
         past, wide = self._unpack(users)
+        return self._answer(head, past, wide, self.terms.survey(past, wide), self._as_targets(past, item))
+
+    def _as_targets(self, past: Past, item: Tensor) -> Targets:
+        """Return items as targets, whom the users have not rated: [u, T] int64 item indexes."""
         none = torch.zeros(item.shape, device=item.device)
-        targets = Targets(item, self.terms.ledger.row_of[item].long(), none, none, past.bias)
-        return self._answer(head, past, wide, self.terms.survey(past, wide), targets)
+        return Targets(item, self.terms.ledger.row_of[item].long(), none, none, past.bias)
 
     def _answer(self, head: Head, past: Past, wide: WideScores, survey: Survey, targets: Targets) -> Tensor:
         """Answer for the targets of each user, [..., u, T]."""

@@ -7,6 +7,9 @@ import pyarrow as pa
 from widedeep.schema.manifest import DataFile
 from widedeep.schema.records import Record
 
+FORMAT_VERSION = 3
+
+REASON_TYPE = pa.struct([("anime_id", pa.int64()), ("title", pa.string()), ("share", pa.float32())])
 LIST_SCHEMA = pa.schema(
     [
         ("user_id", pa.int64()),
@@ -15,8 +18,21 @@ LIST_SCHEMA = pa.schema(
         ("title", pa.string()),
         ("affinity", pa.float32()),  # what ranks: higher is better
         ("predicted_rating", pa.float32()),  # on the scale of the ratings; null if the model ranks only
+        # Three parts that add up to the affinity; null if the model does not tell, or did not score the anime itself.
+        ("affinity_wide", pa.float32()),
+        ("affinity_content", pa.float32()),
+        ("affinity_deep", pa.float32()),
+        ("reasons", pa.list_(REASON_TYPE)),  # the strongest first; null if the model does not tell
     ]
 )
+
+
+class Reason(Record):
+    """An anime of the user's history that speaks for a recommendation; its fields are those of REASON_TYPE."""
+
+    anime_id: int
+    title: str
+    share: float  # of all that the history adds to the wide and the content part of the affinity, from 0 to 1
 
 
 class Recommendation(Record):
@@ -27,11 +43,10 @@ class Recommendation(Record):
     title: str
     affinity: float
     predicted_rating: float | None
-
-
-def rating_text(predicted_rating: float | None) -> str:
-    """Return a predicted rating as lists show it: nothing if the model ranks only."""
-    return "" if predicted_rating is None else f"{predicted_rating:.2f}"
+    affinity_wide: float | None = None
+    affinity_content: float | None = None
+    affinity_deep: float | None = None
+    reasons: tuple[Reason, ...] | None = None
 
 
 class Recall(Record):
@@ -45,7 +60,7 @@ class Recall(Record):
 class RecommendationManifest(Record):
     """`_manifest.json` of a directory of recommendations; written last."""
 
-    format_version: int = 2  # 1: the column affinity was called score
+    format_version: int = FORMAT_VERSION
     config: dict[str, Any]
     data_digest: str  # of the prepared directory
     users: int

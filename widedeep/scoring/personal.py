@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 import torch
 
 from widedeep.common.errors import InputError
@@ -15,8 +16,10 @@ from widedeep.models.artifact import Artifact
 from widedeep.models.base import Histories
 from widedeep.schema.recommendations import Recommendation
 from widedeep.scoring.list_rules import ListRules
+from widedeep.scoring.reasons import Reasons
 from widedeep.scoring.scorer import Scorer
 from widedeep.scoring.title_search import TitleIndex
+from widedeep.scoring.user_lists import list_batch
 
 
 class OwnRatings(NamedTuple):
@@ -103,16 +106,10 @@ def recommend_to(
     else:
         pool = scorer.top_of_histories(histories, rules.leave_out([own.seen]), rules.config.pool(top_n))
         top = rules.choose(pool, top_n)
-    clipped = top.ratings.clip(artifact.scale.lowest, artifact.scale.highest)
-    columns = zip(top.items[0].tolist(), top.affinities[0].tolist(), clipped[0].tolist(), strict=True)
-    return [
-        Recommendation(
-            rank=rank,
-            anime_id=int(artifact.anime_id[item]),
-            title=titles[int(item)],
-            affinity=affinity,
-            predicted_rating=rating if artifact.model.rates else None,
-        )
-        for rank, (item, affinity, rating) in enumerate(columns, start=1)
-        if item >= 0
-    ]
+    reasons = None
+    if artifact.model.explains:
+        reasons = Reasons.none(*top.items.shape)
+        explanation = scorer.explain_histories(histories, top.items.clip(min=0))
+        reasons.fill(np.array([0]), explanation, top.affinities)
+    batch = list_batch(artifact, pa.array(titles, pa.string()), np.array([0]), top, reasons)
+    return [Recommendation.model_validate(row) for row in batch.drop_columns(["user_id"]).to_pylist()]

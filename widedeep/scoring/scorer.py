@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from widedeep.models import Recommender
-from widedeep.models.base import Histories
+from widedeep.models.base import Explanation, Histories
 from widedeep.scoring.top_n import top_unseen
 
 # Users scored at once: their affinities to 25 K items take 12 MB.
@@ -64,8 +64,23 @@ class Scorer:
 
         The model must have `encodes_histories`. For the other arguments see `top`.
         """
-        encodings = self._model.encode_histories(Histories(*(part.to(self._device) for part in histories)))
+        encodings = self._encode_histories(histories)
         return self._top_in_blocks(lambda part: encodings[part], seen, n)
+
+    @torch.inference_mode()
+    def explain(self, users: np.ndarray, items: np.ndarray) -> Explanation:
+        """Explain affinities: [U] int32 user and [U, P] int64 item indexes; the model must be one that `explains`."""
+        return self._explain(self._encode(users), items)
+
+    @torch.inference_mode()
+    def explain_histories(self, histories: Histories, items: np.ndarray) -> Explanation:
+        """Explain affinities of people who need not be in the data; see `explain` and `top_of_histories`."""
+        return self._explain(self._encode_histories(histories), items)
+
+    def _explain(self, encodings: Tensor, items: np.ndarray) -> Explanation:
+        chosen = torch.from_numpy(items).to(self._device)
+        parts = self._model.explain_chosen(encodings, self._item_encodings, chosen)
+        return Explanation(*(part.cpu() for part in parts))
 
     def _top_in_blocks(self, encoding_of: Callable[[slice], Tensor], seen: Sequence[np.ndarray], n: int) -> TopItems:
         """Return the top items of users, one for each entry of `seen`, whose parts `encoding_of` encodes."""
@@ -90,6 +105,9 @@ class Scorer:
 
     def _encode(self, users: np.ndarray) -> Tensor:
         return self._model.encode_users(torch.from_numpy(np.ascontiguousarray(users)).to(self._device))
+
+    def _encode_histories(self, histories: Histories) -> Tensor:
+        return self._model.encode_histories(Histories(*(part.to(self._device) for part in histories)))
 
     def _affinities(self, encodings: Tensor) -> Tensor:
         out = torch.empty(len(encodings), self._items, device=self._device)

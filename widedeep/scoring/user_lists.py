@@ -4,6 +4,7 @@ Legend: U users of a block, I items, N recommended items.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -13,10 +14,19 @@ from widedeep.models.artifact import Artifact
 from widedeep.schema.recommendations import LIST_SCHEMA
 from widedeep.scoring.cold_start import ColdStartRanker, ColdUsers
 from widedeep.scoring.list_rules import ListRules
+from widedeep.scoring.reasons import Reasons
 from widedeep.scoring.scorer import USERS_PER_BLOCK, Scorer, TopItems
 
-# The columns of the lists with the item's index in place of its title, which Spark joins to it.
-SCORED_SCHEMA = LIST_SCHEMA.remove(LIST_SCHEMA.get_field_index("title")).append(pa.field("item", pa.int32()))
+
+@dataclass(frozen=True)
+class ListPlan:
+    """What lists to make; can be sent to other machines."""
+
+    titles: pa.Array  # of all items
+    top_n: int  # length of the lists
+    cold_users: ColdUsers = "popular"  # what users without training ratings get
+    rules: ListRules | None = None  # what lists may hold and how they are chosen; None: they are the best items
+    reasons: bool = True  # whether to tell why, if the model can
 
 
 class UserBlock(NamedTuple):
@@ -33,31 +43,24 @@ class UserBlock(NamedTuple):
 
 
 def score_batches(
-    artifact: Artifact,
-    scorer: Scorer,
-    batches: Iterator[pa.RecordBatch],
-    top_n: int,
-    cold_users: ColdUsers,
-    rules: ListRules | None = None,
+    artifact: Artifact, scorer: Scorer, batches: Iterator[pa.RecordBatch], plan: ListPlan
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the lists of users as batches of SCORED_SCHEMA.
+    """Yield the lists of users as batches of LIST_SCHEMA.
 
     Args:
         artifact: the trained model.
         scorer: scores all items.
         batches: of the columns user, user_id, train_ratings and seen (item indexes to leave out, null for none).
-        top_n: length of the lists.
-        cold_users: what users without training ratings get.
-        rules: what lists may hold and how they are chosen; None: they are the best items.
+        plan: what lists to make.
 
     """
     ranker = None
     for batch in batches:
-        users = _user_block(batch, cold_users == "model" and not artifact.model.cold_users_alike)
+        users = _user_block(batch, plan.cold_users == "model" and not artifact.model.cold_users_alike)
         if users.cold.any() and ranker is None:
-            ranker = ColdStartRanker(artifact, scorer, cold_users, int(users.user[users.cold][0]))
+            ranker = ColdStartRanker(artifact, scorer, plan.cold_users, int(users.user[users.cold][0]))
         for low in range(0, len(users.user), USERS_PER_BLOCK):
-            yield score_block(artifact, scorer, ranker, users.part(low, low + USERS_PER_BLOCK), top_n, rules)
+            yield score_block(artifact, scorer, ranker, users.part(low, low + USERS_PER_BLOCK), plan)
 
 
 def _user_block(batch: pa.RecordBatch, scored_as_warm: bool) -> UserBlock:
@@ -70,20 +73,17 @@ def _user_block(batch: pa.RecordBatch, scored_as_warm: bool) -> UserBlock:
 
 
 def score_block(
-    artifact: Artifact,
-    scorer: Scorer,
-    ranker: ColdStartRanker | None,
-    block: UserBlock,
-    top_n: int,
-    rules: ListRules | None = None,
+    artifact: Artifact, scorer: Scorer, ranker: ColdStartRanker | None, block: UserBlock, plan: ListPlan
 ) -> pa.RecordBatch:
-    """Return the lists of a block of users as a batch of SCORED_SCHEMA; `ranker` may be None if nobody is cold."""
+    """Return the lists of a block of users as a batch of LIST_SCHEMA; `ranker` may be None if nobody is cold."""
+    top_n, rules = plan.top_n, plan.rules
     if rules is None:
         top = top_items(artifact, scorer, ranker, block, top_n)
     else:
         block = block._replace(seen=rules.leave_out(block.seen))
         top = rules.choose(top_items(artifact, scorer, ranker, block, rules.config.pool(top_n)), top_n)
-    return _list_batch(artifact, block.user_id, top)
+    reasons = explain_lists(scorer, block, top) if plan.reasons and artifact.model.explains else None
+    return list_batch(artifact, plan.titles, block.user_id, top, reasons)
 
 
 def top_items(artifact: Artifact, scorer: Scorer, ranker: ColdStartRanker | None, block: UserBlock, n: int) -> TopItems:
@@ -105,12 +105,42 @@ def top_items(artifact: Artifact, scorer: Scorer, ranker: ColdStartRanker | None
     return TopItems(items, affinities, ratings)
 
 
-def _list_batch(artifact: Artifact, user_id: np.ndarray, top: TopItems) -> pa.RecordBatch:
-    """Return a row for each item of the lists; a user may have fewer than N unseen items."""
+def explain_lists(scorer: Scorer, block: UserBlock, top: TopItems) -> Reasons:
+    """Explain the lists of a block of users; nothing is known of those of cold users."""
+    reasons = Reasons.none(*top.items.shape)
+    warm = np.flatnonzero(~block.cold)
+    if len(warm):
+        explanation = scorer.explain(block.user[warm], top.items[warm].clip(min=0))
+        reasons.fill(warm, explanation, top.affinities[warm])
+    return reasons
+
+
+def list_batch(
+    artifact: Artifact, titles: pa.Array, user_id: np.ndarray, top: TopItems, reasons: Reasons | None
+) -> pa.RecordBatch:
+    """Return lists as a batch of LIST_SCHEMA, a row for each item; a user may have fewer than N unseen items.
+
+    Args:
+        artifact: the trained model.
+        titles: of all items.
+        user_id: [U].
+        top: the lists.
+        reasons: their explanations; None if the model gives none.
+
+    """
     rows, ranks = np.nonzero(top.items >= 0)
     item, scale = top.items[rows, ranks], artifact.scale
     clipped = np.clip(top.ratings[rows, ranks], scale.lowest, scale.highest)
-    rated = clipped if artifact.model.rates else pa.nulls(len(clipped), pa.float32())
-    columns = (user_id[rows], ranks + 1, artifact.anime_id[item], top.affinities[rows, ranks], rated, item)
-    arrays = [pa.array(column, field.type) for column, field in zip(columns, SCORED_SCHEMA, strict=True)]
-    return pa.record_batch(arrays, schema=SCORED_SCHEMA)
+    columns = {
+        "user_id": user_id[rows],
+        "rank": (ranks + 1).astype(np.int32),
+        "anime_id": artifact.anime_id[item],
+        "title": titles.take(pa.array(item)),
+        "affinity": top.affinities[rows, ranks].astype(np.float32),
+    }
+    if artifact.model.rates:
+        columns["predicted_rating"] = clipped.astype(np.float32)
+    if reasons is not None:
+        columns |= reasons.columns(rows, ranks, artifact.anime_id, titles)
+    missing = {field.name: pa.nulls(len(rows), field.type) for field in LIST_SCHEMA}
+    return pa.record_batch(list((missing | columns).values()), schema=LIST_SCHEMA)

@@ -78,6 +78,8 @@ def test_every_user_gets_n_unrated_anime_in_order(prepared, recommended):
     assert rows.tolist() == np.repeat(users["user_id"], 7).tolist()  # files, users and ranks in order
     assert all(part["rank"].tolist() == list(range(1, 8)) * (len(part) // 7) for part in parts)
     assert (manifest.users, manifest.rows) == (len(users), 7 * len(users))
+    told = ["affinity_wide", "affinity_content", "affinity_deep", "reasons"]
+    assert all(part[told].isna().all(axis=None) for part in parts)  # the model does not explain
     seen = seen_by_user(prepared)
     user_index = users.set_index("user_id")["user"].to_dict()
     item = anime.set_index("anime_id")["item"].to_dict()

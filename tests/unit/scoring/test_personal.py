@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.history_model import taste_artifact
+from tests.history_model import CandidTaste, taste_artifact
 from widedeep.config.rerank import RerankConfig
 from widedeep.data.rating_lists import ListEntry
 from widedeep.scoring.franchises import Franchises
@@ -12,7 +12,8 @@ from widedeep.scoring.personal import match_entries, recommend_to
 from widedeep.scoring.title_search import TitleIndex
 
 TITLES = ["Gintama", "Gintama'", "Mushishi", "Naruto", "Monster"]
-ARTIFACT = taste_artifact([[1, 0], [2, 0], [0, 1], [1, 1], [-1, 3]], [5, 4, 3, 2, 1])
+VECTORS = [[1.0, 0.0], [2.0, 0.0], [0.0, 1.0], [1.0, 1.0], [-1.0, 3.0]]
+ARTIFACT = taste_artifact(VECTORS, [5, 4, 3, 2, 1])
 INDEX = TitleIndex([TITLES], ARTIFACT.item_ratings.tolist())
 
 
@@ -59,7 +60,7 @@ def test_a_list_by_hand():
     )
     # 4 * [1, 0] - 1 * [0, 1] = [4, -1]; the unseen vectors are [2, 0] and [-1, 3]
     found = recommend_to(ARTIFACT, TITLES, own, 3)
-    assert [row.model_dump() for row in found] == [
+    assert [row.model_dump(exclude_none=True) for row in found] == [
         {"rank": 1, "anime_id": 20, "title": "Gintama'", "affinity": 8.0, "predicted_rating": 9.0},
         {"rank": 2, "anime_id": 50, "title": "Monster", "affinity": -7.0, "predicted_rating": 1.5},
     ]
@@ -88,3 +89,18 @@ def test_a_model_that_ranks_only_predicts_no_ratings(monkeypatch):
     own = match_entries([entry("", 50, "", 10.0)], ARTIFACT.anime_id, INDEX)
     found = recommend_to(ARTIFACT, TITLES, own, 2)
     assert [(row.affinity, row.predicted_rating) for row in found] == [(15.0, None), (10.0, None)]
+
+
+def test_a_model_that_explains_tells_why():
+    candid = taste_artifact(VECTORS, [5, 4, 3, 2, 1], CandidTaste)
+    own = match_entries([entry("", 10, "", 9.0), entry("", 30, "", 4.0)], candid.anime_id, INDEX)
+    best = recommend_to(candid, TITLES, own, 1)[0]
+    # 4 * [1, 0] - 1 * [0, 1] = [4, -1], and the best unseen vector is [2, 0]
+    assert best.model_dump() == {
+        **{"rank": 1, "anime_id": 20, "title": "Gintama'", "affinity": 8.0, "predicted_rating": 9.0},
+        **{"affinity_wide": 7.0, "affinity_content": 0.75, "affinity_deep": 0.25},
+        "reasons": (
+            {"anime_id": 30, "title": "Mushishi", "share": 0.5},
+            {"anime_id": 10, "title": "Gintama", "share": 0.125},
+        ),
+    }

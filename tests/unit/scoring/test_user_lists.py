@@ -10,14 +10,16 @@ from tests.builders import COLD, write_prepared
 from tests.training import command, train
 from widedeep.config.rerank import RerankConfig
 from widedeep.models.artifact import load_artifact
+from widedeep.schema.recommendations import LIST_SCHEMA
 from widedeep.scoring.franchises import Franchises
 from widedeep.scoring.list_rules import ListRules
 from widedeep.scoring.scorer import Scorer
 from widedeep.scoring.two_stage import TwoStageScorer, fit
-from widedeep.scoring.user_lists import score_batches
+from widedeep.scoring.user_lists import ListPlan, score_batches
 
 USERS, ITEMS, TOP = 150, 61, 5
 SEEN = [3, 4]
+TITLES = pa.array([f"title {item}" for item in range(ITEMS)])
 
 
 @pytest.fixture(scope="module")
@@ -38,9 +40,12 @@ def lists_of(artifact, scorer, cold_users: str, rules: ListRules | None = None) 
         "train_ratings": pa.array(artifact.user_ratings),
         "seen": pa.array([SEEN if user % 2 else None for user in users], pa.list_(pa.int32())),
     }
-    return pa.Table.from_batches(
-        score_batches(artifact, scorer, pa.table(columns).to_batches(), TOP, cold_users, rules)
-    ).to_pandas()
+    lists = pa.Table.from_batches(
+        score_batches(artifact, scorer, pa.table(columns).to_batches(), ListPlan(TITLES, TOP, cold_users, rules))
+    )
+    assert lists.schema == LIST_SCHEMA
+    rows = lists.to_pandas()
+    return rows.assign(item=artifact.anime_id.searchsorted(rows["anime_id"]))
 
 
 @torch.no_grad()

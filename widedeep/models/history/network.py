@@ -161,6 +161,14 @@ class Terms(NamedTuple):
         return Terms(*(term[:, targets] for term in self))
 
 
+class Parts(NamedTuple):
+    """What an affinity is the sum of, each [u, T]."""
+
+    wide: Tensor  # by the item x item weights
+    content: Tensor  # by the titles
+    deep: Tensor  # by the bag and the tower
+
+
 class Heads(nn.Module):
     """Turns the terms of pairs into affinities and ratings."""
 
@@ -181,8 +189,13 @@ class Heads(nn.Module):
 
     def score(self, terms: Terms) -> Tensor:
         """Return affinities, [u, T]."""
-        wide = self.wide[0] * terms.wide + self.wide[1] * terms.titles
-        return wide + terms.affinity_dot + self.affinity(self._inputs(terms))
+        wide, content, deep = self.parts(terms)
+        return wide + content + deep
+
+    def parts(self, terms: Terms) -> Parts:
+        """Return what the affinities are the sums of."""
+        deep = terms.affinity_dot + self.affinity(self._inputs(terms))
+        return Parts(self.wide[0] * terms.wide, self.wide[1] * terms.titles, deep)
 
     def rate(self, terms: Terms) -> Tensor:
         """Return predicted ratings, [u, T]."""

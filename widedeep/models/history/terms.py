@@ -161,6 +161,18 @@ class PairTerms(nn.Module):
             kinds[of_target].view(*targets.item.shape, -1),
         )
 
+    def title_similarity(self, past: Past, past_item: Tensor, target: Tensor) -> Tensor:
+        """Return the similarities of the titles of targets and histories, [u, T, L]."""
+        return self.titles.between(target, self._places(past, past_item, target), past.row.shape[1])
+
+    def _places(self, past: Past, past_item: Tensor, target: Tensor) -> Tensor:
+        """Return where the items with similar titles are in the histories, [u, T, M]; see `TitleNeighbours.places`."""
+        length, items = past.row.shape[1], len(self.ledger.row_of)
+        place = torch.full((len(target), items + 1), length, device=target.device)  # [u, I + 1]
+        where = torch.where(past.present > 0, past_item, items)
+        place.scatter_(1, where, torch.arange(length, device=target.device).expand_as(where))
+        return self.titles.places(target, place, length)
+
     def _content(self, past: Past, past_item: Tensor, target: Tensor) -> tuple[tuple[Tensor, Tensor], list[Tensor]]:
         """Compare histories with targets by content.
 
@@ -173,12 +185,8 @@ class PairTerms(nn.Module):
             the similarities of titles and of genres, [u, T, L] each; and the crosses by content, [u, T] each.
 
         """
-        length, items = past.row.shape[1], len(self.ledger.row_of)
-        place = torch.full((len(target), items + 1), length, device=target.device)  # [u, I + 1]
-        where = torch.where(past.present > 0, past_item, items)
-        place.scatter_(1, where, torch.arange(length, device=target.device).expand_as(where))
-        places = self.titles.places(target, place, length)
-        titles = self.titles.between(target, places, length)
+        places = self._places(past, past_item, target)
+        titles = self.titles.between(target, places, past.row.shape[1])
         shared = torch.einsum("utg,ulg->utl", self.ledger.genres[target], self.ledger.genres[past_item])
         genres = shared * past.present[:, None]
         near = (self.titles.similarity[target] > NEAR_TITLE).float()

@@ -25,6 +25,8 @@ from widedeep.models.history.fitted import Fitted
 USER_POWER, ITEM_POWER = 0.2, 0.15
 # Further ridge, as a share of the diagonal: what dropout of this rate amounts to (Steck, 2020).
 DIAGONAL_SHARE = 0.1
+# A sum of contributions is only rounding if it is smaller than this share of the sum of their sizes.
+LEAST_TOTAL = 1e-4
 
 
 class Bags(NamedTuple):
@@ -97,6 +99,29 @@ class WideCrosses(Fitted):
         fit = fit + share * self._dot(past, past.weight, size, removed)
         odd = odd + share * self._dot(past, residual, size, removed)
         return self._add(past, fit, odd, self.inverse.diagonal() + removed * share, size)
+
+    def contributions(self, row: Tensor, weight: Tensor, target: Tensor, score: Tensor) -> Tensor:
+        """Return what each rating of a history adds to the scores of targets.
+
+        The score of a history that is in the Gram matrix is the sum of c_j B_jk. For one that is added, this sum is
+        scaled, since the rank-one update turns P into P' with P' c = P c / (1 + c P c); the scores tell by how much.
+
+        Args:
+            row: [u, L] int64 rated items.
+            weight: [u, L] the preferences of their ratings, 0 for none.
+            target: [u, T] int64 rated items.
+            score: [u, T] scores of the targets by the preferences.
+
+        Returns:
+            [u, T, L], which add up to the scores.
+
+        """
+        scaled = (weight * self.item_scale[row])[:, None]
+        products = scaled * self.inverse[target[:, :, None], row[:, None]]  # [u, T, L]
+        parts = -products / self.inverse.diagonal()[target][:, :, None]
+        total = parts.sum(2)
+        cancelled = total.abs() <= LEAST_TOTAL * parts.abs().sum(2)
+        return parts * torch.where(cancelled, 1.0, score / total)[:, :, None]
 
     def _add(self, past: Bags, fit: Tensor, odd: Tensor, diagonal: Tensor, size: Tensor) -> WideScores:
         """Return the scores after the histories c were added to the Gram matrix.

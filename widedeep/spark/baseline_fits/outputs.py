@@ -114,7 +114,9 @@ class SystemWriter:
             block.affinities[rows, ranks].astype(np.float32),
             predicted.astype(np.float32),
         ]
-        return pa.table([pa.array(column) for column in columns], schema=LIST_SCHEMA)
+        arrays = [pa.array(column) for column in columns]
+        arrays += [pa.nulls(len(rows), field.type) for field in list(LIST_SCHEMA)[len(arrays) :]]  # no explanations
+        return pa.table(arrays, schema=LIST_SCHEMA)
 
 
 def local_prepared(files: Files, data: str, manifest: Manifest) -> Path:

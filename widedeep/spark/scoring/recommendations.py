@@ -15,15 +15,14 @@ from widedeep.config.score import ScoreConfig
 from widedeep.models.artifact import load_artifact
 from widedeep.schema.manifest import HIDDEN_MANIFEST, Manifest
 from widedeep.schema.recommendations import LIST_SCHEMA, RecommendationManifest
-from widedeep.scoring.list_rules import ListRules
 from widedeep.scoring.scorer import Scorer
 from widedeep.scoring.two_stage import Approximation, TwoStageScorer
-from widedeep.scoring.user_lists import SCORED_SCHEMA, score_batches
+from widedeep.scoring.user_lists import ListPlan, score_batches
 from widedeep.spark.device import task_device
 from widedeep.spark.filesystem import Files
 from widedeep.spark.partitioning import Salt, hash_key, partition_by_range, task_count
 from widedeep.spark.scoring.approximation import fit_approximation
-from widedeep.spark.scoring.rules import read_rules
+from widedeep.spark.scoring.rules import SparkItems, read_rules
 from widedeep.spark.scoring.sent_model import SentModel
 from widedeep.spark.shards import describe_files, write_parquet
 from widedeep.spark.staged_directory import staged_directory
@@ -42,14 +41,12 @@ def write_recommendations(
     seen = seen_items(spark, config.data, config.exclude)
     fitted = fit_approximation(config, trained.artifact, users, seen)
     stored = spark.sparkContext.broadcast(fitted.approximation.to_bytes()) if fitted else None
-    rules = spark.sparkContext.broadcast(read_rules(spark, config, prepared))
+    plan = spark.sparkContext.broadcast(plan_lists(spark, config, prepared))
     placed = place_users(users.join(seen, on="user", how="left"), config.users_per_file)
     log.info("scoring %s items for each user", f"{len(trained.artifact.anime_id):,}")
-    scored = placed.select("user", "user_id", "train_ratings", "seen").mapInArrow(
-        make_scorer(trained.file_name, config, stored, rules), from_arrow_schema(SCORED_SCHEMA)
+    lists = placed.select("user", "user_id", "train_ratings", "seen").mapInArrow(
+        make_scorer(trained.file_name, config.candidates_each, stored, plan), from_arrow_schema(LIST_SCHEMA)
     )
-    titles = spark.read.parquet(f"{config.data}/items").select("item", "title")
-    lists = scored.join(F.broadcast(titles), on="item", how="left").select(*LIST_SCHEMA.names)
     files = Files(spark)
     with staged_directory(files, config.output, HIDDEN_MANIFEST) as staged:
         write_parquet(files, lists, staged.path, ROW_GROUP_BYTES)
@@ -90,22 +87,33 @@ def place_users(users: DataFrame, users_per_file: int) -> DataFrame:
     return partition_by_range(users, "user", row["last"] + 1, tasks)
 
 
+def plan_lists(spark: SparkSession, config: ScoreConfig, prepared: Manifest) -> ListPlan:
+    """Return what lists the settings ask for."""
+    items = SparkItems(spark, config.data, prepared)
+    return ListPlan(
+        titles=items.read("title").combine_chunks(),
+        top_n=config.top_n,
+        cold_users=config.cold_users,
+        rules=read_rules(spark, config, prepared),
+        reasons=config.reasons,
+    )
+
+
 def make_scorer(
-    model_file: str, config: ScoreConfig, approximation: Broadcast[bytes] | None, rules: Broadcast[ListRules | None]
+    model_file: str, candidates: int, approximation: Broadcast[bytes] | None, plan: Broadcast[ListPlan]
 ) -> Callable[[Iterator[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
     """Return the function that an executor runs over its users.
 
     Args:
         model_file: name under which Spark has sent the artifact to the executors.
-        config: settings of the job.
+        candidates: of each user, for the two-stage method.
         approximation: as bytes, for the two-stage method; None to score every pair.
-        rules: what lists may hold and how they are chosen.
+        plan: what lists to make.
 
     Returns:
-        A function from batches of (user, user_id, train_ratings, seen) to batches of SCORED_SCHEMA.
+        A function from batches of (user, user_id, train_ratings, seen) to batches of LIST_SCHEMA.
 
     """
-    top_n, cold_users, candidates = config.top_n, config.cold_users, config.candidates_each
 
     def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         torch.set_num_threads(1)  # Spark runs a task on each core
@@ -116,7 +124,7 @@ def make_scorer(
             scorer = Scorer(model, items, device)
         else:
             scorer = TwoStageScorer(model, items, Approximation.from_bytes(approximation.value), candidates, device)
-        yield from score_batches(artifact, scorer, batches, top_n, cold_users, rules.value)
+        yield from score_batches(artifact, scorer, batches, plan.value)
 
     return score
 

@@ -1,0 +1,54 @@
+"""The command recommendations; tests/spark/scoring/test_score_all.py runs it on what Spark has written."""
+
+import json
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from widedeep.common.errors import InputError
+from widedeep.recommendations import main, recommendations_of
+from widedeep.schema.manifest import DataFile
+from widedeep.schema.recommendations import LIST_SCHEMA, RecommendationManifest
+
+ROWS = [
+    {"user_id": 7, "rank": 2, "anime_id": 20, "title": "Gintama'", "affinity": 1.5},
+    {
+        **{"user_id": 7, "rank": 1, "anime_id": 10, "title": "Gintama", "affinity": 2.0, "predicted_rating": 8.5},
+        **{"affinity_wide": 1.0, "affinity_content": 0.75, "affinity_deep": 0.25},
+        "reasons": [{"anime_id": 20, "title": "Mushishi", "share": 0.5}],
+    },
+    {"user_id": 8, "rank": 1, "anime_id": 20, "title": "Gintama'", "affinity": 1.5},
+]
+
+
+@pytest.fixture
+def directory(tmp_path):
+    pq.write_table(pa.Table.from_pylist(ROWS, LIST_SCHEMA), tmp_path / "part-00000.parquet")
+    file = DataFile(path="part-00000.parquet", rows=3, bytes=1, sha256="", content="")
+    manifest = RecommendationManifest(config={}, data_digest="", users=2, rows=3, distinct_anime=2, files=(file,))
+    (tmp_path / "_manifest.json").write_text(manifest.model_dump_json())
+    return tmp_path
+
+
+def test_a_users_list_is_shown_in_order_with_reasons(directory, capsys):
+    assert [row["rank"] for row in recommendations_of(directory, 7)] == [1, 2]
+    main(["--user", "7", "--recommendations", str(directory)])
+    shown = capsys.readouterr().out
+    assert "for user 7" in shown
+    assert "8.50 │ Mushishi" in shown
+    assert shown.index("Gintama ") < shown.index("Gintama'")
+
+
+def test_lists_of_another_release_are_refused(directory):
+    file = directory / "_manifest.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"format_version": 2}))
+    with pytest.raises(InputError, match=r"format_version is 2, this release reads 3; .* jobs/score_all.py"):
+        recommendations_of(directory, 7)
+
+
+def test_a_directory_without_lists_and_a_user_without_a_list_are_named(directory, tmp_path):
+    with pytest.raises(InputError, match="holds no recommendations"):
+        recommendations_of(tmp_path / "none", 7)
+    with pytest.raises(InputError, match=r"user 9 is not in .* holds 2 users"):
+        recommendations_of(directory, 9)

@@ -1,0 +1,51 @@
+"""Why an item has its affinity: the parts of the sum, and the ratings of the history that speak for it.
+
+Legend: u users, T targets, L ratings of the longest history, R reasons of a target.
+"""
+
+import torch
+from torch import Tensor
+
+from widedeep.models.base import REASONS, Explanation
+from widedeep.models.history.network import Heads
+from widedeep.models.history.past import Past
+from widedeep.models.history.targets import Survey, Targets
+from widedeep.models.history.terms import PairTerms
+from widedeep.models.history.wide import WideScores
+
+
+def explain(
+    terms: PairTerms, heads: Heads, past: Past, wide: WideScores, survey: Survey, targets: Targets
+) -> Explanation:
+    """Explain the affinities of the targets of each user, [u, T].
+
+    What each rating adds to the wide score is known; the mean that standardises it is subtracted from the part as a
+    whole. The content is the logarithm of a sum, so it is shared out in proportion to the summands.
+    """
+    parts = heads.parts(terms(past, wide, survey, targets))
+    score = wide.preference.gather(1, targets.row)
+    crossed = terms.crosses.contributions(past.row, past.weight, targets.row, score) / survey.sd[:, :, None]
+    past_item = terms.ledger.item_of[past.row].long()
+    similar = terms.title_similarity(past, past_item, targets.item).square() * past.weight[:, None]  # [u, T, L]
+    total = similar.sum(2, keepdim=True)
+    content = similar * (total.log1p() / total.clamp(min=1e-9))
+    return Explanation(*parts, *strongest(heads.wide[0] * crossed + heads.wide[1] * content, past_item))
+
+
+def strongest(contributions: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the items that contribute most, and their shares of all positive contributions.
+
+    Args:
+        contributions: of the ratings of a history, [u, T, L].
+        item: [u, L] int64 the rated items.
+
+    Returns:
+        [u, T, R] items, -1 where fewer contribute; [u, T, R] shares, 0 there.
+
+    """
+    positive = contributions.clamp(min=0.0)
+    most, place = positive.topk(min(REASONS, positive.shape[2]), dim=2)
+    items = torch.where(most > 0.0, item[:, None].expand_as(positive).gather(2, place), -1)
+    shares = most / positive.sum(2, keepdim=True).clamp(min=1e-12)
+    missing = (0, REASONS - most.shape[2])
+    return torch.nn.functional.pad(items, missing, value=-1), torch.nn.functional.pad(shares, missing)

@@ -1,0 +1,68 @@
+"""Why lists hold what they hold, as columns of LIST_SCHEMA.
+
+Legend: U users, N recommended items, R reasons of an item, r rows of the lists.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from widedeep.models.base import REASONS, Explanation
+from widedeep.schema.recommendations import REASON_TYPE
+
+# Of an affinity: what the sum of its parts may differ from it by rounding.
+ROUNDING = 1e-3
+
+
+class Reasons(NamedTuple):
+    """Explanations of lists."""
+
+    parts: np.ndarray  # [3, U, N] float32 parts of the affinities, NaN where they are not known
+    items: np.ndarray  # [U, N, R] int64 items of the history, the strongest first, -1 where there are fewer
+    shares: np.ndarray  # [U, N, R] float32
+
+    @classmethod
+    def none(cls, users: int, items: int) -> "Reasons":
+        """Return those of lists of which nothing is known."""
+        shape = users, items, REASONS
+        return cls(np.full((3, *shape[:2]), np.nan, np.float32), np.full(shape, -1), np.zeros(shape, np.float32))
+
+    def fill(self, rows: np.ndarray, explanation: Explanation, affinities: np.ndarray) -> None:
+        """Fill in the explanation of some of the users.
+
+        Parts that do not add up to the affinity in the list are left out: the list ranks by something else.
+
+        Args:
+            rows: [u] of U.
+            explanation: of their lists.
+            affinities: [u, N] of their lists.
+
+        """
+        *parts, items, shares = (part.numpy() for part in explanation)
+        stacked = np.stack(parts)
+        differs = np.abs(stacked.sum(0) - affinities) > ROUNDING * (1.0 + np.abs(affinities))
+        self.parts[:, rows] = np.where(differs, np.nan, stacked)
+        self.items[rows], self.shares[rows] = items, shares
+
+    def columns(
+        self, rows: np.ndarray, ranks: np.ndarray, anime_id: np.ndarray, titles: pa.Array
+    ) -> dict[str, pa.Array]:
+        """Return the columns of LIST_SCHEMA that explain, for rows of lists.
+
+        Args:
+            rows: [r] of U.
+            ranks: [r] of N.
+            anime_id: [I] of all items.
+            titles: I of all items.
+
+        """
+        items, shares = self.items[rows, ranks], self.shares[rows, ranks]  # [r, R]
+        there = items >= 0
+        item = items[there]
+        fields = [pa.array(anime_id[item]), titles.take(pa.array(item)), pa.array(shares[there])]
+        offsets = np.append(0, there.sum(1).cumsum()).astype(np.int32)
+        parts = (pa.array(part[rows, ranks], from_pandas=True) for part in self.parts)  # NaN becomes null
+        named = dict(zip(("affinity_wide", "affinity_content", "affinity_deep"), parts, strict=True))
+        structs = pa.StructArray.from_arrays(fields, fields=list(REASON_TYPE))
+        return named | {"reasons": pa.ListArray.from_arrays(offsets, structs)}
