@@ -52,16 +52,16 @@ class Taste(Recommender):
 
 
 class CandidTaste(Taste):
-    """Gives the same reasons for everything: 0.75 is content, 0.25 deep, items 2 and 0 speak for it."""
+    """Gives the same reasons for everything: 0.75 is content, 0.25 deep, items 2 and 0, rated 9 and 8, speak for it."""
 
     explains = True
 
     def explain_chosen(self, users: Tensor, items: Tensor, chosen: Tensor) -> Explanation:
         affinity = self.score_pairs(users[:, None], items[chosen])
         reasons = torch.tensor([2, 0, -1]).expand(*chosen.shape, -1)
-        shares = torch.tensor([0.5, 0.125, 0.0]).expand(*chosen.shape, -1)
+        ratings, shares = torch.tensor([[9.0, 8.0, 0.0], [0.5, 0.125, 0.0]]).expand(*chosen.shape, -1, -1).unbind(-2)
         content, deep = torch.full_like(affinity, 0.75), torch.full_like(affinity, 0.25)
-        return Explanation(affinity - 1.0, content, deep, reasons, shares)
+        return Explanation(affinity - 1.0, content, deep, reasons, ratings, shares)
 
 
 def taste_artifact(vectors: list[list[float]], popularity: list[int], kind: type[Taste] = Taste) -> Artifact:

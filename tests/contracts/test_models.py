@@ -187,10 +187,10 @@ def test_explanations_add_up_and_name_items_of_the_history_if_said(model, data):
     assert not shares[~there].any()
     assert (shares.diff(dim=2) <= 0).all()
     assert (shares.sum(2) <= 1 + 1e-5).all()
-    user, item, _ = data[1].train_ratings()
-    rated = set(zip(user.tolist(), item.tolist(), strict=True))
-    named = set(zip(there.nonzero()[:, 0].tolist(), found.items[there].tolist(), strict=True))
-    assert named <= rated
+    assert not found.ratings[~there].any()
+    rated = set(zip(*(column.tolist() for column in data[1].train_ratings()), strict=True))
+    named = there.nonzero()[:, 0], found.items[there], found.ratings[there]
+    assert set(zip(*(column.tolist() for column in named), strict=True)) <= rated
     for part, alone in zip(found, model.explain_chosen(users[7:8], items, chosen[7:8]), strict=True):
         torch.testing.assert_close(part[7:8], alone, rtol=1e-4, atol=1e-4)
 

@@ -16,7 +16,7 @@ ROWS = [
     {
         **{"user_id": 7, "rank": 1, "anime_id": 10, "title": "Gintama", "affinity": 2.0, "predicted_rating": 8.5},
         **{"affinity_wide": 1.0, "affinity_content": 0.75, "affinity_deep": 0.25},
-        "reasons": [{"anime_id": 20, "title": "Mushishi", "share": 0.5}],
+        "reasons": [{"anime_id": 20, "title": "Mushishi", "rating": 9.0, "share": 0.5}],
     },
     {"user_id": 8, "rank": 1, "anime_id": 20, "title": "Gintama'", "affinity": 1.5},
 ]
@@ -36,7 +36,7 @@ def test_a_users_list_is_shown_in_order_with_reasons(directory, capsys):
     main(["--user", "7", "--recommendations", str(directory)])
     shown = capsys.readouterr().out
     assert "for user 7" in shown
-    assert "8.50 │ Mushishi" in shown
+    assert "because you rated Mushishi 9 " in shown
     assert shown.index("Gintama ") < shown.index("Gintama'")
 
 

@@ -53,6 +53,7 @@ class Explanation(NamedTuple):
     content: Tensor  # [U, P] float32, by what the items are like
     deep: Tensor  # [U, P] float32, the rest
     items: Tensor  # [U, P, REASONS] int64 items of the history that add most to wide + content, -1 for none
+    ratings: Tensor  # [U, P, REASONS] float32 the user's ratings of these items, 0 for none
     shares: Tensor  # [U, P, REASONS] float32, of all that items of the history add (not of what others take away)
 
 

@@ -6,28 +6,28 @@ from widedeep.common.console import print_table
 from widedeep.schema.recommendations import Reason, Recommendation
 
 COLUMNS = ("rank", "anime_id", "title", "affinity", "predicted_rating")
-BECAUSE = "because you rated"
 LONGEST_TITLE = 24  # of a reason
 
 
 def show_list(title: str, recommendations: Sequence[Recommendation]) -> None:
-    """Print a list of recommendations, with the reasons if there are any."""
-    explained = any(row.reasons for row in recommendations)
-    columns = (*COLUMNS, BECAUSE) if explained else COLUMNS
+    """Print a list of recommendations, each with its reasons on a line of their own, if there are any."""
     rows = [
         (
-            *(row.rank, row.anime_id, row.title, f"{row.affinity:.4f}"),
+            row.rank,
+            row.anime_id,
+            "\n".join([row.title, *because(row.reasons or ())]),
+            f"{row.affinity:.4f}",
             "" if row.predicted_rating is None else f"{row.predicted_rating:.2f}",  # None: the model ranks only
-            because(row.reasons or ()),
-        )[: len(columns)]
+        )
         for row in recommendations
     ]
-    print_table(title, columns, rows, text=("title", BECAUSE))
+    print_table(title, COLUMNS, rows, text=("title",))
 
 
-def because(reasons: Sequence[Reason]) -> str:
-    """Return the titles of reasons, shortened."""
-    return ", ".join(map(shorten, (reason.title for reason in reasons)))
+def because(reasons: Sequence[Reason]) -> list[str]:
+    """Return the line that tells the reasons, or none: their titles, shortened, with the user's ratings."""
+    named = ", ".join(f"{shorten(reason.title)} {reason.rating:g}" for reason in reasons)
+    return [f"because you rated {named}"] if reasons else []
 
 
 def shorten(title: str) -> str:

@@ -9,7 +9,9 @@ from widedeep.schema.records import Record
 
 FORMAT_VERSION = 3
 
-REASON_TYPE = pa.struct([("anime_id", pa.int64()), ("title", pa.string()), ("share", pa.float32())])
+REASON_TYPE = pa.struct(
+    [("anime_id", pa.int64()), ("title", pa.string()), ("rating", pa.float32()), ("share", pa.float32())]
+)
 LIST_SCHEMA = pa.schema(
     [
         ("user_id", pa.int64()),
@@ -32,6 +34,7 @@ class Reason(Record):
 
     anime_id: int
     title: str
+    rating: float  # the user's own
     share: float  # of all that the history adds to the wide and the content part of the affinity, from 0 to 1
 
 

@@ -20,13 +20,15 @@ class Reasons(NamedTuple):
 
     parts: np.ndarray  # [3, U, N] float32 parts of the affinities, NaN where they are not known
     items: np.ndarray  # [U, N, R] int64 items of the history, the strongest first, -1 where there are fewer
+    ratings: np.ndarray  # [U, N, R] float32, the user's own
     shares: np.ndarray  # [U, N, R] float32
 
     @classmethod
     def none(cls, users: int, items: int) -> "Reasons":
         """Return those of lists of which nothing is known."""
         shape = users, items, REASONS
-        return cls(np.full((3, *shape[:2]), np.nan, np.float32), np.full(shape, -1), np.zeros(shape, np.float32))
+        ratings, shares = np.zeros((2, *shape), np.float32)
+        return cls(np.full((3, *shape[:2]), np.nan, np.float32), np.full(shape, -1), ratings, shares)
 
     def fill(self, rows: np.ndarray, explanation: Explanation, affinities: np.ndarray) -> None:
         """Fill in the explanation of some of the users.
@@ -39,11 +41,11 @@ class Reasons(NamedTuple):
             affinities: [u, N] of their lists.
 
         """
-        *parts, items, shares = (part.numpy() for part in explanation)
+        *parts, items, ratings, shares = (part.numpy() for part in explanation)
         stacked = np.stack(parts)
         differs = np.abs(stacked.sum(0) - affinities) > ROUNDING * (1.0 + np.abs(affinities))
         self.parts[:, rows] = np.where(differs, np.nan, stacked)
-        self.items[rows], self.shares[rows] = items, shares
+        self.items[rows], self.ratings[rows], self.shares[rows] = items, ratings, shares
 
     def columns(
         self, rows: np.ndarray, ranks: np.ndarray, anime_id: np.ndarray, titles: pa.Array
@@ -57,10 +59,15 @@ class Reasons(NamedTuple):
             titles: I of all items.
 
         """
-        items, shares = self.items[rows, ranks], self.shares[rows, ranks]  # [r, R]
+        items, ratings, shares = (column[rows, ranks] for column in self[1:])  # [r, R]
         there = items >= 0
         item = items[there]
-        fields = [pa.array(anime_id[item]), titles.take(pa.array(item)), pa.array(shares[there])]
+        fields = [
+            pa.array(anime_id[item]),
+            titles.take(pa.array(item)),
+            pa.array(ratings[there]),
+            pa.array(shares[there]),
+        ]
         offsets = np.append(0, there.sum(1).cumsum()).astype(np.int32)
         parts = (pa.array(part[rows, ranks], from_pandas=True) for part in self.parts)  # NaN becomes null
         named = dict(zip(("affinity_wide", "affinity_content", "affinity_deep"), parts, strict=True))

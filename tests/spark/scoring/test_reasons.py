@@ -60,8 +60,8 @@ def candidates(artifact: Artifact) -> set[tuple[int, int]]:
 
 def test_parts_add_up_and_reasons_are_what_the_user_has_rated(prepared, run, recommended):
     artifact, tables = load_artifact(run / MODEL_FILE), Tables(prepared, read_manifest(prepared))
-    user, item, _ = tables.train_ratings()
-    rated = set(zip(artifact.user_id[user].tolist(), artifact.anime_id[item].tolist(), strict=True))
+    user, item, rating = tables.train_ratings()
+    rated = set(zip(artifact.user_id[user].tolist(), artifact.anime_id[item].tolist(), rating.tolist(), strict=True))
     titles = dict(zip(artifact.anime_id.tolist(), tables.items.strings("title"), strict=True))
     rows = recommended[1]
     warm = rows["user_id"].isin(artifact.user_id[artifact.user_ratings > 0])
@@ -78,7 +78,7 @@ def test_parts_add_up_and_reasons_are_what_the_user_has_rated(prepared, run, rec
         shares = [reason["share"] for reason in reasons]
         assert shares == sorted(shares, reverse=True)
         assert 0 <= sum(shares) <= 1 + 1e-5
-        assert all((user_id, reason["anime_id"]) in rated for reason in reasons)
+        assert all((user_id, reason["anime_id"], reason["rating"]) in rated for reason in reasons)
         assert all(reason["title"] == titles[reason["anime_id"]] for reason in reasons)
 
 

@@ -20,7 +20,7 @@ def test_records_have_the_columns_of_the_files():
     assert list(Reason.model_fields) == [field.name for field in REASON_TYPE]
 
 
-def test_a_list_without_reasons_has_no_column_for_them(capsys):
+def test_a_list_without_reasons_has_no_line_for_them(capsys):
     show_list("for user 1", [ROW, ROW.model_copy(update={"reasons": ()})])
     shown = capsys.readouterr().out
     assert shown.startswith("for user 1\n")
@@ -37,11 +37,14 @@ def test_a_rating_that_is_not_predicted_is_not_shown(capsys):
 
 def test_reasons_are_shown_the_strongest_first(capsys, monkeypatch):
     monkeypatch.setattr(console, "stdout", Console(width=120))
-    reasons = (Reason(anime_id=1, title="Monster", share=0.6), Reason(anime_id=2, title="Nana", share=0.1))
+    reasons = (
+        Reason(anime_id=1, title="Monster", rating=9.0, share=0.6),
+        Reason(anime_id=2, title="Nana", rating=7.5, share=0.1),
+    )
     show_list("", [ROW.model_copy(update={"reasons": reasons}), ROW])
-    heading, first, second = cells(capsys.readouterr().out)
-    assert heading[-1] == "because you rated"
-    assert (first[-1], second[-1]) == ("Monster, Nana", "")
+    _, *lines = cells(capsys.readouterr().out)
+    assert [line[2] for line in lines] == ["Steins;Gate", "because you rated Monster 9, Nana 7.5", "Steins;Gate"]
+    assert lines[1][0] == lines[1][3] == ""
 
 
 def test_long_titles_are_shortened():

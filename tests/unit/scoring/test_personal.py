@@ -100,7 +100,7 @@ def test_a_model_that_explains_tells_why():
         **{"rank": 1, "anime_id": 20, "title": "Gintama'", "affinity": 8.0, "predicted_rating": 9.0},
         **{"affinity_wide": 7.0, "affinity_content": 0.75, "affinity_deep": 0.25},
         "reasons": (
-            {"anime_id": 30, "title": "Mushishi", "share": 0.5},
-            {"anime_id": 10, "title": "Gintama", "share": 0.125},
+            {"anime_id": 30, "title": "Mushishi", "rating": 9.0, "share": 0.5},
+            {"anime_id": 10, "title": "Gintama", "rating": 8.0, "share": 0.125},
         ),
     }

@@ -22,8 +22,9 @@ def explanation() -> Explanation:
     """Parts 1 + 1 + 1, 1 + 1 + 1 and 2 + 1 + 1, of which the first adds up to the affinity alone."""
     wide = torch.tensor([[1.0, 1.0], [2.0, 0.0]])
     items = torch.tensor([[[0, 2, -1], [-1, -1, -1]], [[1, 0, 2], [-1, -1, -1]]])
+    ratings = torch.tensor([[[9.0, 7.5, 0.0], [0.0] * 3], [[10.0, 8.0, 6.0], [0.0] * 3]])
     shares = torch.tensor([[[0.5, 0.25, 0.0], [0.0] * 3], [[0.75, 0.125, 0.0625], [0.0] * 3]])
-    return Explanation(wide, torch.ones(2, 2), torch.ones(2, 2), items, shares)
+    return Explanation(wide, torch.ones(2, 2), torch.ones(2, 2), items, ratings, shares)
 
 
 def rows_of(reasons: Reasons | None) -> list[dict]:
@@ -32,8 +33,8 @@ def rows_of(reasons: Reasons | None) -> list[dict]:
     return batch.select(["user_id", "affinity_wide", "affinity_content", "affinity_deep", "reasons"]).to_pylist()
 
 
-def named(*reasons: tuple[int, str, float]) -> list[dict]:
-    return [{"anime_id": anime_id, "title": title, "share": share} for anime_id, title, share in reasons]
+def named(*reasons: tuple[int, str, float, float]) -> list[dict]:
+    return [dict(zip(("anime_id", "title", "rating", "share"), reason, strict=True)) for reason in reasons]
 
 
 def test_parts_that_add_up_and_all_reasons_are_in_the_rows():
@@ -43,12 +44,12 @@ def test_parts_that_add_up_and_all_reasons_are_in_the_rows():
     assert rows_of(reasons) == [
         {
             **{"user_id": 7, "affinity_wide": 1.0, "affinity_content": 1.0, "affinity_deep": 1.0},
-            "reasons": named((10, "Gintama", 0.5), (30, "Mushishi", 0.25)),
+            "reasons": named((10, "Gintama", 9.0, 0.5), (30, "Mushishi", 7.5, 0.25)),
         },
         {"user_id": 7, **none, "reasons": []},
         {
             **{"user_id": 8, **none},
-            "reasons": named((20, "Gintama'", 0.75), (10, "Gintama", 0.125), (30, "Mushishi", 0.0625)),
+            "reasons": named((20, "Gintama'", 10.0, 0.75), (10, "Gintama", 8.0, 0.125), (30, "Mushishi", 6.0, 0.0625)),
         },
     ]
 
@@ -57,8 +58,9 @@ def test_rounding_does_not_hide_the_parts():
     reasons = Reasons.none(1, 1)
     ones = torch.ones(1, 1)
     for affinity, known in ((3.0 + 1e-3, True), (3.0 + 1e-2, False)):
-        none = torch.full((1, 1, 3), -1)
-        reasons.fill(np.array([0]), Explanation(ones, ones, ones, none, none.float()), np.array([[affinity]]))
+        none, zeros = torch.full((1, 1, 3), -1), torch.zeros(1, 1, 3)
+        explained = Explanation(ones, ones, ones, none, zeros, zeros)
+        reasons.fill(np.array([0]), explained, np.array([[affinity]]))
         assert np.isfinite(reasons.parts).all() == known
 
 
@@ -86,5 +88,5 @@ def test_lists_of_many_users_tell_why_but_for_cold_users(reasons):
     warm, cold = pa.Table.from_batches(score_batches(artifact, Scorer(artifact.model, 3), [users], plan)).to_pylist()
     assert (warm["title"], warm["affinity"], cold["title"]) == ("Gintama'", 2.0, "Gintama")
     assert (warm["affinity_wide"], cold["affinity_wide"]) == (1.0 if reasons else None, None)
-    assert warm["reasons"] == (named((30, "Mushishi", 0.5), (10, "Gintama", 0.125)) if reasons else None)
+    assert warm["reasons"] == (named((30, "Mushishi", 9.0, 0.5), (10, "Gintama", 8.0, 0.125)) if reasons else None)
     assert cold["reasons"] == ([] if reasons else None)

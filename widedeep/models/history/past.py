@@ -21,13 +21,14 @@ class Past(NamedTuple):
     present: Tensor  # [u, L] float32, 1.0 where there is a rating
     weight: Tensor  # [u, L] float32, the preference of the rating, 0 where there is none
     residual: Tensor  # [u, L] float32, rating - mean - user bias - item bias, 0 where there is none
+    rating: Tensor  # [u, L] float32, of no meaning where there is none
     bias: Tensor  # [u, 1] float32, the user's bias by this history
     count: Tensor  # [u, 1] float32, number of ratings, 1 for an empty history
 
     def part(self, users: Tensor | slice, length: int) -> "Past":
         """Return some of the users, whose histories have at most `length` ratings."""
-        row, present, weight, residual = (column[users, :length] for column in self[:4])
-        return Past(row, present, weight, residual, self.bias[users], self.count[users])
+        row, present, weight, residual, rating = (column[users, :length] for column in self[:5])
+        return Past(row, present, weight, residual, rating, self.bias[users], self.count[users])
 
 
 def make_past(row: Tensor, rating: Tensor, statistics: ItemStatistics, scale: RatingScale) -> Past:
@@ -49,6 +50,7 @@ def make_past(row: Tensor, rating: Tensor, statistics: ItemStatistics, scale: Ra
         present=present,
         weight=preference(rating, scale) * present,
         residual=(deviation - bias) * present,
+        rating=rating,
         bias=bias,
         count=count.clamp(min=1.0),
     )

@@ -5,6 +5,7 @@ Legend: u users, T targets, L ratings of the longest history, R reasons of a tar
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from widedeep.models.base import REASONS, Explanation
 from widedeep.models.history.network import Heads
@@ -29,23 +30,29 @@ def explain(
     similar = terms.title_similarity(past, past_item, targets.item).square() * past.weight[:, None]  # [u, T, L]
     total = similar.sum(2, keepdim=True)
     content = similar * (total.log1p() / total.clamp(min=1e-9))
-    return Explanation(*parts, *strongest(heads.wide[0] * crossed + heads.wide[1] * content, past_item))
+    added = heads.wide[0] * crossed + heads.wide[1] * content
+    return Explanation(*parts, *strongest(added, past_item, past.rating))
 
 
-def strongest(contributions: Tensor, item: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the items that contribute most, and their shares of all positive contributions.
+def strongest(contributions: Tensor, item: Tensor, rating: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the items that contribute most, their ratings, and their shares of all positive contributions.
 
     Args:
         contributions: of the ratings of a history, [u, T, L].
         item: [u, L] int64 the rated items.
+        rating: [u, L] their ratings.
 
     Returns:
-        [u, T, R] items, -1 where fewer contribute; [u, T, R] shares, 0 there.
+        [u, T, R] items, -1 where fewer contribute; [u, T, R] ratings and shares, 0 there.
 
     """
     positive = contributions.clamp(min=0.0)
     most, place = positive.topk(min(REASONS, positive.shape[2]), dim=2)
-    items = torch.where(most > 0.0, item[:, None].expand_as(positive).gather(2, place), -1)
+    items, ratings = (column[:, None].expand_as(positive).gather(2, place) for column in (item, rating))
     shares = most / positive.sum(2, keepdim=True).clamp(min=1e-12)
     missing = (0, REASONS - most.shape[2])
-    return torch.nn.functional.pad(items, missing, value=-1), torch.nn.functional.pad(shares, missing)
+    return (
+        pad(torch.where(most > 0.0, items, -1), missing, value=-1),
+        pad(torch.where(most > 0.0, ratings, 0.0), missing),
+        pad(shares, missing),
+    )

@@ -19,16 +19,19 @@ TARGETS = torch.tensor([[3, 70, 11, 40]]).expand(6, -1)
 
 def test_the_strongest_are_named_with_their_shares():
     contributions = torch.tensor([[[2.0, -9.0, 1.0, 4.0, 1.0], [-1.0, 0.0, 0.0, 3.0, -2.0]]])
-    items, shares = strongest(contributions, torch.tensor([[5, 6, 7, 8, 9]]))
+    items, ratings, shares = strongest(contributions, torch.tensor([[5, 6, 7, 8, 9]]), torch.arange(1.0, 6.0)[None])
     assert items[0, 0, :2].tolist() == [8, 5]
     assert items[0, 0, 2] in (7, 9)
     assert shares[0].tolist() == [[0.5, 0.25, 0.125], [1.0, 0.0, 0.0]]
     assert items[0, 1].tolist() == [8, -1, -1]
+    assert ratings[0, 0, :2].tolist() == [4.0, 1.0]
+    assert ratings[0, 1].tolist() == [4.0, 0.0, 0.0]
 
 
 def test_a_short_history_has_few_reasons():
-    items, shares = strongest(torch.tensor([[[2.0], [-1.0]]]), torch.tensor([[5]]))
+    items, ratings, shares = strongest(torch.tensor([[[2.0], [-1.0]]]), torch.tensor([[5]]), torch.tensor([[9.0]]))
     assert items.tolist() == [[[5, -1, -1], [-1, -1, -1]]]
+    assert ratings.tolist() == [[[9.0, 0.0, 0.0], [0.0, 0.0, 0.0]]]
     assert shares.tolist() == [[[1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]]
 
 
