@@ -26,6 +26,7 @@ def past() -> Past:
         present=present,
         weight=present,
         residual=torch.tensor([[2.0, 1.0, -3.0], [0.0, 0.0, 0.0]]),
+        rating=present,
         bias=torch.tensor([[0.5], [0.0]]),
         count=torch.tensor([[3.0], [1.0]]),
     )
