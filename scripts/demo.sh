@@ -91,7 +91,7 @@ fi
 step prepare "$input" "$work/prepared" "$work/prepared/manifest.json" \
   spark-submit jobs/prepare.py --input "$input" --output "$work/prepared"
 step train "$work/prepared/manifest.json" "$run" "$run/metrics.json" \
-  torchrun widedeep/train.py --data "$work/prepared" --run-dir "$run"
+  torchrun widedeep/train.py --max-steps 300 --data "$work/prepared" --run-dir "$run"
 step score_all "$run/metrics.json" "$work/recommendations" "$work/recommendations/_manifest.json" \
   spark-submit jobs/score_all.py --data "$work/prepared" --run-dir "$run" --output "$work/recommendations" --top-n 10
 

@@ -39,12 +39,13 @@ def test_the_three_commands_on_real_ratings(real_dump, tmp_path):
     data, run, out = tmp_path / "prepared", tmp_path / "run", tmp_path / "recommendations"
     said = command(f"spark-submit jobs/prepare.py --input {real_dump} --output {data}")
     assert "ratings read" in said.stdout
-    said = command(f"torchrun widedeep/train.py --data {data} --run-dir {run}")
+    said = command(f"torchrun widedeep/train.py --data {data} --run-dir {run} --max-steps 120")
     assert "user + item bias" in said.stdout
     metrics = json.loads((run / "metrics.json").read_text())
-    # 1.21: a bias model of this sample on random splits; the model must beat it and the mean by far.
+    # 1.21: a bias model of this sample on random splits. A tenth of the training already beats it by far.
     assert metrics["reference_models"]["bias"]["rmse"] == pytest.approx(1.21, abs=0.02)
-    assert metrics["test"]["rmse"] < metrics["reference_models"]["bias"]["rmse"] - 0.015
+    assert metrics["test"]["rmse"] < metrics["reference_models"]["bias"]["rmse"] - 0.09
+    assert metrics["ranking"]["model"]["ndcg_at_10"] > 2.5 * metrics["ranking"]["popularity"]["ndcg_at_10"]
     command(f"spark-submit jobs/score_all.py --data {data} --run-dir {run} --output {out} --top-n 10")
     table = pq.read_table(out, columns=["user_id", "rank", "anime_id"]).to_pandas()
     details = 1 + table["user_id"].nunique()
@@ -81,7 +82,9 @@ def test_a_cluster_gives_what_local_spark_gives(dump, prepared, cluster, tmp_pat
     command(f"spark-submit --master {cluster} jobs/prepare.py --input {dump} --output {data}")
     digests = [json.loads((path / "manifest.json").read_text())["digest"] for path in (prepared, data)]
     assert digests[0] == digests[1]
-    command(f"torchrun --nproc-per-node 2 widedeep/train.py --data {data} --run-dir {run} --epochs 1 --ranking-users 0")
+    command(
+        f"torchrun --nproc-per-node 2 widedeep/train.py --config wide_deep --data {data} --run-dir {run} --epochs 1"
+    )
     score = f"jobs/score_all.py --data {data} --run-dir {run} --output"
     command(f"spark-submit --master {cluster} {score} {tmp_path}/far")
     command(f"spark-submit {score} {tmp_path}/near")
