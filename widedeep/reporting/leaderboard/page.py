@@ -73,7 +73,8 @@ def _introduction(seeded: Sequence[Entry], scale: RatingScale, liked: float) -> 
         f"Written by `scripts/leaderboard.sh`; the figures are also in [leaderboard.json](leaderboard.json). "
         f"Split: {seeded[0]['split']}, {over}. Errors are of test ratings on the {scale} scale. Lists are judged by "
         f"test ratings of {liked:g} or more; the candidates are all anime that the user did not rate in train or "
-        "valid. Models rank by predicted rating, as the published systems do.",
+        "valid. Models of single ratings rank by predicted rating, as the published systems do; wide & deep over "
+        "histories has an affinity of its own.",
         _winners(seeded),
         "![RMSE beside NDCG@10 of every system](leaderboard.svg)",
     ]
