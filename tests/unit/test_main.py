@@ -130,8 +130,8 @@ def nameless():
 
 def test_two_ranks_meet_on_a_machine_whose_name_does_not_resolve(nameless, tmp_path):
     write_prepared(tmp_path / "prepared", ratings=500)
-    settings = f"--data {tmp_path}/prepared --run-dir {tmp_path}/run --epochs 1 --batch-size 64 --device cpu --config wide_deep"
-    done = nameless(f"{WIDEDEEP} train --nproc-per-node 2 -- {settings} --ranking-users 0")
+    settings = f"--data {tmp_path}/prepared --run-dir {tmp_path}/run --epochs 1 --batch-size 64 --device cpu"
+    done = nameless(f"{WIDEDEEP} train --nproc-per-node 2 -- --config wide_deep {settings} --ranking-users 0")
     assert done.returncode == 0, done.stderr
     assert metrics(tmp_path / "run")["train"]["ranks"] == 2
 
