@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import NamedTuple
+from uuid import uuid4
 
 from pyspark.sql import SparkSession
 
@@ -9,7 +10,7 @@ from widedeep.common.errors import InputError
 from widedeep.config.score import ScoreConfig
 from widedeep.models.artifact import MODEL_FILE, Artifact, load_artifact
 from widedeep.schema.manifest import Manifest
-from widedeep.spark.filesystem import Files
+from widedeep.spark.filesystem import Files, scratch_directory
 
 
 class SentModel(NamedTuple):
@@ -29,8 +30,11 @@ def send_model(spark: SparkSession, config: ScoreConfig, prepared: Manifest) -> 
     file = local_model(Files(spark), config.run_dir)
     artifact = load_artifact(file)
     artifact.check_trained_on(prepared.digest, config.run_dir, config.data)
-    spark.sparkContext.addFile(str(file))
-    return SentModel(artifact, file.name)
+    # A session keeps every file that it was sent, and takes no second one of the same name.
+    named = scratch_directory() / f"{uuid4().hex}-{MODEL_FILE}"
+    named.symlink_to(file.resolve())
+    spark.sparkContext.addFile(str(named))
+    return SentModel(artifact, named.name)
 
 
 def local_model(files: Files, run: str) -> Path:
