@@ -1,5 +1,7 @@
 """The trained model of a run, on the driver and on the executors."""
 
+import os
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
@@ -32,7 +34,10 @@ def send_model(spark: SparkSession, config: ScoreConfig, prepared: Manifest) -> 
     artifact.check_trained_on(prepared.digest, config.run_dir, config.data)
     # A session keeps every file that it was sent, and takes no second one of the same name.
     named = scratch_directory() / f"{uuid4().hex}-{MODEL_FILE}"
-    named.symlink_to(file.resolve())
+    try:
+        os.link(file, named)  # Spark would name a symbolic link's target
+    except OSError:  # another file system
+        shutil.copyfile(file, named)
     spark.sparkContext.addFile(str(named))
     return SentModel(artifact, named.name)
 
