@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from widedeep.data.batches import Batch
-from widedeep.schema.manifest import MANIFEST, SPLITS, Column, DataFile, Manifest, Ratings, Table
+from widedeep.schema.manifest import MANIFEST, SPLITS, Column, DataFile, Manifest, Ratings, Table, read_manifest
 from widedeep.schema.rating_scale import RatingScale
 
 GENRES = ("Action", "Comedy", "Drama")
@@ -89,6 +89,54 @@ def write_prepared(
     )
     save_manifest(directory, manifest)
     return manifest
+
+
+def write_part(source: Path, target: Path, users: np.ndarray, items: np.ndarray, every: int = 1) -> Manifest:
+    """Write some users and items of a prepared directory as another one, in the order of their indexes given.
+
+    Ratings have the splits of before; of the training ratings `every` n-th is kept. Vocabularies are reversed.
+    """
+    manifest = read_manifest(source)
+    places = []
+    for chosen, table in ((users, manifest.users), (items, manifest.items)):
+        places.append(np.full(table.rows, -1, np.int32))
+        places[-1][chosen] = np.arange(len(chosen))
+    parts, files = {}, {}
+    for name in SPLITS:
+        old = read_split(source, manifest, name)[:: every if name == "train" else 1]
+        rows = np.empty(len(old), [("user", np.int32), ("item", np.int32), ("rating", np.float32)])
+        rows["user"], rows["item"] = (places[n][old[:, n].astype(int)] for n in range(2))
+        rows["rating"] = old[:, 2]
+        parts[name] = rows[(rows["user"] >= 0) & (rows["item"] >= 0)]
+        files[name] = write_shards(target, name, parts[name], len(manifest.ratings.shards[name]))
+    train, tables = parts["train"], {}
+    for name, key, chosen in (("users", "user", users), ("items", "item", items)):
+        vocabularies = getattr(manifest, name).vocabularies
+        table = pq.read_table(source / name).take(chosen)
+        columns: dict = {column: table[column].combine_chunks() for column in table.column_names}
+        columns = {n: _reversed_ids(v, len(vocabularies[n])) if n in vocabularies else v for n, v in columns.items()}
+        columns = {n: v if pa.types.is_list(v.type) else v.to_numpy(zero_copy_only=False) for n, v in columns.items()}
+        columns[key] = np.arange(len(chosen), dtype=np.int32)
+        columns["train_ratings"] = np.bincount(train[key], minlength=len(chosen)).astype(np.int32)
+        tables[name] = write_table(target, name, columns, {n: values[::-1] for n, values in vocabularies.items()})
+    ratings = manifest.ratings.model_copy(
+        update={
+            "shards": files,
+            "by_user": write_by_user(target, whole_users(train, 2, 0)),
+            "train_mean": float(train["rating"].mean(dtype=np.float64)),
+        }
+    )
+    digest = hashlib.sha256(str([manifest.digest, users, items, every]).encode()).hexdigest()
+    part = manifest.model_copy(update={"ratings": ratings, "digest": digest, **tables})
+    save_manifest(target, part)
+    return part
+
+
+def _reversed_ids(column: pa.Array, size: int) -> pa.Array:
+    """Return category ids, or lists of them, in the reversed vocabulary."""
+    if not pa.types.is_list(column.type):
+        return pa.array(size - 1 - column.to_numpy())
+    return pa.array([[size - 1 - value for value in reversed(values)] for values in column.to_pylist()], column.type)
 
 
 def planted_ratings(

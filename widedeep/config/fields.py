@@ -1,5 +1,6 @@
 """Types of the fields of settings: how numbers, lists and missing values are written in TOML and in flags."""
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
@@ -47,6 +48,7 @@ def crosses_of_two_columns(crosses: tuple[str, ...]) -> tuple[str, ...]:
 
 Count = Annotated[int, BeforeValidator(whole_number)]
 MaybeCount = Annotated[Count | None, BeforeValidator(none)]
+MaybePath = Annotated[Path | None, BeforeValidator(none)]
 MaybeText = Annotated[str | None, BeforeValidator(none)]
 MaybeFloat = Annotated[float | None, BeforeValidator(none)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,6 +39,7 @@ class Artifact:
     anime_id: np.ndarray  # [items] int64, by item index
     user_ratings: np.ndarray  # [users] int32, number of training ratings
     item_ratings: np.ndarray  # [items] int32, number of training ratings
+    split: dict[str, Any] | None = None  # that of the manifest; None: written by a release that did not say
 
     def check_trained_on(self, digest: str, run: object, data: object) -> None:
         """Raise InputError unless `digest` is that of the data that the model was trained on.
@@ -70,6 +72,7 @@ def save_artifact(file: Path, model: Recommender, manifest: Manifest, tables: Ta
         "config": model.config.model_dump_json(),
         "shape": json.dumps(model.shape),
         "manifest_digest": manifest.digest,
+        "split": json.dumps(manifest.split),
         "scale": manifest.ratings.scale.model_dump_json(),
         "rates": json.dumps(model.rates),
         "vocabularies": json.dumps({"users": manifest.users.vocabularies, "items": manifest.items.vocabularies}),
@@ -145,4 +148,5 @@ def _build_artifact(header: dict[str, str], tensors: dict[str, torch.Tensor]) ->
         anime_id=tensors["ids.anime_id"].numpy(),
         user_ratings=tensors["ids.user_ratings"].numpy(),
         item_ratings=tensors["ids.item_ratings"].numpy(),
+        split=json.loads(header.get("split", "null")),
     )

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from widedeep.config.models import ArchitectureConfig
 from widedeep.data.feature_tables import Tables
+from widedeep.models.labels import DataNames, Labels
 from widedeep.parallel.row_embeddings import RowEmbedding
 from widedeep.schema.rating_scale import RatingScale
 
@@ -220,6 +221,20 @@ class Recommender(nn.Module, ABC):
     def item_embeddings(self) -> list[Tensor]:
         """Return the weights of dense embeddings of items and their attributes, which decay by `embedding_decay`."""
         return []
+
+    def labels(self, names: DataNames) -> Labels:
+        """Return what the rows and columns of weights stand for: a warm start takes them over by it.
+
+        Buffers are taken over only if they are named here; those of batch norm always are.
+
+        Args:
+            names: of the data of this model.
+
+        Raises:
+            NotImplementedError: the architecture cannot begin from an older run.
+
+        """
+        raise NotImplementedError
 
     def user_vectors(self, user: Tensor) -> Tensor:
         """Return the learnt vectors of users, for finding similar ones: [B] int32 -> [B, D] float32."""

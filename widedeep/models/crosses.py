@@ -4,11 +4,14 @@ Legend: B pairs of a user and an item, or users or items; V values of a column, 
 has in a column.
 """
 
+from itertools import product
+
 import torch
 from torch import Tensor, nn
 
 from widedeep.common.errors import InputError
 from widedeep.models.feature_inputs import ValueEmbedding
+from widedeep.models.labels import Labels, Vocabularies
 
 # A cross of two columns.
 Cross = tuple[str, str]
@@ -116,6 +119,12 @@ class OneSideWeights(nn.Module):
         terms = [weights(ids) for weights, ids in zip(self.weights, inputs, strict=True)]
         return torch.stack(terms).sum(0) if terms else None
 
+    def labels(self, module: str, vocabularies: Vocabularies) -> Labels:
+        """Return the labels of the weights; `module` is the name of this one in the model."""
+        values = [vocabularies[name] for name in self.columns]
+        pairs = [list(product(vocabularies[one], vocabularies[two])) for one, two in self.crosses]
+        return {f"{module}.weights.{n}.weight": {0: labels} for n, labels in enumerate([*values, *pairs])}
+
 
 class UserItemCrosses(nn.Module):
     """Crosses of a user column with an item column, computed as a dot product.
@@ -152,3 +161,10 @@ class UserItemCrosses(nn.Module):
         """Return the vectors of items: column -> [B, M] category ids; returns [B, width], None without crosses."""
         parts = [value_shares(categories[name], size) for name, size in self.sizes.items()]
         return torch.cat(parts, dim=1) if parts else None
+
+    def labels(self, module: str, users: Vocabularies, items: Vocabularies) -> Labels:
+        """Return the labels of the weights; `module` is the name of this one in the model."""
+        return {
+            f"{module}.weights.{n}.weight": {0: users[user], 1: items[item]}
+            for n, (user, item) in enumerate(self.crosses)
+        }

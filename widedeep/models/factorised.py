@@ -20,6 +20,7 @@ from widedeep.config.models import ArchitectureConfig, TowerConfig
 from widedeep.data.feature_tables import Tables, embedding_rows
 from widedeep.models.base import MakeEmbedding, Recommender, Scores
 from widedeep.models.feature_inputs import ModelInputs
+from widedeep.models.labels import DataNames, Labels
 from widedeep.models.layers import fold_batch_norm, hidden_layers, split_linear
 from widedeep.models.tiled_mlp import score_mlp_tiled
 from widedeep.parallel.row_embeddings import RowEmbedding
@@ -129,6 +130,17 @@ class Factorised(Recommender):
         item_row, item_rows = embedding_rows(tables.items.values("train_ratings"))
         shape = {"users": tables.users.rows, "items": tables.items.rows, "user_rows": user_rows, "item_rows": item_rows}
         return shape, {"user_row": user_row, "item_row": item_row}
+
+    def labels(self, names: DataNames) -> Labels:
+        """Return the labels of the embeddings of users and items; an architecture adds its own."""
+        trained = (
+            (self.user_row.cpu() < self.shape["user_rows"]).numpy(),
+            (self.item_row.cpu() < self.shape["item_rows"]).numpy(),
+        )
+        return {
+            "user_embedding.weight": {0: names.user_id[trained[0]]},
+            "item_embedding.weight": {0: names.anime_id[trained[1]]},
+        }
 
     # --- what an architecture gets --------------------------------------------------------------
 

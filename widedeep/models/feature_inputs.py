@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from widedeep.data.feature_tables import FeatureTable
+from widedeep.models.labels import Labels, Vocabularies
 
 # The sizes that a model is built with, and the buffers that it is filled with, both by name.
 ModelInputs = tuple[dict[str, int], dict[str, Tensor]]
@@ -80,6 +81,10 @@ class EmbeddedColumns(nn.Module):
     def forward(self, categories: dict[str, Tensor]) -> list[Tensor]:
         """Embed columns: column -> [B, M] category ids; returns [B, width] for each column."""
         return [values(categories[name]) for name, values in zip(self.columns, self.values, strict=True)]
+
+    def labels(self, module: str, vocabularies: Vocabularies) -> Labels:
+        """Return the labels of the embeddings' rows; `module` is the name of this one in the model."""
+        return {f"{module}.values.{n}.weight": {0: vocabularies[name]} for n, name in enumerate(self.columns)}
 
 
 def feature_spec(

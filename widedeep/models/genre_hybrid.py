@@ -15,6 +15,7 @@ from widedeep.data.feature_tables import Tables
 from widedeep.models.base import MakeEmbedding
 from widedeep.models.factorised import Factorised, SideTerms
 from widedeep.models.feature_inputs import FeatureLookup, ModelInputs, ValueEmbedding, feature_spec, merge_inputs
+from widedeep.models.labels import DataNames, Labels
 from widedeep.parallel.row_embeddings import RowEmbedding
 from widedeep.schema.rating_scale import RatingScale
 
@@ -60,6 +61,11 @@ class GenreHybrid(Factorised):
         if not config.genres:
             return inputs
         return merge_inputs(inputs, feature_spec("item_columns", tables.items, (), ("genres",)))
+
+    def labels(self, names: DataNames) -> Labels:
+        """Return the labels of the embeddings."""
+        genres: Labels = {} if self.genres is None else {"genres.weight": {0: names.items["genres"]}}
+        return super().labels(names) | genres
 
     def user_terms(self, user: Tensor) -> SideTerms:
         """Return the terms of users: their embedding, for the dot product and the MLP."""

@@ -17,6 +17,7 @@ from widedeep.data.feature_tables import Tables
 from widedeep.models.base import MakeEmbedding
 from widedeep.models.factorised import Factorised, SideTerms
 from widedeep.models.feature_inputs import ModelInputs
+from widedeep.models.labels import DataNames, Labels, values_of
 from widedeep.parallel.row_embeddings import RowEmbedding
 from widedeep.schema.rating_scale import RatingScale
 
@@ -60,6 +61,12 @@ class WideDeep(Factorised):
         )
         shape, buffers = super().build_inputs(config, tables)
         return {**shape, "wide": wide.shape[1]}, {**buffers, "item_wide": wide}
+
+    def labels(self, names: DataNames) -> Labels:
+        """Return the labels of the embeddings and of the wide features."""
+        values = [value for name in self.config.wide_multi_hot for value in values_of(name, names.items)]
+        wide: Labels = {"wide.weight": {1: [*self.config.wide_numeric, *values]}}
+        return super().labels(names) | wide
 
     def user_terms(self, user: Tensor) -> SideTerms:
         """Return the terms of users: their embedding. They add nothing to the wide sum."""

@@ -21,6 +21,7 @@ from widedeep.models.base import MakeEmbedding
 from widedeep.models.crosses import OneSideWeights, UserItemCrosses, pair_buckets, sort_crosses
 from widedeep.models.factorised import Factorised, SideTerms
 from widedeep.models.feature_inputs import EmbeddedColumns, FeatureLookup, ModelInputs, feature_spec, merge_inputs
+from widedeep.models.labels import DataNames, Labels
 from widedeep.models.tiled_mlp import tiles
 from widedeep.parallel.row_embeddings import RowEmbedding
 from widedeep.schema.rating_scale import RatingScale
@@ -122,6 +123,13 @@ class WideDeepCross(Factorised):
             feature_spec("user_columns", tables.users, numbers[0], users),
             feature_spec("item_columns", tables.items, numbers[1], items),
         )
+
+    def labels(self, names: DataNames) -> Labels:
+        """Return the labels of the weights; hashed crosses start anew, as other data gives pairs other buckets."""
+        labels: Labels = {"pair_embedding.weight": {0: ()}}
+        labels |= self.user_wide.labels("user_wide", names.users) | self.item_wide.labels("item_wide", names.items)
+        labels |= self.both_wide.labels("both_wide", names.users, names.items)
+        return labels | self.item_values.labels("item_values", names.items) if self.hidden else labels
 
     def user_terms(self, user: Tensor) -> SideTerms:
         """Return the terms of users: numbers, weights of their values and of their crosses with items."""

@@ -15,6 +15,7 @@ from widedeep.data.feature_tables import Tables
 from widedeep.models.base import MakeEmbedding
 from widedeep.models.factorised import Factorised, SideTerms
 from widedeep.models.feature_inputs import EmbeddedColumns, FeatureLookup, ModelInputs, feature_spec, merge_inputs
+from widedeep.models.labels import DataNames, Labels, values_of
 from widedeep.parallel.row_embeddings import RowEmbedding
 from widedeep.schema.rating_scale import RatingScale
 
@@ -81,6 +82,16 @@ class WideDeepFeatures(Factorised):
             feature_spec("user_columns", tables.users, config.deep_users, config.wide_users),
             feature_spec("item_columns", tables.items, config.deep_items, config.wide_items, config.deep_multi_hot),
         )
+
+    def labels(self, names: DataNames) -> Labels:
+        """Return the labels of the embeddings and of the numbers of items."""
+        multi_hot = [value for name in self.config.deep_multi_hot for value in values_of(name, names.items)]
+        return {
+            **super().labels(names),
+            **self.user_values.labels("user_values", names.users),
+            **self.item_values.labels("item_values", names.items),
+            "item_part.weight": {1: [*self.config.deep_items, *multi_hot]},
+        }
 
     def user_terms(self, user: Tensor) -> SideTerms:
         """Return the terms of users: their numbers and their part of the linear layer."""

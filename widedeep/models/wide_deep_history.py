@@ -24,6 +24,7 @@ from widedeep.models.history.settings import WideDeepHistoryConfig
 from widedeep.models.history.targets import Chunk, Survey, Targets, chunks
 from widedeep.models.history.terms import PairTerms
 from widedeep.models.history.wide import WideScores
+from widedeep.models.labels import DataNames, Labels
 from widedeep.parallel.row_embeddings import RowEmbedding
 from widedeep.schema.rating_scale import RatingScale
 
@@ -94,6 +95,16 @@ class WideDeepHistory(Recommender):
     def item_embeddings(self) -> list[Tensor]:
         """Return the weights of the embeddings of items and their attributes."""
         return [self.terms.vectors.items.weight, *self.terms.vectors.attributes.parameters()]
+
+    def labels(self, names: DataNames) -> Labels:
+        """Return the labels of the embeddings of items and attributes; the towers keep the scale of their inputs."""
+        vectors, rated = self.terms.vectors, self.terms.ledger.item_of[:-1].cpu().numpy()
+        return {
+            "terms.vectors.items.weight": {0: names.anime_id[rated]},
+            **vectors.attributes.labels("terms.vectors.attributes", names.items),
+            **vectors.kinds.labels("terms.vectors.kinds", names.items),
+            **{f"heads.{name}": {} for name, _ in self.heads.named_buffers()},
+        }
 
     # --- encoding ------------------------------------------------------------------------------------
 

@@ -139,6 +139,12 @@ class Manifest(Record):
     digest: str  # sha256 over the content of all files but those of by_user, which follow: names this very data
 
     @property
+    def split(self) -> dict[str, Any]:
+        """The settings that decide whether a rating is held out."""
+        split = self.config.get("split", {})
+        return {"seed": self.config.get("seed")} | {name: split.get(name) for name in ("kind", "train", "valid")}
+
+    @property
     def used_leaks(self) -> list[str]:
         """The leaky columns of the dump that were used all the same."""
         return [column for column, leak in self.leaks.items() if leak["used"]]

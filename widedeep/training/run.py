@@ -28,6 +28,7 @@ from widedeep.training.run_directory import claim_run_directory, run_identity
 from widedeep.training.settings import TrainConfig
 from widedeep.training.step import Progress, TrainState, evaluate, train_epoch
 from widedeep.training.tracking import Tracker
+from widedeep.training.warm_start import begin_from
 
 CHECKPOINT_STEPS = 64  # how often, in steps, the time since the last checkpoint is looked at
 
@@ -106,9 +107,11 @@ class TrainingRun:
         return metrics
 
     def resume(self) -> None:
-        """Restore the state from a checkpoint, if there is one and `config.resume` allows it."""
+        """Restore the state from a checkpoint, if there is one and `config.resume` allows it; else start."""
         checkpoint = load_checkpoint(self.config.run_dir, self.config.resume, self.shard_group)
         if checkpoint is None:
+            if self.config.warm_start:
+                begin_from(self.config, self.model, self.manifest, self.tables, self.world)
             return
         file, state = checkpoint
         try:

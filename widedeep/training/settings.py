@@ -1,11 +1,11 @@
 """Settings of widedeep/train.py. They stand here, above the architectures, which have their own settings."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from widedeep.config.fields import RUN_DIR, Count, MaybeCount, MaybeFloat, MaybeText, Settings, none
+from widedeep.config.fields import RUN_DIR, Count, MaybeCount, MaybeFloat, MaybePath, MaybeText, Settings, none
 from widedeep.config.train import EmbeddingConfig, LoaderConfig, OptimConfig, RankingConfig
 from widedeep.models import ARCHITECTURES, ModelConfig
 from widedeep.training.losses import LOSSES
@@ -25,6 +25,10 @@ class TrainConfig(Settings):
     resume: str = Field(
         default="auto",
         description="auto: continue from the newest checkpoint; never: start anew; PATH: continue from this checkpoint",
+    )
+    warm_start: MaybePath = Field(
+        default=None,
+        description="directory of an older run on older data, whose weights the model begins with; none: a new model",
     )
     # NumPy and petastorm take 32 bits, and petastorm is given the seed plus the epoch.
     seed: int = Field(
@@ -59,6 +63,12 @@ class TrainConfig(Settings):
     ranking: RankingConfig = RankingConfig()
     embedding: EmbeddingConfig = EmbeddingConfig()
     loader: LoaderConfig = LoaderConfig()
+
+    @model_validator(mode="after")
+    def _begins_elsewhere(self) -> Self:
+        if self.warm_start and self.warm_start.resolve() == self.run_dir.resolve():
+            raise ValueError("warm_start and run_dir are the same directory: give the new run one of its own")
+        return self
 
 
 class SearchConfig(TrainConfig):
