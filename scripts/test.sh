@@ -7,6 +7,7 @@ case ${1:-} in
     echo "Usage: scripts/test.sh [PYTEST ARGUMENT...]"
     echo "Makes the environment if need be, then runs ruff, pyright, pip check, an audit of known"
     echo "vulnerabilities and pytest; fails if one of them does."
+    echo "  WIDEDEEP_TEST_WORKERS   how many processes run tests (default: 2; 0: this one, as a debugger needs it)"
     exit 0
     ;;
 esac
@@ -29,5 +30,6 @@ check python scripts/audit.py
 
 # Last, so that its closing line is the last one of all.
 echo "== pytest $*" >&2
-pytest "$@" || exit
+# A file's tests stay together, because they share what is slow to make. Each worker may start a Spark of its own.
+pytest --numprocesses "${WIDEDEEP_TEST_WORKERS:-2}" --dist loadfile "$@" || exit
 [ -z "$failed" ]

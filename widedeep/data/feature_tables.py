@@ -14,7 +14,7 @@ from widedeep.common.errors import InputError
 from widedeep.data.batches import Batch
 from widedeep.data.histories import UserHistories, group_ratings
 from widedeep.data.parquet import read_parquet
-from widedeep.schema.manifest import Manifest, Table
+from widedeep.schema.manifest import DataFile, Manifest, Table
 
 
 class FeatureTable:
@@ -24,6 +24,7 @@ class FeatureTable:
         self._place, self.table = f"{data}/{name}", table
         self._files = [Path(data) / file.path for file in table.files]
         self.rows = table.rows
+        self._replaced: dict[str, np.ndarray] = {}
 
     def has(self, name: str) -> bool:
         """Return whether the table has a column."""
@@ -37,8 +38,14 @@ class FeatureTable:
 
     def read(self, name: str) -> pa.ChunkedArray:
         """Read a column that the table has."""
+        if name in self._replaced:
+            return pa.chunked_array([pa.array(self._replaced[name])])
         columns = [read_parquet(file, [name])[name] for file in self._files]
         return pa.chunked_array([chunk for column in columns for chunk in column.chunks], columns[0].type)
+
+    def replace(self, name: str, values: np.ndarray) -> None:
+        """Let a column of numbers have other values, [T]."""
+        self._replaced[name] = values.astype(self.values(name).dtype)
 
     def values(self, name: str) -> np.ndarray:
         """Return a column of numbers, [T]."""
@@ -106,7 +113,7 @@ class Tables:
     """The feature tables of a prepared directory, and the users' training ratings."""
 
     def __init__(self, data: Path, manifest: Manifest):
-        self._shards = [Path(data) / file.path for file in manifest.ratings.shards["train"]]
+        self._data, self._shards = Path(data), manifest.ratings.shards["train"]
         self.users = FeatureTable(data, "users", manifest.users)
         self.items = FeatureTable(data, "items", manifest.items)
         self.train_mean = manifest.ratings.train_mean
@@ -114,10 +121,22 @@ class Tables:
 
     def train_ratings(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the training ratings in the order of the shards: users, items and ratings."""
+        return self.read_ratings(self._shards)
+
+    def read_ratings(self, shards: Sequence[DataFile]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the ratings of some shards in their order: users, items and ratings."""
         columns = ["user", "item", "rating"]
-        parts = pa.concat_tables([read_parquet(shard, columns) for shard in self._shards])
+        parts = pa.concat_tables([read_parquet(self._data / shard.path, columns) for shard in shards])
         user, item, rating = (parts[name].to_numpy() for name in columns)
         return user, item, rating
+
+    def add_training_ratings(self, user: np.ndarray, item: np.ndarray, rating: np.ndarray) -> None:
+        """Count further ratings as training ratings: m users, items and ratings."""
+        before = int(self.users.values("train_ratings").sum())
+        for table, index in ((self.users, user), (self.items, item)):
+            table.replace("train_ratings", table.values("train_ratings") + np.bincount(index, minlength=table.rows))
+        total = self.train_mean * before + float(rating.sum(dtype=np.float64))
+        self.train_mean = total / (before + len(rating))
 
     def user_histories(self) -> UserHistories:
         """Return the training ratings of all users who have any, in ascending order of users and then of items."""

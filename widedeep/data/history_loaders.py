@@ -31,7 +31,8 @@ class ResidentHistoryLoader:
         self._world, self._seed = world, seed
         self.scale = manifest.ratings.scale
         self.local_batch_size = batch_size // world.size
-        self._packed = self._source.packed("train")  # read now, so that no step waits for it
+        self._source.put_users_together("train")  # reads them now, so that no step waits for it
+        self._packed = self._source.packed("train")
         self._histories = group_ratings(unpack_columns(self._packed))
         self._start = self._histories.start.cpu().numpy()  # [u + 1]
         self.steps = -(-len(self._packed) // batch_size)

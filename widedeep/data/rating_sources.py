@@ -37,6 +37,13 @@ class ResidentRatings:
             self._splits[split] = packed.to(self._world.device)
         return self._splits[split]
 
+    def put_users_together(self, split: str) -> None:
+        """Order the ratings of a split by user, unless each user's ratings stand together already."""
+        packed = self.packed(split)
+        users = packed[:, 0].unique_consecutive()
+        if len(users) > len(users.unique()):
+            self._splits[split] = packed[packed[:, 0].argsort(stable=True)]
+
     def batches(self, split: str) -> Iterator[Batch]:
         """Yield this rank's contiguous part of a split as one batch."""
         ratings, world = self.packed(split), self._world

@@ -40,6 +40,7 @@ class Artifact:
     user_ratings: np.ndarray  # [users] int32, number of training ratings
     item_ratings: np.ndarray  # [items] int32, number of training ratings
     split: dict[str, Any] | None = None  # that of the manifest; None: written by a release that did not say
+    refit: bool = False  # whether training ratings are those of valid, too
 
     def check_trained_on(self, digest: str, run: object, data: object) -> None:
         """Raise InputError unless `digest` is that of the data that the model was trained on.
@@ -57,8 +58,17 @@ class Artifact:
             )
 
 
-def save_artifact(file: Path, model: Recommender, manifest: Manifest, tables: Tables) -> None:
-    """Write the artifact atomically. If tables are sharded, the other ranks must call `send_local_parts` meanwhile."""
+def save_artifact(file: Path, model: Recommender, manifest: Manifest, tables: Tables, refit: bool = False) -> None:
+    """Write the artifact atomically. If tables are sharded, the other ranks must call `send_local_parts` meanwhile.
+
+    Args:
+        file: to write.
+        model: as trained.
+        manifest: of the data that it was trained on.
+        tables: the feature tables of the data.
+        refit: whether it was trained on valid, too.
+
+    """
     extra = {
         "ids.user_id": tables.users.values("user_id"),
         "ids.anime_id": tables.items.values("anime_id"),
@@ -75,6 +85,7 @@ def save_artifact(file: Path, model: Recommender, manifest: Manifest, tables: Ta
         "split": json.dumps(manifest.split),
         "scale": manifest.ratings.scale.model_dump_json(),
         "rates": json.dumps(model.rates),
+        "refit": json.dumps(refit),
         "vocabularies": json.dumps({"users": manifest.users.vocabularies, "items": manifest.items.vocabularies}),
     }
     with atomic_file(file) as stream:
@@ -149,4 +160,5 @@ def _build_artifact(header: dict[str, str], tensors: dict[str, torch.Tensor]) ->
         user_ratings=tensors["ids.user_ratings"].numpy(),
         item_ratings=tensors["ids.item_ratings"].numpy(),
         split=json.loads(header.get("split", "null")),
+        refit=json.loads(header.get("refit", "false")),
     )

@@ -50,26 +50,27 @@ def score_batches(
     Args:
         artifact: the trained model.
         scorer: scores all items.
-        batches: of the columns user, user_id, train_ratings and seen (item indexes to leave out, null for none).
+        batches: of the columns user, user_id and seen (item indexes to leave out, null for none).
         plan: what lists to make.
 
     """
     ranker = None
     for batch in batches:
-        users = _user_block(batch, plan.cold_users == "model" and not artifact.model.cold_users_alike)
+        users = _user_block(artifact, batch, plan.cold_users == "model" and not artifact.model.cold_users_alike)
         if users.cold.any() and ranker is None:
             ranker = ColdStartRanker(artifact, scorer, plan.cold_users, int(users.user[users.cold][0]))
         for low in range(0, len(users.user), USERS_PER_BLOCK):
             yield score_block(artifact, scorer, ranker, users.part(low, low + USERS_PER_BLOCK), plan)
 
 
-def _user_block(batch: pa.RecordBatch, scored_as_warm: bool) -> UserBlock:
+def _user_block(artifact: Artifact, batch: pa.RecordBatch, scored_as_warm: bool) -> UserBlock:
     """Return the users of a batch; none of them is cold if the model tells cold users apart and shall rank for them."""
-    cold = batch.column("train_ratings").to_numpy() == 0
+    user = batch.column("user").to_numpy()
+    cold = artifact.user_ratings[user] == 0
     if scored_as_warm:
         cold[:] = False
     seen = [np.asarray(s.values, np.int64) if s.is_valid else np.empty(0, np.int64) for s in batch.column("seen")]
-    return UserBlock(batch.column("user").to_numpy(), batch.column("user_id").to_numpy(), cold, seen)
+    return UserBlock(user, batch.column("user_id").to_numpy(), cold, seen)
 
 
 def score_block(

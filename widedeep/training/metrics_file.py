@@ -35,6 +35,7 @@ class RunMetrics(Record):
 
     scale: tuple[float, float]  # lowest and highest rating
     rates: bool  # whether the loss trained ratings; if not, `valid` and `test` are errors of affinities
+    refit: bool = False  # whether the model has learnt from valid, too; `valid` is then empty
     valid: Metrics
     test: Metrics
     reference_models: dict[str, Metrics]
@@ -75,7 +76,8 @@ def show_summary(metrics: RunMetrics, run: Path) -> None:
     rows = _rows(models | ({"this model": metrics.test} if metrics.rates else {}), ("rmse", "mae", "r2"))
     if not metrics.rates:
         rows.append(("this model ranks only", "", "", ""))
-    print_table(f"test ratings never seen, {low:g}-{high:g} scale ({run})", ("", "RMSE", "MAE", "R2"), rows)
+    fitted = ", refit on train and valid" if metrics.refit else ""
+    print_table(f"test ratings never seen, {low:g}-{high:g} scale ({run}{fitted})", ("", "RMSE", "MAE", "R2"), rows)
     if metrics.ranking:
         lists = {"most rated": metrics.ranking["popularity"], "this model": metrics.ranking["model"]}
         columns = ("", "NDCG@10", "Recall@20", "coverage@10")

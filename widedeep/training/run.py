@@ -12,7 +12,9 @@ import torch
 from widedeep.common.console import log
 from widedeep.common.errors import InputError
 from widedeep.data.feature_tables import Tables
+from widedeep.data.history_loaders import StreamingHistoryLoader
 from widedeep.data.loaders import make_history_loader, make_loader
+from widedeep.data.refit import merge_valid
 from widedeep.evaluation.reference_models import measure_reference_models, valid_rmse_of_biases
 from widedeep.evaluation.sampled_ranking import Split, measure_ranking
 from widedeep.models import REGISTRY
@@ -55,7 +57,10 @@ class TrainingRun:
 
     def __init__(self, config: TrainConfig, world: World):
         self.config, self.world = config, world
-        self.manifest = read_manifest(config.data)
+        manifest = read_manifest(config.data)
+        self.manifest, self.tables = (
+            merge_valid(config.data, manifest) if config.refit else (manifest, Tables(config.data, manifest))
+        )
         identity = run_identity(config, self.manifest, world)
         claim_run_directory(config.run_dir, identity, config.resume == "never", world)
         seed_everything(config.seed)
@@ -63,7 +68,8 @@ class TrainingRun:
         architecture = REGISTRY[config.model.name]
         make = make_history_loader if architecture.learns_from_histories else make_loader
         self.loader = make(config.data, self.manifest, world, config.loader, config.batch_size, config.seed)
-        self.tables = Tables(config.data, self.manifest)
+        if config.refit and isinstance(self.loader, StreamingHistoryLoader):
+            raise InputError("refit: streamed histories cannot take in those of valid: give --loader.mode resident")
         embedding = embedding_kind(config.embedding, world)
         self.model = architecture.from_tables(config.model, self.tables, embedding)
         self.model.to(world.device)
@@ -162,7 +168,7 @@ class TrainingRun:
 
     def _selection_value(self, valid: Metrics) -> float:
         """Return the value that chooses the best epoch, lower is better; NDCG is added to `valid`."""
-        if self.select_by == "rmse":
+        if self.select_by == "rmse" or not valid["ratings"]:
             return valid["rmse"]
         valid["ndcg_at_10"] = self._ranking("valid")["model"]["ndcg_at_10"]
         share = valid["rmse"] / self._rmse_of_biases if self.select_by == "both" else 0.0
@@ -200,7 +206,7 @@ class TrainingRun:
     def _save_model(self) -> None:
         if self.world.is_main:
             file = self.config.run_dir / MODEL_FILE
-            save_artifact(file, self.model, self.manifest, self.tables)
+            save_artifact(file, self.model, self.manifest, self.tables, self.config.refit)
         else:
             send_local_parts(self.model)
 
@@ -240,6 +246,7 @@ class TrainingRun:
         return RunMetrics(
             scale=(self.loader.scale.lowest, self.loader.scale.highest),
             rates=self.model.rates,
+            refit=config.refit,
             valid=self.state.progress.valid,
             test=test,
             reference_models=reference_models,

@@ -30,6 +30,10 @@ class TrainConfig(Settings):
         default=None,
         description="directory of an older run on older data, whose weights the model begins with; none: a new model",
     )
+    refit: bool = Field(
+        default=False,
+        description="train on train and valid together, for the final model: all epochs, of which the last is kept",
+    )
     # NumPy and petastorm take 32 bits, and petastorm is given the seed plus the epoch.
     seed: int = Field(
         default=0, ge=0, lt=2**31, description="random seed of initial weights, order of ratings and dropout"

@@ -77,6 +77,11 @@ def begin_from(config: TrainConfig, model: Recommender, manifest: Manifest, tabl
 
 def _check_held_out(config: TrainConfig, manifest: Manifest, old: Artifact) -> None:
     """Raise InputError if the older model may have learnt from ratings that are held out now."""
+    if old.refit and not config.refit:
+        raise InputError(
+            f"warm_start: the model in {config.warm_start} was refit on valid ratings, by which this run would choose "
+            "its best epoch: refit this one, too (--refit), or begin from a run without it"
+        )
     if old.split != manifest.split or manifest.split["kind"] in MOVING_SPLITS:
         raise InputError(
             f"warm_start: the model in {config.warm_start} may have learnt from ratings that {config.data} holds out, "

@@ -94,7 +94,7 @@ def growing(tmp_path_factory) -> Path:
 
 MODELS = {
     "ncf": {"config": "ncf", "batch_size": 64, "ranking_users": 0, "device": "cpu"},
-    "wide_deep_history": {"config": "wide_deep_history", "batch_size": 512, "ranking_users": 20, "device": "cpu"},
+    "wide_deep_history": {"config": "best", "batch_size": 512, "ranking_users": 20, "device": "cpu"},
 }
 
 

@@ -44,7 +44,7 @@ def write_recommendations(
     plan = spark.sparkContext.broadcast(plan_lists(spark, config, prepared))
     placed = place_users(users.join(seen, on="user", how="left"), config.users_per_file)
     log.info("scoring %s items for each user", f"{len(trained.artifact.anime_id):,}")
-    lists = placed.select("user", "user_id", "train_ratings", "seen").mapInArrow(
+    lists = placed.select("user", "user_id", "seen").mapInArrow(
         make_scorer(trained.file_name, config.candidates_each, stored, plan), from_arrow_schema(LIST_SCHEMA)
     )
     files = Files(spark)
@@ -111,7 +111,7 @@ def make_scorer(
         plan: what lists to make.
 
     Returns:
-        A function from batches of (user, user_id, train_ratings, seen) to batches of LIST_SCHEMA.
+        A function from batches of (user, user_id, seen) to batches of LIST_SCHEMA.
 
     """
 

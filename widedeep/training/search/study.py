@@ -61,6 +61,8 @@ def prepare_search(config: SearchConfig, world: World) -> Search:
         raise InputError(
             f"{config.data} has no valid ratings, by which trials are compared: prepare it with a valid split"
         )
+    if config.refit:
+        raise InputError("refit: a search compares trials by the valid split: refit with its result instead")
     if config.objective != "rmse" and not config.ranking_users:
         raise InputError(f"ranking_users: objective {config.objective} needs users to rank for: give more than 0")
     return Search(config, base, read_space(config.space, base), manifest, world)

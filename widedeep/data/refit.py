@@ -1,0 +1,31 @@
+"""Training on train and valid together, for the final model: its settings were chosen on valid before."""
+
+from pathlib import Path
+
+from widedeep.common.errors import InputError
+from widedeep.data.feature_tables import Tables
+from widedeep.schema.manifest import Manifest
+
+
+def merge_valid(data: Path, manifest: Manifest) -> tuple[Manifest, Tables]:
+    """Return a manifest and tables of prepared data whose train split has the valid ratings, too; valid is empty.
+
+    Counts of training ratings and their mean are of both. The other numbers that were computed from ratings, such as
+    the scores of items, stay those of train: jobs/prepare.py has computed and scaled them.
+
+    Raises:
+        InputError: there are no valid ratings.
+
+    """
+    ratings, valid = manifest.ratings, manifest.ratings.shards["valid"]
+    if not ratings.rows("valid"):
+        raise InputError(f"refit: {data} has no valid ratings that could be trained on, too: train without it")
+    merged = ratings.model_copy(
+        update={
+            "shards": {**ratings.shards, "train": (*ratings.shards["train"], *valid), "valid": ()},
+            "by_user": (*ratings.by_user, *valid),  # only resident loaders can put whole users together again
+        }
+    )
+    tables = Tables(data, manifest.model_copy(update={"ratings": merged}))
+    tables.add_training_ratings(*tables.read_ratings(valid))
+    return manifest.model_copy(update={"ratings": merged}), tables
