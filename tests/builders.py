@@ -16,7 +16,7 @@ from widedeep.schema.rating_scale import RatingScale
 
 GENRES = ("Action", "Comedy", "Drama")
 # Columns that `features` adds, and the sizes of their vocabularies.
-ITEM_NUMBERS = ("episodes", "favorites", "duration", "aired_start", "aired_end")
+ITEM_NUMBERS = ("episodes", "favorites", "members", "duration", "aired_start", "aired_end")
 ITEM_CATEGORIES = {"type": 4, "source": 3, "status": 3, "age_rating": 5}
 ITEM_LISTS = {"producers": 7, "studios": 6}
 USER_NUMBERS = ("mean_score", "days_watched", "completed", "total_entries")

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad as pad_with
 
 from widedeep.data.feature_tables import Tables
 from widedeep.data.histories import UserHistories
@@ -277,10 +278,9 @@ class WideDeepHistory(Recommender):
     # --- candidates ----------------------------------------------------------------------------------
 
     def _candidate_targets(self, past: Past, survey: Survey) -> Targets:
-        """Return the candidates of each user as targets, [u, C]."""
-        none = torch.zeros(survey.candidates.shape, device=survey.candidates.device)
-        item = self.terms.ledger.item_of[survey.candidates].long()
-        return Targets(item, survey.candidates, none, none, past.bias)
+        """Return the candidates of each user as targets, those without ratings last: [u, C + K]."""
+        item = torch.cat([self.terms.ledger.item_of[survey.candidates].long(), survey.cold], dim=1)
+        return self._as_targets(past, item)
 
     def _distance_of_others(self, past: Past, wide: WideScores) -> Tensor:
         """Return how far items that are no candidates are below these, by the crosses, unrated items last: [u, I]."""
@@ -304,12 +304,13 @@ class WideDeepHistory(Recommender):
 
         """
         held = hold_out(histories, generator, self.config, self.terms, self.scale)
-        survey = self.terms.survey(held.past, held.wide, held.known, held.row)
+        survey = self.terms.survey(held.past, held.wide, held.known, held.row, held.cold)
         rows, log_weight = held.sample(survey.candidates, self.config.trained_candidates, self.scale.liked, generator)
         # Where few items are left, the list of candidates is filled up with items that are none.
         log_weight.masked_fill_(survey.crossed.gather(1, rows).isneginf(), -torch.inf)
-        targets, truth = held.with_candidates(rows, self.terms)
-        chosen = rows.shape[1]
+        log_weight = pad_with(log_weight, (0, survey.cold.shape[1]))
+        targets, truth = held.with_candidates(rows, survey.cold, self.terms)
+        chosen = log_weight.shape[1]
         answers: list[tuple[Tensor, ...]] = []
         for chunk in chunks(held.past, chosen + (held.rating > NOT_GIVEN).sum(1)):
             terms = self._terms_of_chunk(held.past, held.wide, survey, targets, chunk)

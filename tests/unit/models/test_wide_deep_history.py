@@ -51,20 +51,25 @@ def test_a_history_is_answered_for_like_the_user_whose_it_is(data, model):
 
 
 @torch.no_grad()
-def test_candidates_rank_above_all_others_and_unrated_items_last(data, model):
+def test_candidates_rank_above_all_others_and_other_unrated_items_last(data):
+    model = data.model({"cold_candidates": 1})
     encoded, seen = model.encode_users(EVERYBODY), seen_by(data)
     found = affinities(model, encoded)
     past, wide = model._unpack(encoded)
-    candidates = model.terms.ledger.item_of[model.terms.survey(past, wide).candidates].long()
-    assert candidates.shape == (USERS, model.config.candidates)
+    survey = model.terms.survey(past, wide)
+    candidates = torch.cat([model.terms.ledger.item_of[survey.candidates].long(), survey.cold], dim=1)
+    assert candidates.shape == (USERS, model.config.candidates + 1)
+    assert (survey.cold >= ITEMS - COLD).all()
     trained = model.score_pairs(encoded[:, None], model.encode_items(candidates.flatten()).view(USERS, -1, 1))
     torch.testing.assert_close(found.gather(1, candidates), trained, rtol=1e-4, atol=1e-4)
     others = torch.ones(USERS, ITEMS, dtype=torch.bool).scatter(1, candidates, False)
     for user in range(USERS):
         assert not set(candidates[user].tolist()) & seen[user]
-        assert len(set(candidates[user].tolist())) == model.config.candidates
+        assert len(set(candidates[user].tolist())) == model.config.candidates + 1
         assert found[user][others[user]].max() < found[user][candidates[user]].min()
-        assert found[user, -COLD:].max() < found[user, :-COLD].min()
+        last = others[user].clone()
+        last[:-COLD] = False
+        assert found[user][last].max() < found[user][~last].min()
 
 
 @torch.no_grad()
@@ -175,7 +180,7 @@ def generator(seed: int = 0) -> torch.Generator:
 def test_a_step_answers_for_each_held_out_rating_and_each_candidate(data, model):
     learned = model.learn(data.histories(list(range(20))), generator())
     assert learned.rating.shape == learned.truth.shape
-    assert learned.affinity.shape == learned.liked.shape == (20, model.config.candidates)
+    assert learned.affinity.shape == learned.liked.shape == (20, model.config.candidates + COLD)
     assert all(part.isfinite().all() for part in learned)
     assert 0 < learned.liked.sum() < learned.liked.numel()
     assert ((learned.truth >= 1) & (learned.truth <= 10)).all()
@@ -184,7 +189,8 @@ def test_a_step_answers_for_each_held_out_rating_and_each_candidate(data, model)
 @torch.no_grad()
 def test_nothing_that_is_known_of_a_user_is_a_candidate_of_a_step(data):
     """Neither the history, nor ratings that are not read, nor, where few items are left, what fills up the list."""
-    model = data.model({"candidates": 75, "trained_candidates": 75, "max_history": 20, "cold_histories": 0.0})
+    settings = {"cold_histories": 0.0, "cold_items": 0.0, "cold_candidates": 0}
+    model = data.model({"candidates": 75, "trained_candidates": 75, "max_history": 20} | settings)
     histories = data.histories(list(range(20)))
     held = hold_out(histories, generator(), model.config, model.terms, model.scale)
     learned = model.learn(histories, generator())

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from widedeep.data.feature_tables import Tables
+from widedeep.data.feature_tables import FeatureTable, Tables
 from widedeep.data.rating_matrices import preference
 from widedeep.models.feature_inputs import FeatureLookup, ModelInputs, feature_spec, standardise
 from widedeep.models.history.fitted import Fitted
@@ -31,6 +31,7 @@ class Ledger(Fitted):
     row_of: Tensor  # [I] int32, A for unrated items
     item_of: Tensor  # [R] int32, 0 for the last row
     genres: Tensor  # [I, G] float32, each row of length 1 or 0
+    fame: Tensor  # [I] float32, log of 1 + how many people know the item, 0 where that is not known
 
     def __init__(self, shape: dict[str, int]):
         """Build with empty buffers."""
@@ -40,6 +41,7 @@ class Ledger(Fitted):
         self.register_buffer("start", torch.zeros(shape["users"] + 1, dtype=torch.int64))
         self.register_buffer("rating", torch.zeros(shape["ratings"]))
         self.register_buffer("genres", torch.zeros(shape["items"], shape["genres"]))
+        self.register_buffer("fame", torch.zeros(shape["items"]))
 
     def history(self, user: Tensor, longest: int) -> tuple[Tensor, Tensor]:
         """Return the training ratings of users, of a longer history `longest` ratings at equal distances.
@@ -88,6 +90,7 @@ def fit_inputs(config: WideDeepHistoryConfig, tables: Tables) -> ModelInputs:
         "row_of": torch.from_numpy(row_of),
         "item_of": torch.from_numpy(np.append(rated, 0).astype(np.int32)),
         "genres": genres / genres.norm(dim=1, keepdim=True).clamp(min=1.0),
+        "fame": _log_fame(config, items),
     }
     sizes, buffers = feature_spec("terms.columns", items, config.numbers, (*config.columns, *config.kinds))
     lookup = FeatureLookup.from_shape("terms.columns", sizes, items.rows)
@@ -101,6 +104,13 @@ def fit_inputs(config: WideDeepHistoryConfig, tables: Tables) -> ModelInputs:
     parts |= _closed_forms(config, tables, ratings, (tables.users.rows, len(rated) + 1))
     named = {f"terms.{part}.{name}": tensor for part, fit in parts.items() for name, tensor in fit.items()}
     return shape | sizes, buffers | named
+
+
+def _log_fame(config: WideDeepHistoryConfig, items: FeatureTable) -> Tensor:
+    if not config.fame:
+        return torch.zeros(items.rows)
+    known = np.nan_to_num(items.unscaled(config.fame), nan=0.0).clip(min=0.0)
+    return torch.from_numpy(np.log1p(known).astype(np.float32))
 
 
 def _closed_forms(

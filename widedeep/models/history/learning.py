@@ -1,7 +1,8 @@
 """What a training step holds out of each history.
 
-Legend: u users of the batch, n ratings of their histories, H held-out ratings of a user at most, C candidates, R rows
-(the rated items, and the last one for all unrated items), L ratings of the longest remaining history.
+Legend: u users of the batch, n ratings of their histories, H held-out ratings of a user at most, C candidates, K
+unrated candidates, R rows (the rated items, and the last one for all unrated ones), L ratings of the longest remaining
+history.
 """
 
 from typing import NamedTuple
@@ -31,7 +32,7 @@ class HeldOut(NamedTuple):
     bias: Tensor  # [u, 1] the users' biases by their whole histories, as the statistics know them
     row: Tensor  # [u, H] int64 rows of the held-out ratings
     rating: Tensor  # [u, H] float32, NOT_GIVEN where there are fewer
-    as_unrated: Tensor  # [u, H] bool, whether the item is judged as if it had no ratings
+    cold: Tensor  # [R] bool, the rows that are judged as if they had no ratings
 
     def sample(self, candidates: Tensor, count: int, liked: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Choose some of the candidates: the held-out items that the user liked, the best ones, and others at random.
@@ -57,18 +58,19 @@ class HeldOut(NamedTuple):
         share = ((total - sure) / (count - sure)).log()
         return candidates.gather(1, chosen), torch.where(certain.gather(1, chosen), 0.0, share)
 
-    def with_candidates(self, candidates: Tensor, terms: PairTerms) -> tuple[Targets, Tensor]:
-        """Return candidates, then held-out items as targets, [u, C + H]; and the true ratings where they are held out.
+    def with_candidates(self, candidates: Tensor, unrated: Tensor, terms: PairTerms) -> tuple[Targets, Tensor]:
+        """Return candidates, then held-out items as targets, [u, C + K + H]; and the true ratings where held out.
 
         Args:
             candidates: [u, C] rows.
+            unrated: [u, K] item indexes of candidates that have no ratings, or are judged so.
             terms: knows the items of rows, and the statistics.
 
         """
-        row = torch.cat([candidates, self.row], dim=1)
-        truth = torch.cat([self._truth(candidates), self.rating], dim=1)
-        item = terms.ledger.item_of[row].long()
-        hidden = torch.cat([torch.zeros_like(candidates, dtype=torch.bool), self.as_unrated], dim=1)
+        item = torch.cat([terms.ledger.item_of[candidates].long(), unrated, terms.ledger.item_of[self.row].long()], 1)
+        row = torch.cat([candidates, terms.ledger.row_of[unrated].long(), self.row], dim=1)
+        truth = self._truth(row)
+        hidden = self.cold[row]
         own = ((truth > NOT_GIVEN) & ~hidden).float()
         residual = terms.statistics.deviations(row, torch.where(own > 0, truth, 0.0)) - self.bias
         return Targets(item, torch.where(hidden, terms.unrated, row), own, residual * own, self.bias), truth
@@ -101,7 +103,9 @@ def hold_out(
     row = terms.ledger.row_of[histories.item].long()
     draws = torch.rand(len(row), 2, generator=generator).to(device)
     of_users = torch.rand(len(count), generator=generator).to(device)
-    held = (draws[:, 0] < config.held_out) | (of_users < config.cold_histories)[user]
+    cold = torch.rand(terms.unrated + 1, generator=generator).to(device) < config.cold_items
+    cold[terms.unrated] = False  # what stands there has no ratings anyway
+    held = (draws[:, 0] < config.held_out) | (of_users < config.cold_histories)[user] | cold[row]
     # Of a very long history about `max_history` ratings are read; the others are neither read nor held out.
     read = draws[:, 1] * count[user] < config.max_history
     statistics = terms.statistics
@@ -117,8 +121,7 @@ def hold_out(
     (known,) = pad(_starts(user[others], len(count)), (row[others],), (terms.unrated,))
     columns = row[held], histories.rating[held]
     held_rows, held_ratings = pad(_starts(user[held], len(count)), columns, (terms.unrated, NOT_GIVEN))
-    unrated = torch.rand(held_rows.shape, generator=generator).to(device) < config.cold_items
-    return HeldOut(past, wide, known, (total / (count + USER_DAMPING))[:, None], held_rows, held_ratings, unrated)
+    return HeldOut(past, wide, known, (total / (count + USER_DAMPING))[:, None], held_rows, held_ratings, cold)
 
 
 def _starts(user: Tensor, users: int) -> Tensor:

@@ -24,10 +24,13 @@ class WideDeepHistoryConfig(ArchitectureConfig):
     ridge: float = Field(default=250.0, gt=0, description="ridge of the item x item weights")
     candidates: Count = Field(default=200, ge=1, description="items that the deep part ranks for each user")
     trained_candidates: Count = Field(default=100, ge=1, description="of them, how many a training step looks at")
+    cold_candidates: Count = Field(
+        default=20, ge=0, description="unrated items that the deep part ranks for each user beside the candidates"
+    )
     max_history: Count = Field(default=1000, ge=1, description="ratings of a history that are read at most")
     held_out: Share = Field(default=0.11, description="share of a history that a training step holds out")
     cold_histories: Share = Field(default=0.02, description="share of histories that a training step holds out whole")
-    cold_items: Share = Field(default=0.05, description="share of held-out items that are judged as if unrated")
+    cold_items: Share = Field(default=0.01, description="share of items that a training step treats as if unrated")
     titles: Count = Field(default=32, ge=0, description="similar titles kept for each item; 0: none are compared")
     columns: Names = Field(
         default=("genres", "studios", "type", "source", "age_rating", "producers"),
@@ -36,4 +39,5 @@ class WideDeepHistoryConfig(ArchitectureConfig):
     kinds: Names = Field(default=("type",), description="those of the columns that say what kind of item it is")
     numbers: Names = Field(default=("aired_start",), description="numbers of items")
     release: str = Field(default="aired_start", description="number that says when an item came out; empty: none does")
+    fame: str = Field(default="members", description="number that says how well known an item is; empty: none does")
     genres: str = Field(default="genres", description="multi-valued column by which histories and items are compared")

@@ -1,7 +1,7 @@
 """Items to be judged for each user, what the crosses make of them, and how users are dealt to chunks.
 
 Legend: u users, T targets (items to be judged), L ratings of the longest history, R rows (the rated items, and the last
-one for all unrated items), C candidates.
+one for all unrated items), C candidates, K unrated candidates.
 """
 
 from collections.abc import Iterator
@@ -36,6 +36,7 @@ class Survey(NamedTuple):
     crossed: Tensor  # [u, R] float32, scores by which candidates are chosen; -inf for the history and unrated items
     candidates: Tensor  # [u, C] int64 rows of the highest scores, best first
     cutoffs: Tensor  # [u, C] float32, their scores
+    cold: Tensor  # [u, K] int64 item indexes of the best unrated items, best first
     mean: Tensor  # [u, 1] float32, mean of the wide scores without those of the history
     sd: Tensor  # [u, 1] float32, their standard deviation
     best: Tensor  # [u, 1] float32, the highest of them

@@ -25,7 +25,9 @@ from widedeep.models.history.wide import WideCrosses, WideScores
 # Weights in the choice of candidates beside the item x item weights: of similar titles, and of the number of ratings,
 # which only orders the items for an empty history.
 TITLE_SHARE, POPULARITY_SHARE = 0.05, 1e-9
-PLAIN_NUMBERS = 17 + NEAREST_NUMBERS + TIMELINE_NUMBERS  # of `Terms.numbers` beside those of the items' columns
+# Weights in the choice of unrated candidates beside their fame: of similar titles, and of shared genres.
+COLD_TITLES, COLD_GENRES = 3.0, 3.0
+PLAIN_NUMBERS = 18 + NEAREST_NUMBERS + TIMELINE_NUMBERS  # of `Terms.numbers` beside those of the items' columns
 
 
 class PairTerms(nn.Module):
@@ -36,7 +38,7 @@ class PairTerms(nn.Module):
         super().__init__()
         rows, items = shape["rows"], shape["items"]
         self.unrated = rows - 1  # the row of all unrated items
-        self.candidates = config.candidates
+        self.candidates, self.cold_candidates = config.candidates, config.cold_candidates
         self.bag_dropout = config.bag_dropout
         self.ledger = Ledger(shape)
         self.statistics, self.crosses = ItemStatistics(rows), WideCrosses(rows)
@@ -87,7 +89,12 @@ class PairTerms(nn.Module):
 
     @torch.no_grad()
     def survey(
-        self, past: Past, wide: WideScores, known: Tensor | None = None, held_out: Tensor | None = None
+        self,
+        past: Past,
+        wide: WideScores,
+        known: Tensor | None = None,
+        held_out: Tensor | None = None,
+        cold: Tensor | None = None,
     ) -> Survey:
         """Score all rated items by the crosses, and choose the candidates of each user.
 
@@ -96,14 +103,19 @@ class PairTerms(nn.Module):
             wide: the users' scores of all rated items.
             known: [u, K] rows that are no candidates; None: those of the histories. The last row fills up.
             held_out: [u, H] rows of ratings of the users that do not count, or None.
+            cold: [R] bool, the rows that are treated as unrated; None: those that are.
 
         """
         known = past.row if known is None else known
-        crossed = self.crossed(past, wide)[:, self.ledger.item_of.long()]
+        titles = self.titles.crosses(self.ledger.item_of[past.row].long(), past.weight)
+        unrated = self._cold_candidates(past, titles, cold)
+        crossed = self._crossed_scores(titles, wide)[:, self.ledger.item_of.long()]
         if held_out is not None:
             crossed.scatter_add_(1, held_out, torch.full(held_out.shape, -POPULARITY_SHARE, device=crossed.device))
         crossed.scatter_(1, known, -torch.inf)
         crossed[:, self.unrated] = -torch.inf
+        if cold is not None:
+            crossed[:, cold] = -torch.inf
         best = crossed[:, : self.unrated].topk(min(self.candidates, self.unrated), dim=1)
         score = wide.preference.scatter(1, known, torch.nan)
         score[:, self.unrated] = torch.nan
@@ -111,13 +123,33 @@ class PairTerms(nn.Module):
         mean = score.nanmean(1, keepdim=True).nan_to_num(0.0)
         variance = (score - mean).square().nanmean(1, keepdim=True).nan_to_num(1.0)
         highest = score.nan_to_num(-torch.inf).amax(1, keepdim=True).nan_to_num(neginf=0.0)
-        return Survey(crossed, best.indices, best.values, mean, variance.sqrt() + 1e-6, highest)
+        return Survey(crossed, best.indices, best.values, unrated, mean, variance.sqrt() + 1e-6, highest)
 
     def crossed(self, past: Past, wide: WideScores) -> Tensor:
         """Return the scores of all items by which candidates are chosen, [u, I]."""
+        return self._crossed_scores(self.titles.crosses(self.ledger.item_of[past.row].long(), past.weight), wide)
+
+    def _crossed_scores(self, titles: Tensor, wide: WideScores) -> Tensor:
+        """Return the scores by which candidates are chosen; `titles` are the crosses of titles, all [u, I]."""
         rated = wide.preference + POPULARITY_SHARE * self.statistics.count
-        titles = self.titles.crosses(self.ledger.item_of[past.row].long(), past.weight)
-        return titles.mul_(TITLE_SHARE).add_(rated[:, self.ledger.row_of.long()])
+        return (titles * TITLE_SHARE).add_(rated[:, self.ledger.row_of.long()])
+
+    def _cold_candidates(self, past: Past, titles: Tensor, cold: Tensor | None) -> Tensor:
+        """Return the unrated items of each user that the deep part ranks, best first: [u, K] item indexes.
+
+        Args:
+            past: the histories.
+            titles: the crosses of titles, [u, I].
+            cold: [R] bool, the rows that are treated as unrated; None: those that are.
+
+        """
+        unrated = self.ledger.row_of == self.unrated
+        items = torch.nonzero(unrated if cold is None else unrated | cold[self.ledger.row_of.long()])[:, 0]
+        past_genres = self.ledger.genres[self.ledger.item_of[past.row].long()]
+        genres = torch.einsum("ul,ulg->ug", past.present, past_genres) / past.count
+        score = torch.addmm(self.ledger.fame[items], genres, self.ledger.genres[items].T, alpha=COLD_GENRES)
+        score += COLD_TITLES * titles[:, items].log1p()
+        return items[score.topk(min(self.cold_candidates, len(items)), dim=1).indices]
 
     def _evidence(self, past: Past, targets: Targets) -> PairEvidence:
         """Return what other users say of each target beside each item of the history."""
@@ -145,7 +177,8 @@ class PairTerms(nn.Module):
     def _facts(self, past: Past, targets: Targets, bias: Tensor) -> list[Tensor]:
         """Return what is known of the targets alone, given their biases [u, T], and of the users alone [u, 1]."""
         spread = (past.residual.square().sum(1, keepdim=True) / past.count).sqrt()
-        return [self._count(targets).log1p(), bias, past.bias, past.count.log(), spread]
+        fame = self.ledger.fame[targets.item]
+        return [self._count(targets).log1p(), fame, bias, past.bias, past.count.log(), spread]
 
     def _look_up(self, targets: Targets, past: Past, past_item: Tensor) -> tuple[Vectors, Vectors, Tensor]:
         """Return the vectors of the targets [u, T, D] and of the histories [u, L, D], and the targets' kinds."""

@@ -53,7 +53,7 @@ def test_each_rating_is_either_held_out_or_kept(data, model):
         torch.testing.assert_close(held.past.weight[user][there], preference(ratings, model.scale))
     count = len(histories.item)
     assert abs(total - 0.3 * count) < 4 * math.sqrt(0.3 * 0.7 * count)
-    assert not held.as_unrated.any()
+    assert not held.cold.any()
     padding = held.rating == NOT_GIVEN
     assert (held.row[padding] == model.terms.unrated).all()
 
@@ -129,18 +129,38 @@ def test_equal_seeds_hold_out_the_same(data, model):
     histories = data.histories(USERS)
     settings = {"cold_histories": 0.2, "cold_items": 0.3}
     first, again, other = (draw(model, histories, seed, **settings) for seed in (1, 1, 2))
-    assert all(torch.equal(getattr(first, name), getattr(again, name)) for name in ("row", "rating", "as_unrated"))
+    assert all(torch.equal(getattr(first, name), getattr(again, name)) for name in ("row", "rating", "cold"))
     assert torch.equal(first.past.row, again.past.row)
     assert first.row.tolist() != other.row.tolist()
 
 
-def test_targets_know_what_is_their_own(data, model):
+def test_items_that_are_judged_as_unrated_are_in_no_history(data, model):
     histories = data.histories(USERS)
+    held = draw(model, histories, cold_items=0.3)
+    cold = set(torch.nonzero(held.cold)[:, 0].tolist())
+    assert 0 < len(cold) < model.terms.unrated
+    for user in range(len(USERS)):
+        every = set(given(histories, model, user))
+        assert every & cold <= set(held_of(held, user))
+        assert not kept_of(held, user) & cold
+
+
+def test_targets_know_what_is_their_own(data, model):
+    histories, ledger = data.histories(USERS), model.terms.ledger
     held = draw(model, histories, cold_items=0.5)
-    candidates = torch.stack([torch.randperm(model.terms.unrated)[:9] for _ in USERS])
-    targets, truth = held.with_candidates(candidates, model.terms)
+    warm, cold = (torch.nonzero(held.cold[:-1] == value)[:, 0] for value in (False, True))
+    candidates = torch.stack([warm[torch.randperm(len(warm))[:5]] for _ in USERS])
+    # The last one has no ratings at all.
+    without = cold[torch.stack([torch.randperm(len(cold))[:3] for _ in USERS])]
+    never = torch.nonzero(ledger.row_of == model.terms.unrated)[0].expand(len(USERS), 1)
+    items = torch.cat([ledger.item_of[without].long(), never], dim=1)
+    targets, truth = held.with_candidates(candidates, items, model.terms)
+    candidates = torch.cat([candidates, ledger.row_of[items]], dim=1)
     statistics, unrated = model.terms.statistics, model.terms.unrated
     assert truth.shape == targets.item.shape == (len(USERS), 9 + held.row.shape[1])
+    assert torch.equal(targets.item[:, 5:9], items)
+    assert (targets.row[:, 5:9] == unrated).all()
+    assert (truth[:, 8] == NOT_GIVEN).all()
     hidden = 0
     for user in range(len(USERS)):
         out = held_of(held, user)
@@ -153,7 +173,7 @@ def test_targets_know_what_is_their_own(data, model):
             assert targets.item[user, place] == model.terms.ledger.item_of[row]
             if targets.row[user, place] == unrated:  # judged as if it had no ratings
                 hidden += 1
-                assert place >= 9
+                assert held.cold[row]
                 assert targets.own[user, place] == targets.residual[user, place] == 0
                 continue
             assert targets.row[user, place] == row

@@ -20,7 +20,10 @@ from widedeep.models.wide_deep_history import WideDeepHistory
 USERS = list(range(0, 60, 5))
 SEED = 5
 # All candidates are looked at, and no held-out item is judged as if it had no ratings.
-SETTINGS = {"held_out": 0.15, "cold_histories": 0.0, "cold_items": 0.0, "candidates": 15, "trained_candidates": 15}
+SETTINGS = {
+    **{"held_out": 0.15, "cold_histories": 0.0, "cold_items": 0.0},
+    **{"candidates": 15, "trained_candidates": 15, "cold_candidates": 0},
+}
 
 Changes = Mapping[Pair, float | None]
 
@@ -63,9 +66,9 @@ def ask(model: WideDeepHistory, data: Data, user: int, changes: Changes, monkeyp
     seen: list[tuple[HeldOut, torch.Tensor]] = []
     original = HeldOut.with_candidates
 
-    def watch(self, candidates, terms):
+    def watch(self, candidates, unrated, terms):
         seen.append((self, candidates))
-        return original(self, candidates, terms)
+        return original(self, candidates, unrated, terms)
 
     with monkeypatch.context() as patched:
         patched.setattr(HeldOut, "with_candidates", watch)
@@ -114,8 +117,8 @@ def test_answers_do_not_follow_the_held_out_ratings(trained, denser, monkeypatch
 def test_a_model_that_does_not_subtract_a_users_own_share_is_found_out(trained, denser, monkeypatch):
     original = HeldOut.with_candidates
 
-    def careless(self, candidates, terms):
-        targets, truth = original(self, candidates, terms)
+    def careless(self, candidates, unrated, terms):
+        targets, truth = original(self, candidates, unrated, terms)
         none = torch.zeros_like(targets.own)
         return targets._replace(own=none, residual=none), truth
 

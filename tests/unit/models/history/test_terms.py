@@ -156,3 +156,31 @@ def test_every_term_of_a_pair_is_as_defined(model):
         ]
         for value in expected:
             assert (terms.numbers[0, place] - value).abs().min() < 1e-4 * (1 + abs(value)), expected.index(value)
+
+
+@torch.no_grad()
+def test_unrated_candidates_are_the_best_known_ones_that_are_like_the_history(model):
+    ledger, titles = model.terms.ledger, model.terms.titles
+    past, wide = model._unpack(model.encode_users(USERS[:4]))
+    cold = torch.zeros(model.terms.unrated + 1, dtype=torch.bool)
+    cold[::3] = True
+    for rows in (None, cold):
+        unrated = [item for item, row in enumerate(ledger.row_of.tolist()) if row == model.terms.unrated]
+        unrated += [] if rows is None else ledger.item_of[:-1][rows[:-1]].tolist()
+        survey = model.terms.survey(past, wide, cold=rows)
+        for user in range(4):
+            there = past.present[user] > 0
+            items = ledger.item_of[past.row[user][there]].long()
+            crossed = titles.crosses(items[None], past.weight[user][there][None])[0]
+            genres = ledger.genres[items].sum(0) / past.count[user]
+            score = {
+                item: ledger.fame[item] + 3 * (crossed[item].log1p() + genres @ ledger.genres[item]) for item in unrated
+            }
+            best = sorted(unrated, key=lambda item: -float(score[item]))
+            found = survey.cold[user].tolist()
+            assert len(found) == min(len(best), model.config.cold_candidates)
+            torch.testing.assert_close(
+                torch.stack([score[i] for i in found]), torch.stack([score[i] for i in best[: len(found)]])
+            )
+            if rows is not None:
+                assert not cold[survey.candidates[user]].any()
