@@ -11,13 +11,12 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.nn.functional import pad as pad_with
 
 from widedeep.data.feature_tables import Tables
 from widedeep.data.histories import UserHistories
 from widedeep.models.base import Explanation, Histories, MakeEmbedding, Recommender, Scores
 from widedeep.models.history.inputs import fit_inputs
-from widedeep.models.history.learning import NOT_GIVEN, hold_out
+from widedeep.models.history.learning import NOT_GIVEN, hold_out, unrated_log_weight
 from widedeep.models.history.network import Heads, Terms, Vectors, bag_of
 from widedeep.models.history.past import Past, bags_of, make_past, pad
 from widedeep.models.history.reasons import explain
@@ -308,7 +307,8 @@ class WideDeepHistory(Recommender):
         rows, log_weight = held.sample(survey.candidates, self.config.trained_candidates, self.scale.liked, generator)
         # Where few items are left, the list of candidates is filled up with items that are none.
         log_weight.masked_fill_(survey.crossed.gather(1, rows).isneginf(), -torch.inf)
-        log_weight = pad_with(log_weight, (0, survey.cold.shape[1]))
+        of_unrated = unrated_log_weight(self.config, self.terms.statistics.count[:-1])
+        log_weight = torch.cat([log_weight, of_unrated.expand(survey.cold.shape)], dim=1)
         targets, truth = held.with_candidates(rows, survey.cold, self.terms)
         chosen = log_weight.shape[1]
         answers: list[tuple[Tensor, ...]] = []

@@ -1,8 +1,8 @@
 """What a training step holds out of each history.
 
 Legend: u users of the batch, n ratings of their histories, H held-out ratings of a user at most, C candidates, K
-unrated candidates, R rows (the rated items, and the last one for all unrated ones), L ratings of the longest remaining
-history.
+unrated candidates, R rows (the A rated items, and the last one for all unrated ones), L ratings of the longest
+remaining history.
 """
 
 from typing import NamedTuple
@@ -122,6 +122,22 @@ def hold_out(
     columns = row[held], histories.rating[held]
     held_rows, held_ratings = pad(_starts(user[held], len(count)), columns, (terms.unrated, NOT_GIVEN))
     return HeldOut(past, wide, known, (total / (count + USER_DAMPING))[:, None], held_rows, held_ratings, cold)
+
+
+def unrated_log_weight(config: WideDeepHistoryConfig, count: Tensor) -> Tensor:
+    """Return by how much too often a step's held-out ratings are of items that count as unrated, as a logarithm.
+
+    How often a new rating is of an unrated item is estimated by the share of ratings that are their item's only one
+    (Good, 1953, doi:10.1093/biomet/40.3-4.237). Affinities that are trained with this weight are as much lower.
+
+    Args:
+        config: how much is held out.
+        count: [A] numbers of training ratings of the rated items.
+
+    """
+    expected = ((count == 1).sum() + 1) / count.sum()
+    share = config.cold_items / max(config.held_out + config.cold_items, 1e-9)
+    return (share / expected).log().clamp(min=0.0)
 
 
 def _starts(user: Tensor, users: int) -> Tensor:

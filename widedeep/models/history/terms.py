@@ -25,8 +25,8 @@ from widedeep.models.history.wide import WideCrosses, WideScores
 # Weights in the choice of candidates beside the item x item weights: of similar titles, and of the number of ratings,
 # which only orders the items for an empty history.
 TITLE_SHARE, POPULARITY_SHARE = 0.05, 1e-9
-# Weights in the choice of unrated candidates beside their fame: of similar titles, and of shared genres.
-COLD_TITLES, COLD_GENRES = 3.0, 3.0
+# Weight of similar titles in the choice of unrated candidates, beside their fame.
+COLD_TITLES = 3.0
 PLAIN_NUMBERS = 18 + NEAREST_NUMBERS + TIMELINE_NUMBERS  # of `Terms.numbers` beside those of the items' columns
 
 
@@ -108,7 +108,7 @@ class PairTerms(nn.Module):
         """
         known = past.row if known is None else known
         titles = self.titles.crosses(self.ledger.item_of[past.row].long(), past.weight)
-        unrated = self._cold_candidates(past, titles, cold)
+        unrated = self._cold_candidates(titles, cold)
         crossed = self._crossed_scores(titles, wide)[:, self.ledger.item_of.long()]
         if held_out is not None:
             crossed.scatter_add_(1, held_out, torch.full(held_out.shape, -POPULARITY_SHARE, device=crossed.device))
@@ -134,21 +134,17 @@ class PairTerms(nn.Module):
         rated = wide.preference + POPULARITY_SHARE * self.statistics.count
         return (titles * TITLE_SHARE).add_(rated[:, self.ledger.row_of.long()])
 
-    def _cold_candidates(self, past: Past, titles: Tensor, cold: Tensor | None) -> Tensor:
+    def _cold_candidates(self, titles: Tensor, cold: Tensor | None) -> Tensor:
         """Return the unrated items of each user that the deep part ranks, best first: [u, K] item indexes.
 
         Args:
-            past: the histories.
-            titles: the crosses of titles, [u, I].
+            titles: the crosses of histories with titles, [u, I].
             cold: [R] bool, the rows that are treated as unrated; None: those that are.
 
         """
         unrated = self.ledger.row_of == self.unrated
         items = torch.nonzero(unrated if cold is None else unrated | cold[self.ledger.row_of.long()])[:, 0]
-        past_genres = self.ledger.genres[self.ledger.item_of[past.row].long()]
-        genres = torch.einsum("ul,ulg->ug", past.present, past_genres) / past.count
-        score = torch.addmm(self.ledger.fame[items], genres, self.ledger.genres[items].T, alpha=COLD_GENRES)
-        score += COLD_TITLES * titles[:, items].log1p()
+        score = self.ledger.fame[items] + COLD_TITLES * titles[:, items].log1p()
         return items[score.topk(min(self.cold_candidates, len(items)), dim=1).indices]
 
     def _evidence(self, past: Past, targets: Targets) -> PairEvidence:

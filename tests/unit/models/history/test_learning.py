@@ -7,7 +7,7 @@ import torch
 
 from widedeep.data.histories import UserHistories
 from widedeep.data.rating_matrices import preference
-from widedeep.models.history.learning import NOT_GIVEN, HeldOut, hold_out
+from widedeep.models.history.learning import NOT_GIVEN, HeldOut, hold_out, unrated_log_weight
 from widedeep.models.history.past import bags_of
 from widedeep.models.history.statistics import USER_DAMPING
 from widedeep.models.history.wide import Bags
@@ -204,3 +204,12 @@ def test_a_sample_of_candidates_has_the_best_and_all_that_were_liked(data, model
     whole, log_weight = held.sample(candidates, 40, 8.0, generator)
     assert torch.equal(whole, candidates)
     assert not log_weight.any()
+
+
+def test_unrated_items_weigh_by_how_rare_they_are(model):
+    """Of 100 ratings 4 are their item's only one, so that 5 % of new ones may be of unrated items."""
+    count = torch.tensor([1.0] * 4 + [32.0] * 3)
+    config = model.config.model_copy(update={"held_out": 0.1, "cold_items": 0.1})
+    assert unrated_log_weight(config, count).exp().item() == pytest.approx(0.5 / 0.05)
+    for rare in (0.0, 1e-3):  # they are never made more likely
+        assert unrated_log_weight(config.model_copy(update={"cold_items": rare}), count) == 0

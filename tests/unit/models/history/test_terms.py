@@ -159,7 +159,7 @@ def test_every_term_of_a_pair_is_as_defined(model):
 
 
 @torch.no_grad()
-def test_unrated_candidates_are_the_best_known_ones_that_are_like_the_history(model):
+def test_unrated_candidates_are_the_best_known_ones_with_titles_like_those_of_the_history(model):
     ledger, titles = model.terms.ledger, model.terms.titles
     past, wide = model._unpack(model.encode_users(USERS[:4]))
     cold = torch.zeros(model.terms.unrated + 1, dtype=torch.bool)
@@ -172,10 +172,7 @@ def test_unrated_candidates_are_the_best_known_ones_that_are_like_the_history(mo
             there = past.present[user] > 0
             items = ledger.item_of[past.row[user][there]].long()
             crossed = titles.crosses(items[None], past.weight[user][there][None])[0]
-            genres = ledger.genres[items].sum(0) / past.count[user]
-            score = {
-                item: ledger.fame[item] + 3 * (crossed[item].log1p() + genres @ ledger.genres[item]) for item in unrated
-            }
+            score = {item: ledger.fame[item] + 3 * crossed[item].log1p() for item in unrated}
             best = sorted(unrated, key=lambda item: -float(score[item]))
             found = survey.cold[user].tolist()
             assert len(found) == min(len(best), model.config.cold_candidates)
