@@ -50,7 +50,8 @@ def candidates(artifact: Artifact) -> set[tuple[int, int]]:
     """user_id and anime_id of what the model has scored itself for users with training ratings."""
     users, terms = np.flatnonzero(artifact.user_ratings > 0), artifact.model.terms
     past, wide = artifact.model._unpack(artifact.model.encode_users(torch.from_numpy(users).int()))
-    anime_id = artifact.anime_id[terms.ledger.item_of[terms.survey(past, wide).candidates]]
+    survey = terms.survey(past, wide)
+    anime_id = artifact.anime_id[torch.cat([terms.ledger.item_of[survey.candidates].long(), survey.cold], dim=1)]
     return {
         (user, anime)
         for user, row in zip(artifact.user_id[users].tolist(), anime_id.tolist(), strict=True)
