@@ -1,5 +1,7 @@
 """Explanations as columns of lists, by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -81,7 +83,8 @@ class ByIndex(CandidTaste):
 @pytest.mark.parametrize("reasons", [True, False])
 def test_lists_of_many_users_tell_why_but_for_cold_users(reasons):
     artifact = taste_artifact([[1.0], [2.0], [3.0]], [3, 2, 1], ByIndex)
-    columns = {"user": [0, 1], "user_id": [7, 8], "train_ratings": [1, 0], "seen": [[2], None]}
+    artifact = replace(artifact, user_id=np.array([7, 8]), user_ratings=np.array([1, 0], np.int32))
+    columns = {"user": [0, 1], "user_id": [7, 8], "seen": [[2], None]}
     types = (pa.int32(), pa.int64(), pa.int32(), pa.list_(pa.int32()))
     users = pa.record_batch([pa.array(v, t) for v, t in zip(columns.values(), types, strict=True)], list(columns))
     plan = ListPlan(TITLES, top_n=1, reasons=reasons)
