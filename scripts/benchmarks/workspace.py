@@ -33,6 +33,6 @@ class Workspace(NamedTuple):
         """The run directory of a model, trained for one epoch if it does not exist."""
         target = self.path / "run"
         if not (target / "metrics.json").exists():
-            train = ("torchrun", "widedeep/train.py", "--data", self.prepared, "--run-dir", target, "--epochs", "1")
-            command(*train, "--ranking-users", "0")
+            train = ("torchrun", "widedeep/train.py", "--config", "wide_deep", "--data", self.prepared)
+            command(*train, "--run-dir", target, "--epochs", "1", "--ranking-users", "0")
         return target
