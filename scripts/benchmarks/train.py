@@ -80,7 +80,9 @@ def trained(workspace: Workspace, *options: str, ranks: int = 1) -> dict[str, An
     run = workspace.path / "bench-run"
     shutil.rmtree(run, ignore_errors=True)
     launch = ("torchrun", "--nproc-per-node", str(ranks), "widedeep/train.py", "--config", "wide_deep")
-    cost = command(*launch, "--data", workspace.prepared, "--run-dir", run, "--epochs", "1", "--ranking-users", "0", *options)
+    cost = command(
+        *launch, "--data", workspace.prepared, "--run-dir", run, "--epochs", "1", "--ranking-users", "0", *options
+    )
     metrics = json.loads((run / "metrics.json").read_text())
     shutil.rmtree(run)
     return metrics["train"] | {"peak_bytes": cost.peak_bytes, "test_rmse": metrics["test"]["rmse"]}
