@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.measure import command, gemm_rate
+from benchmarks.measure import gemm_rate
 from benchmarks.workspace import Workspace
 from widedeep.data.batches import unpack_columns
 from widedeep.data.pyarrow_reader import read_shards
@@ -79,10 +79,7 @@ def trained(workspace: Workspace, *options: str, ranks: int = 1) -> dict[str, An
     """Train one epoch; return the `train` part of its metrics.json, its peak memory and its test RMSE."""
     run = workspace.path / "bench-run"
     shutil.rmtree(run, ignore_errors=True)
-    launch = ("torchrun", "--nproc-per-node", str(ranks), "widedeep/train.py", "--config", "wide_deep")
-    cost = command(
-        *launch, "--data", workspace.prepared, "--run-dir", run, "--epochs", "1", "--ranking-users", "0", *options
-    )
+    cost = workspace.train(run, *options, ranks=ranks)
     metrics = json.loads((run / "metrics.json").read_text())
     shutil.rmtree(run)
     return metrics["train"] | {"peak_bytes": cost.peak_bytes, "test_rmse": metrics["test"]["rmse"]}

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.measure import command
+from benchmarks.measure import Cost, command
 
 
 class Workspace(NamedTuple):
@@ -33,6 +33,11 @@ class Workspace(NamedTuple):
         """The run directory of a model, trained for one epoch if it does not exist."""
         target = self.path / "run"
         if not (target / "metrics.json").exists():
-            train = ("torchrun", "widedeep/train.py", "--config", "wide_deep", "--data", self.prepared)
-            command(*train, "--run-dir", target, "--epochs", "1", "--ranking-users", "0")
+            self.train(target)
         return target
+
+    def train(self, run: Path, *options: str, ranks: int = 1) -> Cost:
+        """Train the plain wide & deep for one epoch into `run`, and return what that took."""
+        launch = ("torchrun", "--nproc-per-node", str(ranks), "widedeep/train.py", "--config", "wide_deep")
+        settings = ("--data", self.prepared, "--run-dir", run, "--epochs", "1", "--ranking-users", "0")
+        return command(*launch, *settings, *options)
