@@ -85,7 +85,7 @@ def test_lists_of_many_users_tell_why_but_for_cold_users(reasons):
     artifact = taste_artifact([[1.0], [2.0], [3.0]], [3, 2, 1], ByIndex)
     artifact = replace(artifact, user_id=np.array([7, 8]), user_ratings=np.array([1, 0], np.int32))
     columns = {"user": [0, 1], "user_id": [7, 8], "seen": [[2], None]}
-    types = (pa.int32(), pa.int64(), pa.int32(), pa.list_(pa.int32()))
+    types = (pa.int32(), pa.int64(), pa.list_(pa.int32()))
     users = pa.record_batch([pa.array(v, t) for v, t in zip(columns.values(), types, strict=True)], list(columns))
     plan = ListPlan(TITLES, top_n=1, reasons=reasons)
     warm, cold = pa.Table.from_batches(score_batches(artifact, Scorer(artifact.model, 3), [users], plan)).to_pylist()
