@@ -18,7 +18,7 @@ FLAGS = {
     "ranking_users": 100,
     "ranking__weight": 0.3,
     "select_by": "rmse",
-    "optim__lr": 5e-3,
+    "optim__lr": 2e-3,
 }
 # Trains as widedeep/train.py does, and writes what each rank then has.
 KEEP_SUMS = """
@@ -72,7 +72,7 @@ def test_two_ranks_learn_what_one_learns(data, tmp_path):
     """Not to the bit: each rank draws what it holds out."""
     found = {}
     for ranks in (1, 2):
-        done = torchrun(ranks, command(data, tmp_path / str(ranks), epochs=4, **FLAGS))
+        done = torchrun(ranks, command(data, tmp_path / str(ranks), epochs=8, **FLAGS))
         assert done.returncode == 0, done.stderr
         found[ranks] = metrics(tmp_path / str(ranks))
         assert found[ranks]["test"]["rmse"] < found[ranks]["reference_models"]["bias"]["rmse"]

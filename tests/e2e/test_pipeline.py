@@ -39,10 +39,10 @@ def test_the_three_commands_on_real_ratings(real_dump, tmp_path):
     data, run, out = tmp_path / "prepared", tmp_path / "run", tmp_path / "recommendations"
     said = command(f"spark-submit jobs/prepare.py --input {real_dump} --output {data}")
     assert "ratings read" in said.stdout
-    said = command(f"torchrun widedeep/train.py --data {data} --run-dir {run} --max-steps 120")
+    said = command(f"torchrun widedeep/train.py --data {data} --run-dir {run} --max-steps 200")
     assert "user + item bias" in said.stdout
     metrics = json.loads((run / "metrics.json").read_text())
-    # 1.21: a bias model of this sample on random splits. A tenth of the training already beats it by far.
+    # 1.21: a bias model of this sample on random splits. A fifth of the training already beats it by far.
     assert metrics["reference_models"]["bias"]["rmse"] == pytest.approx(1.21, abs=0.02)
     assert metrics["test"]["rmse"] < metrics["reference_models"]["bias"]["rmse"] - 0.09
     assert metrics["ranking"]["model"]["ndcg_at_10"] > 2.5 * metrics["ranking"]["popularity"]["ndcg_at_10"]
