@@ -1,4 +1,4 @@
-"""The commit of a directory on Spark's file system: it becomes visible as a whole, or not at all."""
+"""The commit of a directory on Spark's file system: to those who ask for its manifest it is there whole, or not at all."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -49,7 +49,7 @@ class StagedDirectory:
         elif "/" in target:
             files.make_directory(target.rpartition("/")[0] or "/")
         files.rename(self.path, target)
-        files.rename(f"{target}/{draft}", f"{target}/{self.manifest_name}")
+        files.rename(f"{target}/{draft}", f"{target}/{self.manifest_name}")  # the commit
         files.delete(former)
 
 
