@@ -1,4 +1,4 @@
-"""The commit of a directory on Spark's file system: to those who ask for its manifest it is there whole, or not at all."""
+"""The commit of a directory on Spark's file system: readers of its manifest find it whole, or not at all."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
