@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from widedeep.data.batches import Batch
+from widedeep.data.dataset_descriptions import read_dataset
 from widedeep.schema.manifest import MANIFEST, SPLITS, Column, DataFile, Manifest, Ratings, Table, read_manifest
 from widedeep.schema.rating_scale import RatingScale
 
@@ -70,6 +71,7 @@ def write_prepared(
     written = [file for group in (*files.values(), item_table.files, user_table.files) for file in group]
     manifest = Manifest(
         config={},
+        dataset=read_dataset("mal2023"),
         inputs={},
         ratings=Ratings(
             read=ratings,
@@ -204,7 +206,7 @@ def entity_columns(key: str, identifier: str, first_id: int, train_ratings: np.n
 def item_columns(random: np.random.Generator, genres: np.ndarray, train_ratings: np.ndarray) -> dict:
     numbers = {name: random.random(len(genres)).astype(np.float32) for name in ("score", "popularity", "rank")}
     lists = pa.array([np.flatnonzero(row).astype(np.int32) for row in genres], pa.list_(pa.int32()))
-    return entity_columns("item", "anime_id", 5000, train_ratings) | numbers | {"genres": lists}
+    return entity_columns("item", "item_id", 5000, train_ratings) | numbers | {"genres": lists}
 
 
 def user_columns(train_ratings: np.ndarray) -> dict:

@@ -65,7 +65,7 @@ class CandidTaste(Taste):
 
 
 def taste_artifact(vectors: list[list[float]], popularity: list[int], kind: type[Taste] = Taste) -> Artifact:
-    """The model with the given vectors of items, whose anime_id are 10, 20, 30, …"""
+    """The model with the given vectors of items, whose item_id are 10, 20, 30, …"""
     return Artifact(
         model=kind(vectors).eval(),
         config=TasteConfig(),
@@ -73,7 +73,7 @@ def taste_artifact(vectors: list[list[float]], popularity: list[int], kind: type
         scale=TEN_POINTS,
         vocabularies={"users": {}, "items": {}},
         user_id=np.array([1]),
-        anime_id=10 * np.arange(1, len(vectors) + 1),
+        item_id=10 * np.arange(1, len(vectors) + 1),
         user_ratings=np.array([sum(popularity)], np.int32),
         item_ratings=np.array(popularity, np.int32),
     )

@@ -50,13 +50,18 @@ def _table(rows: list[tuple], schema: dict[str, pa.DataType]) -> pa.Table:
 
 
 def vector_tables(trained: TrainedModel, side: str) -> Iterator[pa.Table]:
-    """Yield tables of index, id, title (of anime only), training ratings and unit vector, a block of rows at a time."""
+    """Yield tables of index, id, title (of items only), training ratings and unit vector, a block of rows at a time."""
     artifact = trained.artifact
     if side == "users":
         columns = {"user": None, "user_id": artifact.user_id, "train_ratings": artifact.user_ratings}
     else:
         titles = trained.tables.items.strings("title")
-        columns = {"item": None, "anime_id": artifact.anime_id, "title": titles, "train_ratings": artifact.item_ratings}
+        columns = {
+            "item": None,
+            artifact.ids.item: artifact.item_id,
+            "title": titles,
+            "train_ratings": artifact.item_ratings,
+        }
     low = 0
     for block in trained.iter_vectors(side):
         high = low + len(block)
@@ -82,7 +87,7 @@ def export(trained: TrainedModel, output: Path) -> dict[str, int]:
         "encoders.parquet": iter([encoder_table(trained.manifest)]),
         "scalers.parquet": iter([scaler_table(trained.manifest)]),
         "users.parquet": vector_tables(trained, "users"),
-        "anime.parquet": vector_tables(trained, "items"),
+        "items.parquet": vector_tables(trained, "items"),
     }
     with atomic_directory(output) as staging:
         rows = {name: _write(staging / name, parts) for name, parts in contents.items()}

@@ -1,4 +1,4 @@
-"""The command that recommends anime to a person by their own ratings; the person need not be in the data.
+"""The command that recommends items to a person by their own ratings; the person need not be in the data.
 
 widedeep recommend --ratings mylist.csv --run-dir runs/NAME
 """
@@ -17,6 +17,7 @@ from widedeep.data.feature_tables import Tables
 from widedeep.data.rating_lists import read_rating_list
 from widedeep.models import ARCHITECTURES, REGISTRY, Recommender
 from widedeep.reporting.recommendation_table import show_list
+from widedeep.schema.recommendations import dump_row
 from widedeep.scoring.list_rules import make_rules, sample_step
 from widedeep.scoring.personal import OwnRatings, match_entries, recommend_to
 from widedeep.scoring.title_search import TitleIndex
@@ -66,18 +67,18 @@ def main(argv: Sequence[str]) -> None:
     trained = load_trained(config.run_dir, config.data)
     artifact = trained.artifact
     require_histories(artifact.model, config.run_dir)
-    entries = read_rating_list(config.ratings, artifact.scale)
+    entries = read_rating_list(config.ratings, trained.manifest.dataset, artifact.scale)
     titles = TitleIndex.of_table(trained.tables.items, artifact.item_ratings.tolist())
-    own = match_entries(entries, artifact.anime_id, titles)
+    own = match_entries(entries, artifact.item_id, titles)
     show_matches(own, len(entries))
     if not len(own.items):
-        raise InputError(f"{config.ratings} has no rating of an anime of the data, so there is nothing to go by")
+        raise InputError(f"{config.ratings} has no rating of an item of the data, so there is nothing to go by")
     rules = make_rules(config.rerank, trained.tables.items, lambda: sample_ratings(trained.tables))
     recommendations = recommend_to(artifact, titles.shown, own, config.top_n, rules)
-    show_list("recommendations", recommendations)
+    show_list("recommendations", recommendations, artifact.ids)
     if config.json_file:
         content = {
             "not_found": own.not_found,
-            "recommendations": [row.model_dump(mode="json") for row in recommendations],
+            "recommendations": [dump_row(row, artifact.ids) for row in recommendations],
         }
         write_atomically(config.json_file, json.dumps(content, indent=1, ensure_ascii=False).encode())

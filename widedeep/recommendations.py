@@ -16,12 +16,13 @@ from widedeep.common.errors import InputError
 from widedeep.config.recommendations import LookUpConfig
 from widedeep.data.parquet import CHECKED_FORMAT
 from widedeep.reporting.recommendation_table import show_list
+from widedeep.schema.dataset import Identifiers
 from widedeep.schema.manifest import HIDDEN_MANIFEST
-from widedeep.schema.recommendations import FORMAT_VERSION, Recommendation, RecommendationManifest
+from widedeep.schema.recommendations import FORMAT_VERSION, RecommendationManifest, parse_row
 
 
-def recommendations_of(directory: Path, user: int) -> list[dict[str, Any]]:
-    """Return the recommendations of a user id, best first. Reads only the row group that has the user.
+def recommendations_of(directory: Path, user: str) -> tuple[list[dict[str, Any]], Identifiers]:
+    """Return the recommendations of a user id, best first, and how ids are named. Reads only the row group that has the user.
 
     Raises:
         InputError: the directory has no committed recommendations, or those of another release, or none of this user.
@@ -38,15 +39,15 @@ def recommendations_of(directory: Path, user: int) -> list[dict[str, Any]]:
             "write the directory again with jobs/score_all.py"
         )
     data = ds.dataset([str(directory / part.path) for part in manifest.files], format=CHECKED_FORMAT)
-    rows = data.to_table(filter=pc.field("user_id") == user).sort_by("rank").to_pylist()
+    user_id = manifest.ids.parse(user, "user")
+    rows = data.to_table(filter=pc.field("user_id") == user_id).sort_by("rank").to_pylist()
     if not rows:
         raise InputError(f"user {user} is not in {directory}, which holds {manifest.users:,} users")
-    return rows
+    return rows, manifest.ids
 
 
 def main(argv: Sequence[str]) -> None:
     """Show a user's recommendations: parse, look up, print."""
     config = load_config(LookUpConfig, argv, "recommendations")
-    found = recommendations_of(config.recommendations, config.user)
-    rows = [Recommendation(**{name: row[name] for name in Recommendation.model_fields}) for row in found]
-    show_list(f"for user {config.user}", rows)
+    rows, ids = recommendations_of(config.recommendations, config.user)
+    show_list(f"for user {config.user}", [parse_row(row, ids) for row in rows], ids)

@@ -1,6 +1,6 @@
-"""The command that shows the anime or users most similar to one, by the cosine of their learnt vectors.
+"""The command that shows the items or users most similar to one, by the cosine of their learnt vectors.
 
-widedeep similar --run-dir runs/best --anime "cowboy bebop"
+widedeep similar --run-dir runs/best --title "cowboy bebop"
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ from widedeep.scoring.title_search import TitleIndex
 from widedeep.scoring.vectors import TrainedModel, load_trained, nearest
 
 
-def find_anime(trained: TrainedModel, query: str) -> int:
-    """Return the item index of the anime that best matches a title; log which other titles match."""
+def find_item(trained: TrainedModel, query: str) -> int:
+    """Return the item index of the item that best matches a title; log which other titles match."""
     titles = TitleIndex.of_table(trained.tables.items, trained.artifact.item_ratings.tolist())
     matches = titles.match(query)
     if matches.others:
@@ -26,11 +26,11 @@ def find_anime(trained: TrainedModel, query: str) -> int:
     return matches.best
 
 
-def find_user(trained: TrainedModel, user_id: int) -> int:
+def find_user(trained: TrainedModel, user: str) -> int:
     """Return the user index of a user id; raise InputError if the data does not have it."""
-    indexes = np.flatnonzero(trained.artifact.user_id == user_id)
+    indexes = np.flatnonzero(trained.artifact.user_id == trained.artifact.ids.parse(user, "user"))
     if not len(indexes):
-        raise InputError(f"user {user_id} is not among the {len(trained.artifact.user_id):,} users of the data")
+        raise InputError(f"user {user} is not among the {len(trained.artifact.user_id):,} users of the data")
     return int(indexes[0])
 
 
@@ -47,9 +47,9 @@ def show_neighbours(trained: TrainedModel, side: str, index: int, count: int, mi
     """
     artifact = trained.artifact
     ids, ratings = (
-        (artifact.user_id, artifact.user_ratings) if side == "users" else (artifact.anime_id, artifact.item_ratings)
+        (artifact.user_id, artifact.user_ratings) if side == "users" else (artifact.item_id, artifact.item_ratings)
     )
-    key, text = ("user_id", "username") if side == "users" else ("anime_id", "title")
+    key, text = ("user_id", "username") if side == "users" else (artifact.ids.item, "title")
     names = trained.table(side).strings(text)
     if not ratings[index]:
         log.warning("%r has no training ratings: the model knows little or nothing about it", names[index])
@@ -63,10 +63,10 @@ def show_neighbours(trained: TrainedModel, side: str, index: int, count: int, mi
 
 
 def main(argv: Sequence[str]) -> None:
-    """Show the anime or users most similar to one: parse, look up, print."""
+    """Show the items or users most similar to one: parse, look up, print."""
     config = load_config(SimilarConfig, argv, "similar")
     trained = load_trained(config.run_dir, config.data)
-    if config.anime is not None:
-        show_neighbours(trained, "items", find_anime(trained, config.anime), config.top, config.min_ratings)
+    if config.title is not None:
+        show_neighbours(trained, "items", find_item(trained, config.title), config.top, config.min_ratings)
     if config.user is not None:
         show_neighbours(trained, "users", find_user(trained, config.user), config.top, config.min_ratings)

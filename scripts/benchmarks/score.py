@@ -15,7 +15,7 @@ from widedeep.models.artifact import MODEL_FILE, load_artifact
 from widedeep.models.tiled_mlp import TILE_PAIRS
 from widedeep.models.wide_deep import WideDeepConfig
 from widedeep.schema.manifest import SPLITS
-from widedeep.schema.recommendations import LIST_SCHEMA
+from widedeep.schema.recommendations import list_schema
 from widedeep.spark.filesystem import Files, read_prepared
 from widedeep.spark.scoring.approximation import fit_approximation
 from widedeep.spark.scoring.recommendations import make_scorer, place_users, plan_lists, seen_items
@@ -34,7 +34,7 @@ def bench(workspace: Workspace, repeats: int) -> dict[str, Any]:
     """Time the top-N lists of the full model, of the two-stage method and of ALS, in turn."""
     data, run = workspace.prepared, workspace.run
     artifact = load_artifact(run / MODEL_FILE)
-    items = len(artifact.anime_id)
+    items = len(artifact.item_id)
     spark = build_session("widedeep bench", {"spark.sql.execution.arrow.maxRecordsPerBatch": "2048"})
     try:
         spark.sparkContext.addFile(str(run / MODEL_FILE))
@@ -56,7 +56,7 @@ def bench(workspace: Workspace, repeats: int) -> dict[str, Any]:
 
         def score(users: DataFrame, scorer: Any) -> None:
             placed = place_users(users, config.users_per_file).select("user", "user_id", "train_ratings", "seen")
-            _consume(placed.mapInArrow(scorer, from_arrow_schema(LIST_SCHEMA)))
+            _consume(placed.mapInArrow(scorer, from_arrow_schema(list_schema(artifact.ids))))
 
         times = alternately(
             repeats,

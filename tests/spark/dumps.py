@@ -43,7 +43,7 @@ BAD = {
     "1,Xinil,6,Odd,5,extra": "wrong_arity",
     "one,Xinil,6,Odd,5": "user_id_not_a_number",
     "-4,Xinil,6,Odd,5": "user_id_not_a_number",
-    "1,Xinil,6.5,Odd,5": "anime_id_not_a_number",
+    "1,Xinil,6.5,Odd,5": "item_id_not_a_number",
     "1,Xinil,6,Odd,": "rating_not_a_number",
     "1,Xinil,6,Odd,good": "rating_not_a_number",
     "1,Xinil,6,Odd,0": "unscored",
@@ -51,7 +51,7 @@ BAD = {
     "1,Xinil,6,Odd,11": "rating_out_of_range",
     "1,Xinil,6,Odd,NaN": "rating_not_a_number",
     "1,Xinil,6,Odd,7.5": "rating_between_steps",
-    "1,Xinil,777,Nowhere,5": "unknown_anime",
+    "1,Xinil,777,Nowhere,5": "unknown_item",
 }
 DUPLICATE = '1,Xinil,1,"Bebop, Cowboy",2'
 

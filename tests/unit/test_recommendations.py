@@ -26,7 +26,7 @@ ROWS = [
 def directory(tmp_path):
     pq.write_table(pa.Table.from_pylist(ROWS, LIST_SCHEMA), tmp_path / "part-00000.parquet")
     file = DataFile(path="part-00000.parquet", rows=3, bytes=1, sha256="", content="")
-    manifest = RecommendationManifest(config={}, data_digest="", users=2, rows=3, distinct_anime=2, files=(file,))
+    manifest = RecommendationManifest(config={}, data_digest="", users=2, rows=3, distinct_items=2, files=(file,))
     (tmp_path / "_manifest.json").write_text(manifest.model_dump_json())
     return tmp_path
 

@@ -100,7 +100,7 @@ def test_export_holds_vocabularies_scalers_and_unit_vectors(run, tmp_path, monke
     assert encoders.groupby("column")["code"].apply(list)["gender"] == [0, 1, 2, 3]
     for side, name, key, count in (("users", "users", "user_id", 150), ("items", "anime", "anime_id", 61)):
         frame = pq.read_table(output / f"{name}.parquet").to_pandas()
-        ids = trained.artifact.user_id if side == "users" else trained.artifact.anime_id
+        ids = trained.artifact.user_id if side == "users" else trained.artifact.item_id
         assert frame[key].tolist() == ids.tolist()
         assert frame[{"users": "user", "items": "item"}[side]].tolist() == list(range(count))
         vectors = np.stack(frame["vector"])

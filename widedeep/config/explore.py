@@ -3,17 +3,15 @@
 from pydantic import Field
 
 from widedeep.config.fields import Count, MaybeText
-from widedeep.config.prepare import RatingsConfig
 from widedeep.config.raw_data import RawDataSettings
 
 
 class ExploreConfig(RawDataSettings):
-    """Explore a dump in one HTML page of figures, which needs no network."""
+    """Explore a data set in one HTML page of figures, which needs no network."""
 
     prepared: MaybeText = Field(
         default=None,
-        description="directory that jobs/prepare.py wrote from the dump; its rejected rows and leak audit are shown",
+        description="directory that jobs/prepare.py wrote from it; its rejected rows and leak audit are shown",
     )
     output: str = Field(default="explore.html", description="page to write; an old one is replaced at the end")
-    ratings: RatingsConfig = RatingsConfig()
     studios: Count = Field(default=20, ge=1, le=100, description="number of studios shown, those with most ratings")

@@ -1,5 +1,6 @@
 """Types of the fields of settings: how numbers, lists and missing values are written in TOML and in flags."""
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -49,6 +50,7 @@ def crosses_of_two_columns(crosses: tuple[str, ...]) -> tuple[str, ...]:
 Count = Annotated[int, BeforeValidator(whole_number)]
 MaybeCount = Annotated[Count | None, BeforeValidator(none)]
 MaybePath = Annotated[Path | None, BeforeValidator(none)]
+MaybeDate = Annotated[date | None, BeforeValidator(none)]
 MaybeText = Annotated[str | None, BeforeValidator(none)]
 MaybeFloat = Annotated[float | None, BeforeValidator(none)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]

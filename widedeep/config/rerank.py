@@ -6,40 +6,40 @@ from widedeep.config.fields import Count, MaybeCount, MaybeText, Names, Settings
 
 
 class RerankConfig(Settings):
-    """How lists are chosen from each person's best anime; by default they are the best themselves."""
+    """How lists are chosen from each person's best items; by default they are the best themselves."""
 
-    candidates: Count = Field(default=200, ge=1, description="best anime of each person that their list is chosen from")
+    candidates: Count = Field(default=200, ge=1, description="best items of each person that their list is chosen from")
     diversity: Share = Field(
         default=0.0,
-        description="weight of being unlike the anime before, by genres, against being wanted (1 - lambda of maximal "
+        description="weight of being unlike the items before, by genres, against being wanted (1 - lambda of maximal "
         "marginal relevance)",
     )
     franchise_most: MaybeCount = Field(
-        default=None, ge=1, description="most anime of one franchise, such as seasons of a series; none: no limit"
+        default=None, ge=1, description="most items of one franchise, such as seasons of a series; none: no limit"
     )
     next_part_only: bool = Field(
-        default=False, description="hide an anime whose predecessor in its franchise the person has not seen"
+        default=False, description="hide an item whose predecessor in its franchise the person has not seen"
     )
     relations: MaybeText = Field(
         default=None,
-        description="CSV file of anime_id, related_id and relation (sequel, prequel, …) that tells franchises; none: "
+        description="CSV file of item_id (or anime_id, …), related_id and relation (sequel, prequel, …) that tells franchises; none: "
         "titles tell them",
     )
     hide: Names = Field(
         default=(), description="what no list may hold, as column=value, such as type=Music,age_rating=Rx - Hentai"
     )
     popularity_discount: float = Field(
-        default=0.0, ge=0, description="weight of being little known, against being wanted: more anime are in some list"
+        default=0.0, ge=0, description="weight of being little known, against being wanted: more items are in some list"
     )
 
     @property
     def chooses(self) -> bool:
-        """Whether a list may differ from the best anime that are not hidden."""
+        """Whether a list may differ from the best items that are not hidden."""
         return bool(self.diversity or self.franchise_most or self.popularity_discount)
 
     @property
     def active(self) -> bool:
-        """Whether any list may differ from the best anime."""
+        """Whether any list may differ from the best items."""
         return self.chooses or self.next_part_only or bool(self.hide)
 
     def pool(self, top_n: int) -> int:

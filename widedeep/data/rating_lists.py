@@ -4,14 +4,14 @@ import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 from xml.parsers import expat
 
 from widedeep.common.errors import InputError
-from widedeep.schema.manifest import UNSCORED
+from widedeep.schema.dataset import Dataset, Identifiers
 from widedeep.schema.rating_scale import RatingScale
 
 DELIMITERS = ",;\t"
@@ -19,25 +19,27 @@ DELIMITERS = ",;\t"
 MOST_BYTES = 1 << 26
 # How MyAnimeList marks anime to be watched later; older exports have the number.
 PLANNED = ("plan to watch", "6")
+XML_UNSCORED = (0.0,)
 
 
 class ListEntry(NamedTuple):
-    """An anime of a person's list."""
+    """An item of a person's list."""
 
     place: str  # where it stands in the file, such as `line 3`
-    anime_id: int | None
+    item_id: int | str | None
     title: str
     rating: float | None  # None: not rated
     planned: bool  # to be watched later
 
 
-def read_rating_list(file: Path, scale: RatingScale) -> list[ListEntry]:
+def read_rating_list(file: Path, dataset: Dataset, scale: RatingScale) -> list[ListEntry]:
     """Return the entries of a person's list.
 
     Args:
-        file: an export of MyAnimeList (`.xml`, `.xml.gz`), or else a CSV file whose header has `rating`, and `anime_id`
-            or `title`; it may be separated by commas, semicolons or tabs.
-        scale: the scale of the ratings. An empty rating and one of UNSCORED below the scale mean: not rated.
+        file: an export of MyAnimeList (`.xml`, `.xml.gz`), or else a CSV file whose header has `rating`, and `item_id`
+            (or what the data set calls it) or `title`; it may be separated by commas, semicolons or tabs.
+        dataset: says what identifiers are, and what stands for no score.
+        scale: the scale of the ratings. An empty rating and a mark below the scale mean: not rated.
 
     Raises:
         InputError: the file cannot be read as one of these, or a value is wrong.
@@ -45,7 +47,9 @@ def read_rating_list(file: Path, scale: RatingScale) -> list[ListEntry]:
     """
     content = _read(file)
     xml = file.name.lower().endswith((".xml", ".xml.gz"))
-    return list(_xml_entries(file, content, scale) if xml else _csv_entries(file, content, scale))
+    if xml:
+        return list(_xml_entries(file, content, dataset.ids, scale))
+    return list(_csv_entries(file, content, dataset, scale))
 
 
 def _read(file: Path) -> bytes:
@@ -61,7 +65,7 @@ def _read(file: Path) -> bytes:
     return content
 
 
-def _csv_entries(file: Path, content: bytes, scale: RatingScale) -> Iterator[ListEntry]:
+def _csv_entries(file: Path, content: bytes, dataset: Dataset, scale: RatingScale) -> Iterator[ListEntry]:
     """Yield the entries of a CSV file."""
     try:
         text = content.decode("utf-8-sig")
@@ -69,9 +73,9 @@ def _csv_entries(file: Path, content: bytes, scale: RatingScale) -> Iterator[Lis
         raise InputError(f"{file} is not UTF-8 ({error}): save it as CSV in UTF-8") from None
     header = text.split("\n", 1)[0]
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(DELIMITERS, key=header.count))
-    names = [name.strip().lower() for name in next(reader, [])]
-    if "rating" not in names or not {"anime_id", "title"} & set(names):
-        raise InputError(f"{file}: the header has {names}: it needs the columns rating, and anime_id or title")
+    names, key = [name.strip().lower() for name in next(reader, [])], dataset.ids.item
+    if "rating" not in names or not {key, "item_id", "title"} & set(names):
+        raise InputError(f"{file}: the header has {names}: it needs the columns rating, and {key} or title")
     try:
         for cells in filter(any, reader):
             place = f"line {reader.line_num}"
@@ -81,13 +85,14 @@ def _csv_entries(file: Path, content: bytes, scale: RatingScale) -> Iterator[Lis
                     "put texts that contain a separator between double quotes"
                 )
             row = dict(zip(names, cells, strict=True))
-            rating = _rating(file, place, row["rating"], scale)
-            yield _entry(file, place, row.get("anime_id", ""), row.get("title", ""), rating, planned=False)
+            rating = _rating(file, place, row["rating"], scale, dataset.ratings.unscored)
+            given = row.get(key, row.get("item_id", "")), row.get("title", "")
+            yield _entry(file, place, *given, rating, False, dataset.ids)
     except csv.Error as error:
         raise InputError(f"{file}, line {reader.line_num}: {error}") from None
 
 
-def _xml_entries(file: Path, content: bytes, scale: RatingScale) -> Iterator[ListEntry]:
+def _xml_entries(file: Path, content: bytes, ids: Identifiers, scale: RatingScale) -> Iterator[ListEntry]:
     """Yield the entries of an export of MyAnimeList."""
     try:
         _refuse_doctype(file, content)
@@ -98,10 +103,10 @@ def _xml_entries(file: Path, content: bytes, scale: RatingScale) -> Iterator[Lis
         raise InputError(f"{file} has no <anime>: export the list of anime from MyAnimeList")
     for number, anime in enumerate(animes, start=1):
         place = f"anime {number}"
-        rating = _rating(file, place, anime.findtext("my_score", ""), scale)
+        rating = _rating(file, place, anime.findtext("my_score", ""), scale, XML_UNSCORED)
         planned = anime.findtext("my_status", "").strip().lower() in PLANNED
         title = anime.findtext("series_title", "")
-        yield _entry(file, place, anime.findtext("series_animedb_id", ""), title, rating, planned)
+        yield _entry(file, place, anime.findtext("series_animedb_id", ""), title, rating, planned, ids)
 
 
 def _refuse_doctype(file: Path, content: bytes) -> None:
@@ -115,17 +120,18 @@ def _refuse_doctype(file: Path, content: bytes) -> None:
     parser.Parse(content, True)
 
 
-def _entry(file: Path, place: str, identifier: str, title: str, rating: float | None, planned: bool) -> ListEntry:
+def _entry(
+    file: Path, place: str, identifier: str, title: str, rating: float | None, planned: bool, ids: Identifiers
+) -> ListEntry:
     identifier, title = identifier.strip(), title.strip()
     if not (identifier or title):
-        raise InputError(f"{file}, {place}: neither an anime_id nor a title: give one, or delete the entry")
-    if identifier and not identifier.isdecimal():
-        raise InputError(f"{file}, {place}: anime_id {identifier!r} is no whole number: give MyAnimeList's number")
-    return ListEntry(place, int(identifier) if identifier else None, title, rating, planned)
+        raise InputError(f"{file}, {place}: neither {ids.item} nor title: give one, or delete the entry")
+    item_id = ids.parse(identifier, f"{file}, {place}: {ids.item}") if identifier else None
+    return ListEntry(place, item_id, title, rating, planned)
 
 
-def _rating(file: Path, place: str, text: str, scale: RatingScale) -> float | None:
-    """Return a rating, or None for an anime that was not rated."""
+def _rating(file: Path, place: str, text: str, scale: RatingScale, unscored: Sequence[float]) -> float | None:
+    """Return a rating, or None for an item that was not rated."""
     remedy = f"give a number of {scale}, or nothing if it was not rated"
     if not text.strip():
         return None
@@ -133,7 +139,7 @@ def _rating(file: Path, place: str, text: str, scale: RatingScale) -> float | No
         rating = float(text.replace(",", "."))
     except ValueError:
         raise InputError(f"{file}, {place}: rating {text!r} is no number: {remedy}") from None
-    if rating in UNSCORED and rating < scale.lowest:
+    if rating in unscored and rating < scale.lowest:
         return None
     if not scale.lowest <= rating <= scale.highest:
         raise InputError(f"{file}, {place}: rating {text!r} is out of the scale: {remedy}")

@@ -6,6 +6,7 @@ It is a safetensors file: tensors by name, and text in its header. Reading it ru
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,19 @@ from widedeep.common.errors import InputError
 from widedeep.common.files import atomic_file
 from widedeep.data.feature_tables import Tables
 from widedeep.models import REGISTRY, ModelConfig, Recommender
+from widedeep.schema.dataset import Identifiers
 from widedeep.schema.manifest import Manifest
 from widedeep.schema.rating_scale import RatingScale
 
 MODEL_FILE = "model.safetensors"
-ARTIFACT_FORMAT = "widedeep/2"
-SAFETENSORS_DTYPES = {torch.float32: "F32", torch.int32: "I32", torch.int64: "I64", torch.float16: "F16"}
+ARTIFACT_FORMAT = "widedeep/3"
+SAFETENSORS_DTYPES = {
+    torch.float32: "F32",
+    torch.int32: "I32",
+    torch.int64: "I64",
+    torch.float16: "F16",
+    torch.uint8: "U8",
+}
 
 
 @dataclass(frozen=True)
@@ -35,8 +43,9 @@ class Artifact:
     manifest_digest: str
     scale: RatingScale
     vocabularies: dict[str, dict[str, list[str]]]  # table -> column -> values
-    user_id: np.ndarray  # [users] int64, by user index
-    anime_id: np.ndarray  # [items] int64, by item index
+    ids: Identifiers
+    user_id: np.ndarray  # [users] int64 or texts, by user index
+    item_id: np.ndarray  # [items] int64 or texts, by item index
     user_ratings: np.ndarray  # [users] int32, number of training ratings
     item_ratings: np.ndarray  # [items] int32, number of training ratings
     split: dict[str, Any] | None = None  # that of the manifest; None: written by a release that did not say
@@ -70,8 +79,8 @@ def save_artifact(file: Path, model: Recommender, manifest: Manifest, tables: Ta
 
     """
     extra = {
-        "ids.user_id": tables.users.values("user_id"),
-        "ids.anime_id": tables.items.values("anime_id"),
+        **_packed("ids.user_id", tables.users.values("user_id")),
+        **_packed("ids.item_id", tables.items.values("item_id")),
         "ids.user_ratings": tables.users.values("train_ratings"),
         "ids.item_ratings": tables.items.values("train_ratings"),
     }
@@ -83,6 +92,7 @@ def save_artifact(file: Path, model: Recommender, manifest: Manifest, tables: Ta
         "shape": json.dumps(model.shape),
         "manifest_digest": manifest.digest,
         "split": json.dumps(manifest.split),
+        "ids": manifest.dataset.ids.model_dump_json(),
         "scale": manifest.ratings.scale.model_dump_json(),
         "rates": json.dumps(model.rates),
         "refit": json.dumps(refit),
@@ -90,6 +100,24 @@ def save_artifact(file: Path, model: Recommender, manifest: Manifest, tables: Ta
     }
     with atomic_file(file) as stream:
         stream.writelines(_safetensors_chunks(tensors, header))
+
+
+def _packed(name: str, ids: np.ndarray) -> dict[str, np.ndarray]:
+    """Return identifiers as tensors: texts as the bytes of all of them, one after the other, and where each ends."""
+    if ids.dtype != object:
+        return {name: ids}
+    texts = [text.encode() for text in ids.tolist()]
+    ends = np.cumsum([len(text) for text in texts], dtype=np.int64)
+    return {name: np.frombuffer(b"".join(texts), np.uint8), f"{name}.end": ends}
+
+
+def _unpacked(name: str, tensors: Mapping[str, torch.Tensor]) -> np.ndarray:
+    """Return the identifiers that `_packed` has made tensors of."""
+    if f"{name}.end" not in tensors:
+        return tensors[name].numpy()
+    content, ends = tensors[name].numpy().tobytes(), tensors[f"{name}.end"].tolist()
+    texts = [content[low:high].decode() for low, high in pairwise([0, *ends])]
+    return np.array(texts, object)
 
 
 def _safetensors_chunks(tensors: Mapping[str, torch.Tensor], metadata: dict[str, str]) -> Iterator[bytes | memoryview]:
@@ -155,8 +183,9 @@ def _build_artifact(header: dict[str, str], tensors: dict[str, torch.Tensor]) ->
         manifest_digest=header["manifest_digest"],
         scale=scale,
         vocabularies=json.loads(header["vocabularies"]),
-        user_id=tensors["ids.user_id"].numpy(),
-        anime_id=tensors["ids.anime_id"].numpy(),
+        ids=Identifiers.model_validate_json(header["ids"]),
+        user_id=_unpacked("ids.user_id", tensors),
+        item_id=_unpacked("ids.item_id", tensors),
         user_ratings=tensors["ids.user_ratings"].numpy(),
         item_ratings=tensors["ids.item_ratings"].numpy(),
         split=json.loads(header.get("split", "null")),

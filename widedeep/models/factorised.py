@@ -139,7 +139,7 @@ class Factorised(Recommender):
         )
         return {
             "user_embedding.weight": {0: names.user_id[trained[0]]},
-            "item_embedding.weight": {0: names.anime_id[trained[1]]},
+            "item_embedding.weight": {0: names.item_id[trained[1]]},
         }
 
     # --- what an architecture gets --------------------------------------------------------------

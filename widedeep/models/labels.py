@@ -14,8 +14,8 @@ Labels = dict[str, dict[int, Sequence[Hashable] | np.ndarray]]
 class DataNames(NamedTuple):
     """The ids and values in the data of a model."""
 
-    user_id: np.ndarray  # [U] int64, by user index
-    anime_id: np.ndarray  # [I] int64, by item index
+    user_id: np.ndarray  # [U] int64 or texts, by user index
+    item_id: np.ndarray  # [I] int64 or texts, by item index
     users: Vocabularies
     items: Vocabularies
 

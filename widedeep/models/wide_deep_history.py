@@ -100,7 +100,7 @@ class WideDeepHistory(Recommender):
         """Return the labels of the embeddings of items and attributes; the towers keep the scale of their inputs."""
         vectors, rated = self.terms.vectors, self.terms.ledger.item_of[:-1].cpu().numpy()
         return {
-            "terms.vectors.items.weight": {0: names.anime_id[rated]},
+            "terms.vectors.items.weight": {0: names.item_id[rated]},
             **vectors.attributes.labels("terms.vectors.attributes", names.items),
             **vectors.kinds.labels("terms.vectors.kinds", names.items),
             **{f"heads.{name}": {} for name, _ in self.heads.named_buffers()},

@@ -3,25 +3,25 @@
 from collections.abc import Sequence
 
 from widedeep.common.console import print_table
+from widedeep.schema.dataset import Identifiers
 from widedeep.schema.recommendations import Reason, Recommendation
 
-COLUMNS = ("rank", "anime_id", "title", "affinity", "predicted_rating")
 LONGEST_TITLE = 24  # of a reason
 
 
-def show_list(title: str, recommendations: Sequence[Recommendation]) -> None:
+def show_list(title: str, recommendations: Sequence[Recommendation], ids: Identifiers) -> None:
     """Print a list of recommendations, each with its reasons on a line of their own, if there are any."""
     rows = [
         (
             row.rank,
-            row.anime_id,
+            row.item_id,
             "\n".join([row.title, *because(row.reasons or ())]),
             f"{row.affinity:.4f}",
             "" if row.predicted_rating is None else f"{row.predicted_rating:.2f}",  # None: the model ranks only
         )
         for row in recommendations
     ]
-    print_table(title, COLUMNS, rows, text=("title",))
+    print_table(title, ("rank", ids.item, "title", "affinity", "predicted_rating"), rows, text=("title",))
 
 
 def because(reasons: Sequence[Reason]) -> list[str]:

@@ -1,29 +1,23 @@
 """What the stages agree on: columns, dtypes and the manifest of a prepared directory.
 
 A rating row is 12 bytes, `user:int32, item:int32, rating:float32`. `user` and `item` are row numbers
-in the feature tables `users/` and `items/`, which map them back to `user_id` and `anime_id`.
+in the feature tables `users/` and `items/`, which map them back to `user_id` and `item_id`.
 """
 
 from pathlib import Path
 from typing import Any, Literal
 
 from widedeep.common.errors import InputError
+from widedeep.schema.dataset import Dataset
 from widedeep.schema.rating_scale import RatingScale
 from widedeep.schema.records import Record, parse_record
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 MANIFEST = "manifest.json"
 # Where the manifest stands beside Parquet files: readers of a directory pass over names with an underscore.
 HIDDEN_MANIFEST = "_manifest.json"
 
 SPLITS = ("train", "valid", "test")
-# What lists that people export hold in place of a score they did not give; the first is what it can be kept as.
-UNSCORED = (0, -1)
-
-# Columns of the dump computed from ratings, those of the test split included.
-LEAKS = {"anime": ("Score", "Rank", "Scored By"), "users": ("Mean Score",)}
-LEAKY_COLUMNS = tuple(column for columns in LEAKS.values() for column in columns)
-
 
 # What a column of a feature table is; see Column.
 ColumnKind = Literal["key", "statistic", "numeric", "indicator", "category", "multi_hot"]
@@ -51,7 +45,7 @@ class Column(Record):
 
     name: str
     kind: ColumnKind
-    source: str | None = None  # column of the dump it comes from; None: computed by us
+    source: str | None = None  # column of the file it comes from; None: computed by us
     ratings_in_it: RatingsInIt = "none"
 
 
@@ -103,7 +97,7 @@ class AuditedFeature(Record):
     table: Literal["items", "users"]
     name: str
     kind: str  # as that of a Column
-    source: str | None  # column of the dump it comes from; None: computed by us
+    source: str | None  # column of the file it comes from; None: computed by us
     used: bool  # whether it is in the feature table
     ratings_in_it: RatingsInIt
     train_rmse: float | None  # None where there is nothing to measure
@@ -128,13 +122,14 @@ class Manifest(Record):
 
     format_version: int = FORMAT_VERSION
     config: dict[str, Any]
+    dataset: Dataset  # without optional files that were not there
     inputs: dict[str, dict[str, Any]]
     ratings: Ratings
     users: Table
     items: Table
     rank_regression: dict[str, float]  # rank = slope * popularity + intercept
-    quarantined: dict[str, dict[str, int]]  # file -> reason -> rows, of the users and the anime
-    leaks: dict[str, dict[str, Any]]  # column of the dump -> why it leaks and whether it was used
+    quarantined: dict[str, dict[str, int]]  # file -> reason -> rows, of the users and the items
+    leaks: dict[str, dict[str, Any]]  # column of a file -> why it leaks and whether it was used
     audit: Audit | None = None  # None: not asked for, or no rating is held out
     digest: str  # sha256 over the content of all files but those of by_user, which follow: names this very data
 
@@ -142,11 +137,12 @@ class Manifest(Record):
     def split(self) -> dict[str, Any]:
         """The settings that decide whether a rating is held out."""
         split = self.config.get("split", {})
-        return {"seed": self.config.get("seed")} | {name: split.get(name) for name in ("kind", "train", "valid")}
+        names = ("valid_from", "test_from") if split.get("kind") == "date" else ("train", "valid")
+        return {"seed": self.config.get("seed")} | {name: split.get(name) for name in ("kind", *names)}
 
     @property
     def used_leaks(self) -> list[str]:
-        """The leaky columns of the dump that were used all the same."""
+        """The leaky columns that were used all the same."""
         return [column for column, leak in self.leaks.items() if leak["used"]]
 
 

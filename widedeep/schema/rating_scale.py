@@ -12,6 +12,7 @@ class RatingScale(Record):
     highest: float
     step: float
     liked: float
+    implicit: bool = False  # whether there are no ratings, but ones that say: the user has had to do with the item
 
     @model_validator(mode="after")
     def _consistent(self) -> "RatingScale":

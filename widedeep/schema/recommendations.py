@@ -1,48 +1,62 @@
 """A directory of recommendations: the columns of its lists, and its manifest."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 
+from widedeep.schema.dataset import Identifiers
 from widedeep.schema.manifest import DataFile
 from widedeep.schema.records import Record
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 
-REASON_TYPE = pa.struct(
-    [("anime_id", pa.int64()), ("title", pa.string()), ("rating", pa.float32()), ("share", pa.float32())]
-)
-LIST_SCHEMA = pa.schema(
-    [
-        ("user_id", pa.int64()),
-        ("rank", pa.int32()),  # from 1
-        ("anime_id", pa.int64()),
-        ("title", pa.string()),
-        ("affinity", pa.float32()),  # what ranks: higher is better
-        ("predicted_rating", pa.float32()),  # on the scale of the ratings; null if the model ranks only
-        # Three parts that add up to the affinity; null if the model does not tell, or did not score the anime itself.
-        ("affinity_wide", pa.float32()),
-        ("affinity_content", pa.float32()),
-        ("affinity_deep", pa.float32()),
-        ("reasons", pa.list_(REASON_TYPE)),  # the strongest first; null if the model does not tell
-    ]
-)
+
+def id_type(ids: Identifiers) -> pa.DataType:
+    """Return the type of columns of identifiers."""
+    return pa.int64() if ids.type == "number" else pa.string()
+
+
+def reason_type(ids: Identifiers) -> pa.StructType:
+    """Return the type of a reason; the first field is named as the data set names items."""
+    return pa.struct(
+        [(ids.item, id_type(ids)), ("title", pa.string()), ("rating", pa.float32()), ("share", pa.float32())]
+    )
+
+
+def list_schema(ids: Identifiers) -> pa.Schema:
+    """Return the columns of lists; that of items is named as the data set names it."""
+    return pa.schema(
+        [
+            ("user_id", id_type(ids)),
+            ("rank", pa.int32()),  # from 1
+            (ids.item, id_type(ids)),
+            ("title", pa.string()),
+            ("affinity", pa.float32()),  # what ranks: higher is better
+            ("predicted_rating", pa.float32()),  # on the scale of the ratings; null if the model ranks only
+            # Three parts that add up to the affinity; null if the model does not tell, or did not score the item.
+            ("affinity_wide", pa.float32()),
+            ("affinity_content", pa.float32()),
+            ("affinity_deep", pa.float32()),
+            ("reasons", pa.list_(reason_type(ids))),  # the strongest first; null if the model does not tell
+        ]
+    )
 
 
 class Reason(Record):
-    """An anime of the user's history that speaks for a recommendation; its fields are those of REASON_TYPE."""
+    """An item of the user's history that speaks for a recommendation; its fields are those of `reason_type`."""
 
-    anime_id: int
+    item_id: int | str
     title: str
     rating: float  # the user's own
     share: float  # of all that the history adds to the wide and the content part of the affinity, from 0 to 1
 
 
 class Recommendation(Record):
-    """A row of a person's list; the columns are those of LIST_SCHEMA."""
+    """A row of a person's list; the columns are those of `list_schema`."""
 
     rank: int
-    anime_id: int
+    item_id: int | str
     title: str
     affinity: float
     predicted_rating: float | None
@@ -50,6 +64,28 @@ class Recommendation(Record):
     affinity_content: float | None = None
     affinity_deep: float | None = None
     reasons: tuple[Reason, ...] | None = None
+
+
+def parse_row(row: Mapping[str, Any], ids: Identifiers) -> Recommendation:
+    """Return a row of a list, whatever its data set calls items."""
+
+    def renamed(part: Mapping[str, Any]) -> dict[str, Any]:
+        return {"item_id" if name == ids.item else name: value for name, value in part.items() if name != "user_id"}
+
+    reasons = row["reasons"]
+    values = renamed(row) | {"reasons": None if reasons is None else [renamed(reason) for reason in reasons]}
+    return Recommendation.model_validate(values)
+
+
+def dump_row(row: Recommendation, ids: Identifiers) -> dict[str, Any]:
+    """Return a row of a list as JSON has it, with items named as the data set names them."""
+
+    def renamed(part: Mapping[str, Any]) -> dict[str, Any]:
+        return {ids.item if name == "item_id" else name: value for name, value in part.items()}
+
+    values = renamed(row.model_dump(mode="json"))
+    reasons = values["reasons"]
+    return values | {"reasons": None if reasons is None else [renamed(reason) for reason in reasons]}
 
 
 class Recall(Record):
@@ -66,8 +102,9 @@ class RecommendationManifest(Record):
     format_version: int = FORMAT_VERSION
     config: dict[str, Any]
     data_digest: str  # of the prepared directory
+    ids: Identifiers
     users: int
     rows: int
-    distinct_anime: int
+    distinct_items: int
     recall: Recall | None = None  # None if every pair was scored
     files: tuple[DataFile, ...]

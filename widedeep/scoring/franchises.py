@@ -46,7 +46,7 @@ def find_franchises(
     titles: Sequence[str],
     aired: np.ndarray,
     types: Sequence[str],
-    anime_id: Sequence[int],
+    item_id: Sequence[int],
     relations: Relations | None = None,
 ) -> Franchises:
     """Group items into franchises and order each by the date it was aired, then the number in its title, then its id.
@@ -58,7 +58,7 @@ def find_franchises(
         titles: [I].
         aired: [I] years; NaN, which comes last, if unknown.
         types: [I] such as TV.
-        anime_id: [I].
+        item_id: [I].
         relations: tell what belongs together and what precedes what; None: items whose titles have the same stem do.
 
     """
@@ -66,7 +66,7 @@ def find_franchises(
     number = _number_texts([name.stem for name in names]) if relations is None else _components(relations)
     when = np.where(np.isnan(aired), np.inf, aired)
     members: dict[int, list[int]] = defaultdict(list)
-    for item in sorted(range(len(titles)), key=lambda i: (when[i], names[i].numbers, anime_id[i])):
+    for item in sorted(range(len(titles)), key=lambda i: (when[i], names[i].numbers, item_id[i])):
         members[int(number[item])].append(item)
     place, before = np.zeros(len(titles), np.int32), np.full(len(titles), -1, np.int32)
     for items in members.values():
@@ -98,25 +98,32 @@ def confirm(before: np.ndarray, user: np.ndarray, item: np.ndarray) -> np.ndarra
     return np.where(both + PRIOR_RATERS >= SEQUEL_SHARE * (raters + PRIOR_RATERS), before, -1)
 
 
-def read_relations(file: Path, anime_id: np.ndarray) -> Relations:
-    """Read a CSV file of anime_id, related_id and relation, such as `sequel` if the related anime is one of the first.
+RELATION_COLUMNS = ("related_id", "relation")
 
-    Anime that the data lacks are passed over.
+
+def read_relations(file: Path, item_id: np.ndarray) -> Relations:
+    """Read a CSV file of related items: related_id, relation and a further column with the item, whatever its name.
+
+    The relation is, for example, `sequel` if the related item is one of the other.
+
+    Items that the data lacks are passed over.
 
     Args:
         file: the file.
-        anime_id: [I] the identifier of each item.
+        item_id: [I] the identifier of each item.
 
     Raises:
         InputError: the file cannot be read, or lacks a column.
 
     """
-    item_of = {str(identifier): item for item, identifier in enumerate(anime_id.tolist())}
-    pairs, before = [], np.full(len(anime_id), -1, np.int32)
+    item_of = {str(identifier): item for item, identifier in enumerate(item_id.tolist())}
+    pairs, before = [], np.full(len(item_id), -1, np.int32)
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            for row in csv.DictReader(stream):
-                first, second = item_of.get(row["anime_id"]), item_of.get(row["related_id"])
+            reader = csv.DictReader(stream)
+            key = next((name for name in reader.fieldnames or () if name not in RELATION_COLUMNS), "item_id")
+            for row in reader:
+                first, second = item_of.get(row[key]), item_of.get(row["related_id"])
                 relation = row["relation"].strip().lower()
                 if first is None or second is None or relation in LOOSE:
                     continue
@@ -128,7 +135,7 @@ def read_relations(file: Path, anime_id: np.ndarray) -> Relations:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file} cannot be read: {error}") from None
     except KeyError as error:
-        raise InputError(f"{file} has no column {error}: it needs anime_id, related_id and relation") from None
+        raise InputError(f"{file} has no column {error}: it needs item_id, related_id and relation") from None
     return Relations(np.array(pairs, np.int64).reshape(-1, 2), before)
 
 

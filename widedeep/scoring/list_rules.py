@@ -101,10 +101,11 @@ def hidden_items(hide: Sequence[str], items: FeatureTable) -> np.ndarray:
 
 def franchises_of(items: FeatureTable, config: RerankConfig, sample: SampleRatings) -> Franchises:
     """Return the franchises of items, as the file of relations tells them, or else their titles."""
-    anime_id = items.values("anime_id")
-    relations = read_relations(Path(config.relations), anime_id) if config.relations else None
-    aired, types = items.unscaled("aired_start"), items.category_names("type")
-    found = find_franchises(items.strings("title"), aired, types, anime_id.tolist(), relations)
+    item_id = items.values("item_id")
+    relations = read_relations(Path(config.relations), item_id) if config.relations else None
+    aired = items.unscaled("aired_start") if items.has("aired_start") else np.full(items.rows, np.nan)
+    types = items.category_names("type") if items.has("type") else [""] * items.rows
+    found = find_franchises(items.strings("title"), aired, types, item_id.tolist(), relations)
     if relations is None and config.next_part_only:
         return found._replace(before=confirm(found.before, *sample()))
     return found

@@ -14,7 +14,7 @@ from widedeep.common.errors import InputError
 from widedeep.data.rating_lists import ListEntry
 from widedeep.models.artifact import Artifact
 from widedeep.models.base import Histories
-from widedeep.schema.recommendations import Recommendation
+from widedeep.schema.recommendations import Recommendation, parse_row
 from widedeep.scoring.list_rules import ListRules
 from widedeep.scoring.reasons import Reasons
 from widedeep.scoring.scorer import Scorer
@@ -23,7 +23,7 @@ from widedeep.scoring.user_lists import list_batch
 
 
 class OwnRatings(NamedTuple):
-    """A person's list, as far as the data knows its anime."""
+    """A person's list, as far as the data knows its items."""
 
     items: np.ndarray  # [L] int32 indexes of the rated items
     ratings: np.ndarray  # [L] float32
@@ -31,19 +31,19 @@ class OwnRatings(NamedTuple):
     unrated: int  # entries that were seen but not rated
     planned: int  # entries to be watched later and not rated; they may be recommended
     remarks: tuple[str, ...]  # one for each title that was guessed and each rating that a later one replaced
-    not_found: tuple[str, ...]  # one for each entry whose anime is not in the data
+    not_found: tuple[str, ...]  # one for each entry whose item is not in the data
 
 
-def match_entries(entries: Sequence[ListEntry], anime_id: np.ndarray, titles: TitleIndex) -> OwnRatings:
-    """Find the items of a person's list: by their anime_id, or by their title if there is none.
+def match_entries(entries: Sequence[ListEntry], item_id: np.ndarray, titles: TitleIndex) -> OwnRatings:
+    """Find the items of a person's list: by their item_id, or by their title if there is none.
 
     Args:
         entries: the list.
-        anime_id: [I] the identifier of each item.
+        item_id: [I] the identifier of each item.
         titles: their titles.
 
     """
-    item_of = {identifier: item for item, identifier in enumerate(anime_id.tolist())}
+    item_of = {identifier: item for item, identifier in enumerate(item_id.tolist())}
     ratings: dict[int, float] = {}
     unrated, planned = [], []
     remarks, not_found = [], []
@@ -54,7 +54,7 @@ def match_entries(entries: Sequence[ListEntry], anime_id: np.ndarray, titles: Ti
             not_found.append(f"{entry.place}: {error}")
             continue
         title = titles.shown[item]
-        if entry.anime_id is None and title.casefold() != entry.title.casefold():
+        if entry.item_id is None and title.casefold() != entry.title.casefold():
             remarks.append(f"{entry.place}: {entry.title!r} is taken for {title!r}")
         if entry.rating is None:
             (planned if entry.planned else unrated).append(item)
@@ -73,16 +73,16 @@ def match_entries(entries: Sequence[ListEntry], anime_id: np.ndarray, titles: Ti
     )
 
 
-def _item_of(entry: ListEntry, item_of: Mapping[int, int], titles: TitleIndex) -> int:
+def _item_of(entry: ListEntry, item_of: Mapping[int | str, int], titles: TitleIndex) -> int:
     """Return the item of an entry; raise InputError if the data does not have it."""
-    if entry.anime_id is None:
+    if entry.item_id is None:
         return titles.match(entry.title).best
-    if entry.anime_id in item_of:
-        return item_of[entry.anime_id]
+    if entry.item_id in item_of:
+        return item_of[entry.item_id]
     # The title is only reported: one that reads alike is likely that of another part of the series.
     near = titles.nearest(entry.title)
     raise InputError(
-        f"anime_id {entry.anime_id} is not in the data" + (f"; nearest to {entry.title!r} is {near!r}" if near else "")
+        f"item_id {entry.item_id} is not in the data" + (f"; nearest to {entry.title!r} is {near!r}" if near else "")
     )
 
 
@@ -100,7 +100,7 @@ def recommend_to(
 
     """
     histories = Histories(torch.from_numpy(own.items)[None], torch.from_numpy(own.ratings)[None])
-    scorer = Scorer(artifact.model, len(artifact.anime_id))
+    scorer = Scorer(artifact.model, len(artifact.item_id))
     if rules is None:
         top = scorer.top_of_histories(histories, [own.seen], top_n)
     else:
@@ -111,5 +111,6 @@ def recommend_to(
         reasons = Reasons.none(*top.items.shape)
         explanation = scorer.explain_histories(histories, top.items.clip(min=0))
         reasons.fill(np.array([0]), explanation, top.affinities)
-    batch = list_batch(artifact, pa.array(titles, pa.string()), np.array([0]), top, reasons)
-    return [Recommendation.model_validate(row) for row in batch.drop_columns(["user_id"]).to_pylist()]
+    nobody = np.array([0 if artifact.ids.type == "number" else ""])
+    batch = list_batch(artifact, pa.array(titles, pa.string()), nobody, top, reasons)
+    return [parse_row(row, artifact.ids) for row in batch.to_pylist()]

@@ -1,4 +1,4 @@
-"""Why lists hold what they hold, as columns of LIST_SCHEMA.
+"""Why lists hold what they hold, as columns of lists.
 
 Legend: U users, N recommended items, R reasons of an item, r rows of the lists.
 """
@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 
 from widedeep.models.base import REASONS, Explanation
-from widedeep.schema.recommendations import REASON_TYPE
+from widedeep.schema.dataset import Identifiers
+from widedeep.schema.recommendations import id_type, reason_type
 
 # Of an affinity: what the sum of its parts may differ from it by rounding.
 ROUNDING = 1e-3
@@ -48,22 +49,23 @@ class Reasons(NamedTuple):
         self.items[rows], self.ratings[rows], self.shares[rows] = items, ratings, shares
 
     def columns(
-        self, rows: np.ndarray, ranks: np.ndarray, anime_id: np.ndarray, titles: pa.Array
+        self, rows: np.ndarray, ranks: np.ndarray, item_id: np.ndarray, titles: pa.Array, ids: Identifiers
     ) -> dict[str, pa.Array]:
-        """Return the columns of LIST_SCHEMA that explain, for rows of lists.
+        """Return the columns of lists that explain, for rows of lists.
 
         Args:
             rows: [r] of U.
             ranks: [r] of N.
-            anime_id: [I] of all items.
+            item_id: [I] of all items.
             titles: I of all items.
+            ids: what identifiers are.
 
         """
         items, ratings, shares = (column[rows, ranks] for column in self[1:])  # [r, R]
         there = items >= 0
         item = items[there]
         fields = [
-            pa.array(anime_id[item]),
+            pa.array(item_id[item], id_type(ids)),
             titles.take(pa.array(item)),
             pa.array(ratings[there]),
             pa.array(shares[there]),
@@ -71,5 +73,5 @@ class Reasons(NamedTuple):
         offsets = np.append(0, there.sum(1).cumsum()).astype(np.int32)
         parts = (pa.array(part[rows, ranks], from_pandas=True) for part in self.parts)  # NaN becomes null
         named = dict(zip(("affinity_wide", "affinity_content", "affinity_deep"), parts, strict=True))
-        structs = pa.StructArray.from_arrays(fields, fields=list(REASON_TYPE))
+        structs = pa.StructArray.from_arrays(fields, fields=list(reason_type(ids)))
         return named | {"reasons": pa.ListArray.from_arrays(offsets, structs)}

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from widedeep.models.artifact import Artifact
-from widedeep.schema.recommendations import LIST_SCHEMA
+from widedeep.schema.recommendations import list_schema
 from widedeep.scoring.cold_start import ColdStartRanker, ColdUsers
 from widedeep.scoring.list_rules import ListRules
 from widedeep.scoring.reasons import Reasons
@@ -33,7 +33,7 @@ class UserBlock(NamedTuple):
     """Users to make lists for."""
 
     user: np.ndarray  # [U] int32 user indexes
-    user_id: np.ndarray  # [U] int64
+    user_id: np.ndarray  # [U] int64, or texts
     cold: np.ndarray  # [U] bool, whether the list comes from the ColdStartRanker
     seen: list[np.ndarray]  # the item indexes that each list leaves out
 
@@ -45,7 +45,7 @@ class UserBlock(NamedTuple):
 def score_batches(
     artifact: Artifact, scorer: Scorer, batches: Iterator[pa.RecordBatch], plan: ListPlan
 ) -> Iterator[pa.RecordBatch]:
-    """Yield the lists of users as batches of LIST_SCHEMA.
+    """Yield the lists of users as batches of `list_schema`.
 
     Args:
         artifact: the trained model.
@@ -76,7 +76,7 @@ def _user_block(artifact: Artifact, batch: pa.RecordBatch, scored_as_warm: bool)
 def score_block(
     artifact: Artifact, scorer: Scorer, ranker: ColdStartRanker | None, block: UserBlock, plan: ListPlan
 ) -> pa.RecordBatch:
-    """Return the lists of a block of users as a batch of LIST_SCHEMA; `ranker` may be None if nobody is cold."""
+    """Return the lists of a block of users as a batch of `list_schema`; `ranker` may be None if nobody is cold."""
     top_n, rules = plan.top_n, plan.rules
     if rules is None:
         top = top_items(artifact, scorer, ranker, block, top_n)
@@ -89,7 +89,7 @@ def score_block(
 
 def top_items(artifact: Artifact, scorer: Scorer, ranker: ColdStartRanker | None, block: UserBlock, n: int) -> TopItems:
     """Return the best items of a block of users; see `score_block`."""
-    n = min(n, len(artifact.anime_id))
+    n = min(n, len(artifact.item_id))
     items = np.full((len(block.user), n), -1, np.int64)
     affinities, ratings = (np.zeros(items.shape, np.float32) for _ in range(2))
     warm = np.flatnonzero(~block.cold)
@@ -119,7 +119,7 @@ def explain_lists(scorer: Scorer, block: UserBlock, top: TopItems) -> Reasons:
 def list_batch(
     artifact: Artifact, titles: pa.Array, user_id: np.ndarray, top: TopItems, reasons: Reasons | None
 ) -> pa.RecordBatch:
-    """Return lists as a batch of LIST_SCHEMA, a row for each item; a user may have fewer than N unseen items.
+    """Return lists as a batch of `list_schema`, a row for each item; a user may have fewer than N unseen items.
 
     Args:
         artifact: the trained model.
@@ -135,13 +135,14 @@ def list_batch(
     columns = {
         "user_id": user_id[rows],
         "rank": (ranks + 1).astype(np.int32),
-        "anime_id": artifact.anime_id[item],
+        artifact.ids.item: artifact.item_id[item],
         "title": titles.take(pa.array(item)),
         "affinity": top.affinities[rows, ranks].astype(np.float32),
     }
     if artifact.model.rates:
         columns["predicted_rating"] = clipped.astype(np.float32)
     if reasons is not None:
-        columns |= reasons.columns(rows, ranks, artifact.anime_id, titles)
-    missing = {field.name: pa.nulls(len(rows), field.type) for field in LIST_SCHEMA}
-    return pa.record_batch(list((missing | columns).values()), schema=LIST_SCHEMA)
+        columns |= reasons.columns(rows, ranks, artifact.item_id, titles, artifact.ids)
+    schema = list_schema(artifact.ids)
+    missing = {field.name: pa.nulls(len(rows), field.type) for field in schema}
+    return pa.record_batch(list((missing | columns).values()), schema=schema)

@@ -61,8 +61,18 @@ class Files:
         return sorted((e.getPath().getName(), e.getLen(), e.getModificationTime()) for e in entries)
 
     def data_entries(self, name: str) -> list[tuple[str, int, int]]:
-        """The `entries` that Spark reads: it ignores names that begin with an underscore or a dot."""
-        return [entry for entry in self.entries(name) if not entry[0].startswith(("_", "."))]
+        """(path, bytes, modification time in ms) of the files that Spark reads for a path; sorted, none if it is wrong.
+
+        Args:
+            name: a file, a directory of parts, or a pattern that matches some. Spark ignores names in a directory that
+                begin with an underscore or a dot.
+
+        """
+        system, found = self._system(name), []
+        for matched in system.globStatus(self._path(name)) or ():
+            parts = system.listStatus(matched.getPath()) if matched.isDirectory() else [matched]
+            found += [(e.getPath(), e) for e in parts if not e.getPath().getName().startswith(("_", "."))]
+        return sorted((path.toString(), e.getLen(), e.getModificationTime()) for path, e in found)
 
     def delete(self, name: str) -> None:
         """Remove a file or a whole directory, if it is there."""
@@ -99,14 +109,17 @@ class Files:
         finally:
             stream.close()
 
-    def first_line(self, name: str, limit: int = 1 << 20) -> str:
-        """The first line of a text file, without its end and without a byte order mark."""
-        stream = self._system(name).open(self._path(name))
+    def first_line(self, name: str, encoding: str = "utf-8", limit: int = 1 << 20) -> str:
+        """The first line of a text file, packed or not, without its end and without a byte order mark."""
+        path = self._path(name)
+        codec = self._jvm.org.apache.hadoop.io.compress.CompressionCodecFactory(self._conf).getCodec(path)
+        stream = self._system(name).open(path)
         try:
-            head = bytes(stream.readNBytes(limit))
+            text = codec.createInputStream(stream) if codec else stream
+            head = bytes(text.readNBytes(limit))
         finally:
             stream.close()
-        return head.split(b"\n", 1)[0].rstrip(b"\r").decode("utf-8-sig", errors="replace")
+        return head.decode(encoding, errors="replace").removeprefix("\ufeff").split("\n", 1)[0].rstrip("\r")
 
     def concatenate(self, parts: list[str], target: str) -> None:
         """Join files, in order, into `target`; the bytes stay in the JVM."""

@@ -32,10 +32,10 @@ FAULTS = (
     "rating_out_of_range",  # -3
     "duplicate_pair",
     "rating_between_steps",  # 7.5
-    "unknown_anime",
+    "unknown_item",
     "rating_not_a_number",  # empty
     "wrong_arity",  # a field too many
-    "anime_id_not_a_number",
+    "item_id_not_a_number",
     "rating_out_of_range",  # 11
 )
 SYLLABLES = tuple(c + v for c in "kstnhmyrwdbvlj" for v in "aeiou")
@@ -150,11 +150,11 @@ def _broken_line(turn: int, line: str, anime_id: np.ndarray, item: int) -> str:
     changed = {
         "wrong_arity": f"{line},{value}" if second else head,
         "user_id_not_a_number": f"u{user},{rest}",
-        "anime_id_not_a_number": line.replace(f",{anime_id[item]},", ",one,", 1),
+        "item_id_not_a_number": line.replace(f",{anime_id[item]},", ",one,", 1),
         "rating_not_a_number": f"{head},",
         "rating_out_of_range": f"{head},{11 if second else -3}",
         "rating_between_steps": f"{head},7.5",
-        "unknown_anime": f"{user},x,{anime_id[-1] + 1 + turn % 1000},Not in the catalogue,{value}",
+        "unknown_item": f"{user},x,{anime_id[-1] + 1 + turn % 1000},Not in the catalogue,{value}",
         "duplicate_pair": f"{head},{int(value) % 10 + 1}",  # with another rating; the first one is as planted
     }
     return changed[FAULTS[turn % len(FAULTS)]] + "\n"

@@ -32,7 +32,7 @@ def names_of(tables: Tables) -> DataNames:
     """Return the ids and values of prepared data."""
     users, items = tables.users, tables.items
     return DataNames(
-        users.values("user_id"), items.values("anime_id"), users.table.vocabularies, items.table.vocabularies
+        users.values("user_id"), items.values("item_id"), users.table.vocabularies, items.table.vocabularies
     )
 
 
@@ -56,7 +56,7 @@ def begin_from(config: TrainConfig, model: Recommender, manifest: Manifest, tabl
     old, names = load_artifact(run / MODEL_FILE), names_of(tables)
     _check_kind(run, model, old)
     _check_held_out(config, manifest, old)
-    old_names = DataNames(old.user_id, old.anime_id, old.vocabularies["users"], old.vocabularies["items"])
+    old_names = DataNames(old.user_id, old.item_id, old.vocabularies["users"], old.vocabularies["items"])
     try:
         matches = _match_all(model.labels(names), old.model.labels(old_names))
     except NotImplementedError:

@@ -190,7 +190,7 @@ def test_a_missing_file_column_or_preparation_is_named(spark, dump, tmp_path):
     with pytest.raises(InputError, match="was not prepared"):
         run_explore(spark, input=dump, prepared=tmp_path)
     raw = write_dump(tmp_path / "raw", ratings=["1,Xinil,777,Nowhere,5"])
-    with pytest.raises(InputError, match=r"has no good row \(1 read\): \{'unknown_anime': 1\}"):
+    with pytest.raises(InputError, match=r"has no good row \(1 read\): \{'unknown_item': 1\}"):
         run_explore(spark, input=raw)
 
 

@@ -9,9 +9,9 @@ from widedeep.spark.preparation.splits import assign_split
 def ratings(spark):
     """200 users x 50 anime, with two strata columns."""
     frame = spark.range(10_000).select(
-        (F.col("id") / 50).cast("bigint").alias("user_id"), (F.col("id") % 50).alias("anime_id")
+        (F.col("id") / 50).cast("bigint").alias("user_id"), (F.col("id") % 50).alias("item_id")
     )
-    frame = frame.withColumn("type", F.when(F.col("anime_id") < 3, "Movie").otherwise("TV"))
+    frame = frame.withColumn("type", F.when(F.col("item_id") < 3, "Movie").otherwise("TV"))
     return frame.withColumn("gender", F.when(F.col("user_id") % 7 == 0, F.lit("Female"))).cache()
 
 
@@ -31,10 +31,10 @@ def test_random_shares(ratings):
 
 
 def test_the_split_depends_on_the_pair_and_the_seed_alone(ratings):
-    once = {tuple(r) for r in split(ratings).select("user_id", "anime_id", "split").collect()}
+    once = {tuple(r) for r in split(ratings).select("user_id", "item_id", "split").collect()}
     again = split(ratings.repartition(13).orderBy(F.rand(3)), seed=0)
-    assert {tuple(r) for r in again.select("user_id", "anime_id", "split").collect()} == once
-    other = {tuple(r) for r in split(ratings, seed=1).select("user_id", "anime_id", "split").collect()}
+    assert {tuple(r) for r in again.select("user_id", "item_id", "split").collect()} == once
+    other = {tuple(r) for r in split(ratings, seed=1).select("user_id", "item_id", "split").collect()}
     assert len(once & other) < 0.8 * len(once)
 
 
@@ -43,7 +43,7 @@ def test_per_user_gives_each_user_the_shares(ratings):
     assert all(found[(u, "train")] == 35 and found[(u, "valid")] == 5 and found[(u, "test")] == 10 for u in range(200))
 
 
-@pytest.mark.parametrize(("kind", "key"), [("cold_item", "anime_id"), ("cold_user", "user_id")])
+@pytest.mark.parametrize(("kind", "key"), [("cold_item", "item_id"), ("cold_user", "user_id")])
 def test_cold_splits_share_no_entity(ratings, kind, key):
     frame = split(ratings, kind=kind, train=0.6, valid=0.2, test=0.2)
     per_entity = frame.groupBy(key).agg(F.count_distinct("split").alias("n"))
@@ -74,13 +74,13 @@ def test_sampling_keeps_the_share_and_says_nothing_about_the_split(ratings):
 def test_a_sample_of_rows_is_exact_and_the_same_whatever_the_order(ratings, kind):
     def kept(frame):
         found = split(frame, kind=kind, sample_rows=1234).where("split IS NOT NULL")
-        return {(r["user_id"], r["anime_id"]) for r in found.select("user_id", "anime_id").collect()}
+        return {(r["user_id"], r["item_id"]) for r in found.select("user_id", "item_id").collect()}
 
     once = kept(ratings)
     assert len(once) == 1234
     assert kept(ratings.repartition(7).orderBy(F.rand(5))) == once
     # The rows of a share are those of a row count: both take the lowest hashes.
-    by_share = split(ratings, kind=kind, sample=0.1).where("split IS NOT NULL").select("user_id", "anime_id").collect()
+    by_share = split(ratings, kind=kind, sample=0.1).where("split IS NOT NULL").select("user_id", "item_id").collect()
     pairs = {tuple(r) for r in by_share}
     assert 900 < len(pairs) < 1100
     assert pairs < once

@@ -51,7 +51,7 @@ def candidates(artifact: Artifact) -> set[tuple[int, int]]:
     users, terms = np.flatnonzero(artifact.user_ratings > 0), artifact.model.terms
     past, wide = artifact.model._unpack(artifact.model.encode_users(torch.from_numpy(users).int()))
     survey = terms.survey(past, wide)
-    anime_id = artifact.anime_id[torch.cat([terms.ledger.item_of[survey.candidates].long(), survey.cold], dim=1)]
+    anime_id = artifact.item_id[torch.cat([terms.ledger.item_of[survey.candidates].long(), survey.cold], dim=1)]
     return {
         (user, anime)
         for user, row in zip(artifact.user_id[users].tolist(), anime_id.tolist(), strict=True)
@@ -62,8 +62,8 @@ def candidates(artifact: Artifact) -> set[tuple[int, int]]:
 def test_parts_add_up_and_reasons_are_what_the_user_has_rated(prepared, run, recommended):
     artifact, tables = load_artifact(run / MODEL_FILE), Tables(prepared, read_manifest(prepared))
     user, item, rating = tables.train_ratings()
-    rated = set(zip(artifact.user_id[user].tolist(), artifact.anime_id[item].tolist(), rating.tolist(), strict=True))
-    titles = dict(zip(artifact.anime_id.tolist(), tables.items.strings("title"), strict=True))
+    rated = set(zip(artifact.user_id[user].tolist(), artifact.item_id[item].tolist(), rating.tolist(), strict=True))
+    titles = dict(zip(artifact.item_id.tolist(), tables.items.strings("title"), strict=True))
     rows = recommended[1]
     warm = rows["user_id"].isin(artifact.user_id[artifact.user_ratings > 0])
     assert 0 < warm.mean() < 1

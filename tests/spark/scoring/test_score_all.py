@@ -93,7 +93,7 @@ def test_lists_are_those_of_scoring_pair_by_pair(prepared, run, recommended):
     output, _, _ = recommended
     artifact = load_artifact(run / MODEL_FILE)
     seen = seen_by_user(prepared)
-    everything = torch.arange(len(artifact.anime_id), dtype=torch.int32)
+    everything = torch.arange(len(artifact.item_id), dtype=torch.int32)
     for user in np.flatnonzero(artifact.user_ratings > 0)[:40]:
         with torch.inference_mode():
             scores = artifact.model(torch.full_like(everything, int(user)), everything).affinity.numpy().copy()
@@ -103,7 +103,7 @@ def test_lists_are_those_of_scoring_pair_by_pair(prepared, run, recommended):
         assert [row["affinity"] for row in rows] == pytest.approx(scores[best].tolist(), abs=1e-5)
         assert [row["predicted_rating"] for row in rows] == pytest.approx(np.clip(scores[best], 1, 10), abs=1e-5)
         close = np.isclose(scores[best][1:], scores[best][:-1], atol=1e-5).any()
-        assert close or [row["anime_id"] for row in rows] == artifact.anime_id[best].tolist()
+        assert close or [row["anime_id"] for row in rows] == artifact.item_id[best].tolist()
 
 
 def test_users_without_training_ratings_get_the_most_rated(run, recommended):
@@ -111,7 +111,7 @@ def test_users_without_training_ratings_get_the_most_rated(run, recommended):
     artifact = load_artifact(run / MODEL_FILE)
     rows = recommendations_of(output, int(artifact.user_id[np.flatnonzero(artifact.user_ratings == 0)[-1]]))
     best = np.argsort(-artifact.item_ratings, kind="stable")[:7]
-    assert [row["anime_id"] for row in rows] == artifact.anime_id[best].tolist()
+    assert [row["anime_id"] for row in rows] == artifact.item_id[best].tolist()
     raters = (artifact.user_ratings > 0).sum()
     assert [row["affinity"] for row in rows] == pytest.approx(artifact.item_ratings[best] / raters)
     assert all(1 <= row["predicted_rating"] <= 10 for row in rows)

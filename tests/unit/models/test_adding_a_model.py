@@ -49,7 +49,7 @@ for cold_users in ("popular", "model"):
     lists = pa.Table.from_batches(score_batches(artifact, scorer, iter([batch]), plan))
     assert lists.num_rows == 10 * users
     warm = columns["train_ratings"] > 0
-    item = artifact.anime_id.searchsorted(lists["anime_id"].to_numpy()).reshape(users, 10)
+    item = artifact.item_id.searchsorted(lists["anime_id"].to_numpy()).reshape(users, 10)
     rating = lists["predicted_rating"].to_numpy().reshape(users, 10)
     assert np.array_equal(item[warm], by_index.items[warm])
     assert np.allclose(rating[warm], by_index.ratings[warm].clip(1, 10), atol=1e-5)
@@ -73,9 +73,9 @@ from widedeep.scoring.scorer import Scorer
 run, file = map(Path, sys.argv[1:])
 artifact, written = load_artifact(run / "model.safetensors"), json.loads(file.read_text())
 histories = Histories(torch.tensor([[7, 12]], dtype=torch.int32), torch.tensor([[9.0, 3.0]]))
-top = Scorer(artifact.model, len(artifact.anime_id)).top_of_histories(histories, [np.array([7, 12])], 5)
+top = Scorer(artifact.model, len(artifact.item_id)).top_of_histories(histories, [np.array([7, 12])], 5)
 rows = written["recommendations"]
-assert [row["anime_id"] for row in rows] == artifact.anime_id[top.items[0]].tolist()
+assert [row["anime_id"] for row in rows] == artifact.item_id[top.items[0]].tolist()
 assert [row["title"] for row in rows] == [f"The Title {item}" for item in top.items[0]]
 assert np.allclose([row["affinity"] for row in rows], top.affinities[0])
 assert np.allclose([row["predicted_rating"] for row in rows], top.ratings[0].clip(1, 10))

@@ -55,7 +55,7 @@ def test_ids_counts_vocabularies_and_the_datas_digest_come_along(saved):
     file, _, manifest, counts = saved
     artifact = load_artifact(file)
     assert artifact.user_id.tolist() == list(range(1000, 1030))
-    assert artifact.anime_id.tolist() == list(range(5000, 5020))
+    assert artifact.item_id.tolist() == list(range(5000, 5020))
     assert np.array_equal(artifact.user_ratings, counts["users"])
     assert np.array_equal(artifact.item_ratings, counts["items"])
     assert artifact.vocabularies == {"users": {}, "items": {"genres": ["Action", "Comedy", "Drama"]}}

@@ -6,7 +6,7 @@ from widedeep.common import console
 from widedeep.reporting.recommendation_table import shorten, show_list
 from widedeep.schema.recommendations import LIST_SCHEMA, REASON_TYPE, Reason, Recommendation
 
-ROW = Recommendation(rank=1, anime_id=5114, title="Steins;Gate", affinity=1.23456, predicted_rating=8.765)
+ROW = Recommendation(rank=1, item_id=5114, title="Steins;Gate", affinity=1.23456, predicted_rating=8.765)
 
 
 def cells(shown: str) -> list[list[str]]:
@@ -38,8 +38,8 @@ def test_a_rating_that_is_not_predicted_is_not_shown(capsys):
 def test_reasons_are_shown_the_strongest_first(capsys, monkeypatch):
     monkeypatch.setattr(console, "stdout", Console(width=120))
     reasons = (
-        Reason(anime_id=1, title="Monster", rating=9.0, share=0.6),
-        Reason(anime_id=2, title="Nana", rating=7.5, share=0.1),
+        Reason(item_id=1, title="Monster", rating=9.0, share=0.6),
+        Reason(item_id=2, title="Nana", rating=7.5, share=0.1),
     )
     show_list("", [ROW.model_copy(update={"reasons": reasons}), ROW])
     _, *lines = cells(capsys.readouterr().out)

@@ -17,8 +17,8 @@ ARTIFACT = taste_artifact(VECTORS, [5, 4, 3, 2, 1])
 INDEX = TitleIndex([TITLES], ARTIFACT.item_ratings.tolist())
 
 
-def entry(place: str, anime_id: int | None, title: str, rating: float | None, planned: bool = False) -> ListEntry:
-    return ListEntry(place, anime_id, title, rating, planned)
+def entry(place: str, item_id: int | None, title: str, rating: float | None, planned: bool = False) -> ListEntry:
+    return ListEntry(place, item_id, title, rating, planned)
 
 
 def test_no_entry_is_lost():
@@ -32,7 +32,7 @@ def test_no_entry_is_lost():
             entry("line 7", None, "zzz", 8.0),
             entry("line 8", None, "Gintama", 7.0),
         ],
-        ARTIFACT.anime_id,
+        ARTIFACT.item_id,
         INDEX,
     )
     assert (own.items.tolist(), own.ratings.tolist()) == ([0, 2], [7.0, 4.0])
@@ -50,13 +50,13 @@ def test_no_entry_is_lost():
 
 
 def test_a_planned_anime_that_was_rated_is_not_recommended():
-    own = match_entries([entry("anime 1", 10, "", 6.0, planned=True)], ARTIFACT.anime_id, INDEX)
+    own = match_entries([entry("anime 1", 10, "", 6.0, planned=True)], ARTIFACT.item_id, INDEX)
     assert (own.seen.tolist(), own.planned) == ([0], 0)
 
 
 def test_a_list_by_hand():
     own = match_entries(
-        [entry("", 10, "", 9.0), entry("", 30, "", 4.0), entry("", 40, "", None)], ARTIFACT.anime_id, INDEX
+        [entry("", 10, "", 9.0), entry("", 30, "", 4.0), entry("", 40, "", None)], ARTIFACT.item_id, INDEX
     )
     # 4 * [1, 0] - 1 * [0, 1] = [4, -1]; the unseen vectors are [2, 0] and [-1, 3]
     found = recommend_to(ARTIFACT, TITLES, own, 3)
@@ -64,11 +64,11 @@ def test_a_list_by_hand():
         {"rank": 1, "anime_id": 20, "title": "Gintama'", "affinity": 8.0, "predicted_rating": 9.0},
         {"rank": 2, "anime_id": 50, "title": "Monster", "affinity": -7.0, "predicted_rating": 1.5},
     ]
-    assert [row.anime_id for row in recommend_to(ARTIFACT, TITLES, own, 1)] == [20]
+    assert [row.item_id for row in recommend_to(ARTIFACT, TITLES, own, 1)] == [20]
 
 
 def test_a_list_by_rules():
-    own = match_entries([entry("", 30, "", 9.0)], ARTIFACT.anime_id, INDEX)
+    own = match_entries([entry("", 30, "", 9.0)], ARTIFACT.item_id, INDEX)
     # 4 * [0, 1]: the affinities of the unseen are 0, 0, 4 and 12. Gintama' is left out, as nobody has seen Gintama.
     series = Franchises(np.array([0, 0, 1, 2, 3]), np.zeros(5, int), np.array([-1, 0, -1, -1, -1]))
     hidden = np.array([False, False, False, False, True])
@@ -78,7 +78,7 @@ def test_a_list_by_rules():
 
 
 def test_ratings_are_clipped_to_the_scale():
-    own = match_entries([entry("", 50, "", 10.0)], ARTIFACT.anime_id, INDEX)
+    own = match_entries([entry("", 50, "", 10.0)], ARTIFACT.item_id, INDEX)
     # 5 * [-1, 3] = [-5, 15]: affinities 15, 10, -5, -10
     found = recommend_to(ARTIFACT, TITLES, own, 10)
     assert [row.predicted_rating for row in found] == pytest.approx([10.0, 10.0, 2.5, 1.0])
@@ -86,14 +86,14 @@ def test_ratings_are_clipped_to_the_scale():
 
 def test_a_model_that_ranks_only_predicts_no_ratings(monkeypatch):
     monkeypatch.setattr(ARTIFACT.model, "rates", False)
-    own = match_entries([entry("", 50, "", 10.0)], ARTIFACT.anime_id, INDEX)
+    own = match_entries([entry("", 50, "", 10.0)], ARTIFACT.item_id, INDEX)
     found = recommend_to(ARTIFACT, TITLES, own, 2)
     assert [(row.affinity, row.predicted_rating) for row in found] == [(15.0, None), (10.0, None)]
 
 
 def test_a_model_that_explains_tells_why():
     candid = taste_artifact(VECTORS, [5, 4, 3, 2, 1], CandidTaste)
-    own = match_entries([entry("", 10, "", 9.0), entry("", 30, "", 4.0)], candid.anime_id, INDEX)
+    own = match_entries([entry("", 10, "", 9.0), entry("", 30, "", 4.0)], candid.item_id, INDEX)
     best = recommend_to(candid, TITLES, own, 1)[0]
     # 4 * [1, 0] - 1 * [0, 1] = [4, -1], and the best unseen vector is [2, 0]
     assert best.model_dump() == {

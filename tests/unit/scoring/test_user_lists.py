@@ -45,7 +45,7 @@ def lists_of(artifact, scorer, cold_users: str, rules: ListRules | None = None) 
     )
     assert lists.schema == LIST_SCHEMA
     rows = lists.to_pandas()
-    return rows.assign(item=artifact.anime_id.searchsorted(rows["anime_id"]))
+    return rows.assign(item=artifact.item_id.searchsorted(rows["anime_id"]))
 
 
 @torch.no_grad()

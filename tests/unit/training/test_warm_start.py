@@ -82,7 +82,7 @@ def pairs_by_id(model, tables: Tables) -> torch.Tensor:
     """Both answers for all pairs in the order of the ids, [2, U, I]."""
     user, item = (
         torch.from_numpy(np.argsort(ids)).int()
-        for ids in (tables.users.values("user_id"), tables.items.values("anime_id"))
+        for ids in (tables.users.values("user_id"), tables.items.values("item_id"))
     )
     scores = model(user.repeat_interleave(len(item)), item.repeat(len(user)))
     return torch.stack([answer.view(len(user), len(item)) for answer in scores])

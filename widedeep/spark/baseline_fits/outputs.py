@@ -20,7 +20,7 @@ from pyspark.sql import SparkSession
 from widedeep.baselines.tuning import ListBlock, Predictor
 from widedeep.schema.manifest import HIDDEN_MANIFEST, Manifest
 from widedeep.schema.predictions import PREDICTION_SCHEMA, PredictionManifest
-from widedeep.schema.recommendations import LIST_SCHEMA, RecommendationManifest
+from widedeep.schema.recommendations import RecommendationManifest, list_schema
 from widedeep.spark.filesystem import Files, scratch_directory
 from widedeep.spark.shards import describe_files
 from widedeep.spark.staged_directory import StagedDirectory, check_replaceable, staged_directory
@@ -34,8 +34,8 @@ PAIRS_PER_BLOCK = 1 << 20  # predicted at once
 class ListLabels(NamedTuple):
     """Ids and titles that lists show instead of indexes."""
 
-    user_id: np.ndarray  # [U] int64
-    anime_id: np.ndarray  # [I] int64
+    user_id: np.ndarray  # [U] int64, or texts
+    item_id: np.ndarray  # [I] int64, or texts
     title: pa.StringArray  # [I]
 
 
@@ -85,14 +85,15 @@ class SystemWriter:
                 yield self._list_table(block, predictor)
 
         with self._staged("recommendations") as staged:
-            write_parts(staged, LIST_SCHEMA, tables())
+            write_parts(staged, list_schema(self.manifest.dataset.ids), tables())
             files = describe_files(self.spark, staged.path)
             manifest = RecommendationManifest(
                 config=config,
                 data_digest=self.manifest.digest,
+                ids=self.manifest.dataset.ids,
                 users=len(users),
                 rows=sum(file.rows for file in files),
-                distinct_anime=len(items),
+                distinct_items=len(items),
                 files=files,
             )
             staged.commit(manifest.model_dump_json(indent=1))
@@ -109,14 +110,15 @@ class SystemWriter:
         columns = [
             self.labels.user_id[user],
             (ranks + 1).astype(np.int32),
-            self.labels.anime_id[item],
+            self.labels.item_id[item],
             self.labels.title.take(pa.array(item)),
             block.affinities[rows, ranks].astype(np.float32),
             predicted.astype(np.float32),
         ]
-        arrays = [pa.array(column) for column in columns]
-        arrays += [pa.nulls(len(rows), field.type) for field in list(LIST_SCHEMA)[len(arrays) :]]  # no explanations
-        return pa.table(arrays, schema=LIST_SCHEMA)
+        schema = list_schema(self.manifest.dataset.ids)
+        arrays = [pa.array(column, schema.field(n).type) for n, column in enumerate(columns)]
+        arrays += [pa.nulls(len(rows), field.type) for field in list(schema)[len(arrays) :]]  # no explanations
+        return pa.table(arrays, schema=schema)
 
 
 def local_prepared(files: Files, data: str, manifest: Manifest) -> Path:

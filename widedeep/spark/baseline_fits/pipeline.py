@@ -74,7 +74,7 @@ def load_inputs(files: Files, config: BaselinesConfig, manifest: Manifest) -> In
     context = BaselineContext(splits, evaluator, strengths, config.data, config.seed)
     users, items = tables.users, tables.items
     title = pa.array(items.strings("title"), pa.string())
-    labels = ListLabels(users.values("user_id"), items.values("anime_id"), title)
+    labels = ListLabels(users.values("user_id"), items.values("item_id"), title)
     return Inputs(config, manifest, context, labels)
 
 

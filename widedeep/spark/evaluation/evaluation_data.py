@@ -24,7 +24,7 @@ class EvaluationData:
     test: DataFrame  # user, item, rating
     seen: DataFrame  # user, item, split: the ratings of the other splits
     users: DataFrame  # user, user_id, train_ratings
-    items: DataFrame  # item, anime_id, train_ratings, genres (empty lists where the data has no genres)
+    items: DataFrame  # item, item_id, train_ratings, genres (empty lists where the data has no genres)
 
     @property
     def relevant(self) -> DataFrame:
@@ -40,6 +40,11 @@ class EvaluationData:
         lists = Lists.from_arrow(table["genres"].combine_chunks())
         facts = item_facts(table["train_ratings"].to_numpy(), train_users, lists, genres)
         return self.spark.sparkContext.broadcast(facts)
+
+    def read_lists(self, path: str) -> DataFrame:
+        """user_id, rank and item_id of the lists that a system wrote; InputError if a column is missing."""
+        name = self.manifest.dataset.ids.item
+        return self.read(path, "recommendations", ("user_id", "rank", name)).withColumnRenamed(name, "item_id")
 
     def read(self, path: str, kind: str, columns: tuple[str, ...]) -> DataFrame:
         """The columns of the Parquet files that a system wrote; InputError if one is missing."""
@@ -67,5 +72,5 @@ def read_evaluation_data(spark: SparkSession, directory: str) -> EvaluationData:
         test=ratings.where("split = 'test'").select("user", "item", "rating"),
         seen=ratings.where("split <> 'test'").select("user", "item", "split"),
         users=spark.read.parquet(f"{directory}/users").select("user", "user_id", "train_ratings"),
-        items=items.select("item", "anime_id", "train_ratings", genres),
+        items=items.select("item", "item_id", "train_ratings", genres),
     )

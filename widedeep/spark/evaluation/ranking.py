@@ -1,6 +1,6 @@
 """How good a system's lists are: the Spark part. widedeep.evaluation.ranking_metrics computes the metrics.
 
-`placed` is everywhere user_id, anime_id, user, item, rank (1 is the best), at most LIST_LENGTH rows per user.
+`placed` is everywhere user_id, item_id, user, item, rank (1 is the best), at most LIST_LENGTH rows per user.
 """
 
 from collections.abc import Callable, Iterator
@@ -28,7 +28,6 @@ from widedeep.spark.partitioning import task_count
 from widedeep.spark.session import run_concurrently
 from widedeep.spark.shards import write_parquet
 
-LIST_COLUMNS = ("user_id", "rank", "anime_id")
 MIN_USERS_PER_TASK, MAX_USERS_PER_TASK = 1 << 13, 1 << 17
 METRICS = (*ACCURACY, *CHARACTER)
 USER_METRICS_SCHEMA = ", ".join(["user int, relevant int, listed int", *(f"{name} double" for name in METRICS)])
@@ -36,7 +35,7 @@ USER_METRICS_SCHEMA = ", ".join(["user int, relevant int, listed int", *(f"{name
 
 def measure_ranking(data: EvaluationData, path: str, target: str) -> RankingMetrics:
     """Measure the lists in `path`, and write the metrics of each user to `target`."""
-    placed = place_lists(data.read(path, "recommendations", LIST_COLUMNS), data.users, data.items).persist()
+    placed = place_lists(data.read_lists(path), data.users, data.items).persist()
     try:
         _check_lists(data, path, placed)
         exposures = _write_user_metrics(data, placed, target)
@@ -98,26 +97,26 @@ def place_lists(recommendations: DataFrame, users: DataFrame, items: DataFrame) 
     """The first LIST_LENGTH rows of each list, with user and item indices; null where the data lacks the id.
 
     Args:
-        recommendations: user_id, anime_id, rank.
+        recommendations: user_id, item_id, rank.
         users: user and user_id.
-        items: item and anime_id.
+        items: item and item_id.
 
     """
-    head = recommendations.where(F.col("rank") <= LIST_LENGTH).select("user_id", "anime_id", "rank")
-    known = head.join(F.broadcast(items.select("item", "anime_id")), on="anime_id", how="left")
+    head = recommendations.where(F.col("rank") <= LIST_LENGTH).select("user_id", "item_id", "rank")
+    known = head.join(F.broadcast(items.select("item", "item_id")), on="item_id", how="left")
     known = known.join(users.select("user", "user_id"), on="user_id", how="left")
-    return known.select("user_id", "anime_id", "user", "item", "rank")
+    return known.select("user_id", "item_id", "user", "item", "rank")
 
 
 def _check_lists(data: EvaluationData, path: str, placed: DataFrame) -> None:
     """InputError if lists hold ids that the data lacks, wrong ranks, or anime that the user has rated."""
-    row = placed.where("user IS NULL OR item IS NULL").orderBy("user_id", "anime_id").first()
+    row = placed.where("user IS NULL OR item IS NULL").orderBy("user_id", "item_id").first()
     if row:
-        unknown = f"user_id {row['user_id']}" if row["user"] is None else f"anime_id {row['anime_id']}"
+        unknown = f"user_id {row['user_id']}" if row["user"] is None else f"item_id {row['item_id']}"
         raise InputError(f"{path}: {unknown} is not in {data.directory}: recommend from the data that is evaluated on")
     broken, rated = run_concurrently(
         lambda: broken_lists(placed).orderBy("user_id").first(),
-        lambda: already_rated(placed, data.seen).orderBy("user_id", "anime_id").first(),
+        lambda: already_rated(placed, data.seen).orderBy("user_id", "item_id").first(),
     )
     if broken:
         raise InputError(
@@ -126,7 +125,7 @@ def _check_lists(data: EvaluationData, path: str, placed: DataFrame) -> None:
         )
     if rated:
         raise InputError(
-            f"{path}: anime_id {rated['anime_id']} is recommended to user_id {rated['user_id']}, who rated it in "
+            f"{path}: item_id {rated['item_id']} is recommended to user_id {rated['user_id']}, who rated it in "
             f"the {rated['split']} split: leave rated anime out (score_all.py --exclude train,valid)"
         )
 
@@ -146,14 +145,14 @@ def broken_lists(placed: DataFrame) -> DataFrame:
 
 
 def already_rated(placed: DataFrame, seen: DataFrame) -> DataFrame:
-    """user_id, anime_id, split of the recommended anime that the user rated in train or valid.
+    """user_id, item_id, split of the recommended anime that the user rated in train or valid.
 
     Args:
         placed: the lists.
         seen: user, item, split of the train and valid ratings.
 
     """
-    return placed.join(seen, on=["user", "item"], how="inner").select("user_id", "anime_id", "split")
+    return placed.join(seen, on=["user", "item"], how="inner").select("user_id", "item_id", "split")
 
 
 def lists_of_users(placed: DataFrame, relevant: DataFrame) -> DataFrame:

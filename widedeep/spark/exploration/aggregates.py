@@ -4,63 +4,69 @@ Every result that goes to the driver is small, whatever the size of the dump: a 
 category, or for each distinct number of ratings (R ratings have fewer than the root of 2 R of these).
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from widedeep.reporting.findings import MIN_RATINGS
 from widedeep.schema.rating_scale import RatingScale
-from widedeep.spark.preparation.ingest import CORRUPT
-from widedeep.spark.preparation.mal_fields import anime_fields, user_fields
+from widedeep.spark.preparation.fields import Fields, column_named
+from widedeep.spark.preparation.ingest import CORRUPT, ID
 from widedeep.spark.preparation.text_parsers import is_missing
 from widedeep.spark.rating_sums import rating_sum
 
-# Columns in which the words for missing values, such as `null`, may be names.
-NAME_COLUMNS = ("Username", "Anime Title", "Name", "English name", "Other name")
-# What the site writes where there is no synopsis.
-NO_SYNOPSIS = "No description available"
 YEARS = (1900, 2100)  # a year outside of them is a typing error
 EXAMPLE_LENGTH = 160
 
 
-def is_absent(name: str) -> Column:
-    """Whether a column of the dump has no value."""
-    text = F.col(f"`{name}`")
-    if name in NAME_COLUMNS:
-        return text.isNull() | F.trim(text).isin("", "UNKNOWN")
-    if name == "Synopsis":
-        return is_missing(text) | text.startswith(NO_SYNOPSIS)
-    return is_missing(text)
-
-
-def missing_counts(names: Sequence[str]) -> list[Column]:
-    """Aggregates: the number of `rows` that could be split, and how many of them have no value in each column."""
-    whole = F.col(CORRUPT).isNull()
-    return [F.count_if(whole).alias("rows"), *(F.count_if(whole & is_absent(name)).alias(name) for name in names)]
-
-
-def parse_anime(anime: DataFrame) -> DataFrame:
-    """Parse the columns of the anime as prepare does.
+def is_absent(name: str, names: Collection[str]) -> Column:
+    """Whether a column has no value.
 
     Args:
-        anime: the good rows of the file.
-
-    Returns:
-        anime_id:bigint, type:string, genres:array, studios:array, season:string, premiered:int and aired:int
-        (years), score:double; null or an empty array where missing.
+        name: of the column.
+        names: columns in which the words for missing values, such as `null`, may be names.
 
     """
-    parse = {field.name: field.parse for field in anime_fields().all()}
-    return anime.select(
-        F.col("id").alias("anime_id"),
-        parse["type"].alias("type"),
-        parse["genres"].alias("genres"),
-        parse["studios"].alias("studios"),
-        F.lower(parse["premiered_season"]).alias("season"),
-        _year(parse["premiered_year"]).alias("premiered"),
-        _year(parse["aired_start"]).alias("aired"),
-        parse["dump_score"].alias("score"),
+    text = column_named(name)
+    return text.isNull() | F.trim(text).isin("", "UNKNOWN") if name in names else is_missing(text)
+
+
+def missing_counts(columns: Sequence[str], names: Collection[str]) -> list[Column]:
+    """Aggregates: the number of `rows` that could be split, and how many of them have no value in each column."""
+    whole = F.col(CORRUPT).isNull()
+    absent = (F.count_if(whole & is_absent(name, names)).alias(name) for name in columns)
+    return [F.count_if(whole).alias("rows"), *absent]
+
+
+def _parsed(fields: Fields, name: str, kind: str) -> Column:
+    """A feature as prepare parses it; nulls of the type `kind` if the data set does not have it."""
+    found = [field.parse for field in fields.all() if field.name == name]
+    return found[0] if found else F.lit(None).cast(kind)
+
+
+def parse_items(items: DataFrame, fields: Fields) -> DataFrame:
+    """Parse the columns of the items as prepare does.
+
+    Args:
+        items: the good rows of their file.
+        fields: their features.
+
+    Returns:
+        item_id, type:string, genres:array, studios:array, season:string, premiered:int and aired:int (years),
+        score:double; null or an empty array where missing.
+
+    """
+    none = F.array().cast("array<string>")
+    return items.select(
+        F.col(ID).alias("item_id"),
+        _parsed(fields, "type", "string").alias("type"),
+        F.coalesce(_parsed(fields, "genres", "array<string>"), none).alias("genres"),
+        F.coalesce(_parsed(fields, "studios", "array<string>"), none).alias("studios"),
+        F.lower(_parsed(fields, "premiered_season", "string")).alias("season"),
+        _year(_parsed(fields, "premiered_year", "double")).alias("premiered"),
+        _year(_parsed(fields, "aired_start", "double")).alias("aired"),
+        _parsed(fields, "dump_score", "double").alias("score"),
     )
 
 
@@ -69,23 +75,23 @@ def _year(value: Column) -> Column:
     return F.when(year.between(*YEARS), year)
 
 
-def all_users(users: DataFrame, totals: DataFrame) -> DataFrame:
+def all_users(users: DataFrame, fields: Fields, totals: DataFrame) -> DataFrame:
     """The users of the users' file and those who have only rated.
 
     Args:
         users: the good rows of the users' file.
+        fields: their features.
         totals: user_id, n, total.
 
     Returns:
-        user_id:bigint, gender:string, stated:double (the mean score that the dump states; null where it is
+        user_id, gender:string, stated:double (the mean score that the dump states; null where it is
         missing or 0, which the site writes for users without scores), n:bigint (0: no ratings), total:double.
 
     """
-    parse = {field.name: field.parse for field in user_fields().all()}
-    stated = parse["dump_mean_score"]
+    stated = _parsed(fields, "dump_mean_score", "double")
     known = users.select(
-        F.col("id").alias("user_id"),
-        parse["gender"].alias("gender"),
+        F.col(ID).alias("user_id"),
+        _parsed(fields, "gender", "string").alias("gender"),
         F.when(stated > 0, stated).alias("stated"),
     )
     return known.join(totals, on="user_id", how="full").select(
@@ -94,23 +100,23 @@ def all_users(users: DataFrame, totals: DataFrame) -> DataFrame:
 
 
 def rating_levels(ratings: DataFrame) -> DataFrame:
-    """anime_id, rating:double, n:bigint: how often each anime got each rating.
+    """item_id, rating:double, n:bigint: how often each anime got each rating.
 
     Most other aggregates are made from it.
     """
-    levels = ratings.groupBy("anime_id", F.col("rating").cast("double").alias("rating"))
+    levels = ratings.groupBy("item_id", F.col("rating").cast("double").alias("rating"))
     return levels.agg(F.count("*").alias("n"))
 
 
 def anime_totals(levels: DataFrame, scale: RatingScale) -> DataFrame:
-    """anime_id, n:bigint, total:double: number and sum of each anime's ratings; from `rating_levels`."""
+    """item_id, n:bigint, total:double: number and sum of each anime's ratings; from `rating_levels`."""
     total = rating_sum(F.col("rating"), scale, weight=F.col("n"))
-    return levels.groupBy("anime_id").agg(F.sum("n").alias("n"), total.alias("total"))
+    return levels.groupBy("item_id").agg(F.sum("n").alias("n"), total.alias("total"))
 
 
 def with_totals(anime: DataFrame, totals: DataFrame) -> DataFrame:
     """The parsed anime with n:bigint and total:double; 0 for anime without ratings."""
-    joined = anime.join(totals, on="anime_id", how="left")
+    joined = anime.join(totals, on="item_id", how="left")
     return joined.fillna({"n": 0, "total": 0.0})
 
 
@@ -166,7 +172,7 @@ def by_year(rated: DataFrame) -> DataFrame:
 
 def type_levels(levels: DataFrame, anime: DataFrame) -> DataFrame:
     """type:string (null: not stated), rating:double, n:bigint."""
-    typed = levels.join(anime.select("anime_id", "type"), on="anime_id", how="inner")
+    typed = levels.join(anime.select("item_id", "type"), on="item_id", how="inner")
     return typed.groupBy("type", "rating").agg(F.sum("n").alias("n")).orderBy("type", "rating")
 
 

@@ -1,9 +1,9 @@
-"""A raw dump -> one HTML page of what is in it.
+"""Raw ratings -> one HTML page of what is in it.
 
 spark-submit jobs/explore.py --input data/raw --prepared data/prepared --output explore.html
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -15,11 +15,13 @@ from widedeep.common.command import load_config
 from widedeep.common.console import log, print_table, stdout
 from widedeep.common.errors import InputError
 from widedeep.config.explore import ExploreConfig
+from widedeep.data.dataset_descriptions import read_dataset
 from widedeep.reporting.findings import Agreement, Findings, Prepared
+from widedeep.schema.dataset import Dataset, EntityFile
 from widedeep.spark.exploration import aggregates
 from widedeep.spark.filesystem import Files, read_prepared
 from widedeep.spark.preparation import ingest
-from widedeep.spark.preparation.mal_fields import EntityFile, anime_file, users_file
+from widedeep.spark.preparation.fields import fields_of
 from widedeep.spark.preparation.quarantine import (
     CheckedFile,
     CheckedRatings,
@@ -28,33 +30,32 @@ from widedeep.spark.preparation.quarantine import (
     check_ratings,
     require_good_rows,
 )
+from widedeep.spark.preparation.workspace import find_inputs
 from widedeep.spark.rating_sums import rating_totals
 from widedeep.spark.session import build_session, run_concurrently
 
-# The columns explored besides the key.
-ANIME_COLUMNS = ("Name", "Type", "Genres", "Studios", "Premiered", "Aired", "Score")
-USERS_COLUMNS = ("Username", "Gender", "Mean Score")
 # All shuffles are small except for the pairs of ratings, which ask for the partitions that they need.
 SMALL_SHUFFLES = {"spark.sql.shuffle.partitions": "16"}
 
 
-class CheckedDump(NamedTuple):
-    """The three files of the dump, and the share of the rows without a value of each of their columns."""
+class CheckedFiles(NamedTuple):
+    """The files of a data set, and the share of the rows without a value of each of their columns."""
 
-    anime: CheckedFile
+    dataset: Dataset
+    items: CheckedFile
     users: CheckedFile
     ratings: CheckedRatings
-    parsed_anime: DataFrame  # from `aggregates.parse_anime`
+    parsed_items: DataFrame  # from `aggregates.parse_items`
     missing: dict[str, dict[str, float]]  # file -> column -> share
 
 
 def explore(spark: SparkSession, config: ExploreConfig) -> Findings:
-    """Read a dump as prepare does, and aggregate it."""
+    """Read a data set as prepare does, and aggregate it."""
     files = Files(spark)
     prepared = read_preparation(spark, files, config.prepared) if config.prepared else None
     with kept_frames() as keep:
-        dump = check_dump(spark, files, config, keep)
-        return aggregate(dump, config, prepared, keep)
+        checked = check_files(spark, files, config, keep)
+        return aggregate(checked, config, prepared, keep)
 
 
 @contextmanager
@@ -73,76 +74,95 @@ def kept_frames() -> Iterator[Keep]:
             frame.unpersist()
 
 
-def check_dump(spark: SparkSession, files: Files, config: ExploreConfig, keep: Keep) -> CheckedDump:
-    """Read, type and count the dump's files; InputError if there is no good rating."""
-    log.info("reading the anime and the users of %s", config.input)
-    anime_path, users_path, ratings_path = (
-        f"{config.input}/{name}" for name in (config.anime_file, config.users_file, config.ratings_file)
-    )
+def check_files(spark: SparkSession, files: Files, config: ExploreConfig, keep: Keep) -> CheckedFiles:
+    """Read, type and count the files of a data set; InputError if there is no good rating."""
+    inputs = find_inputs(files, config.input, read_dataset(config.dataset))
+    dataset, names = inputs.dataset, _name_columns(inputs.dataset)
+    log.info("reading the items and the users of %s", config.input)
+    path = inputs.files["ratings"].path
+    raw = ingest.read_rows(spark, files, path, dataset.ratings, dataset.ratings.columns)
+    scale = dataset.ratings.scale
 
-    def check_entities(path: str, file: EntityFile, columns: Sequence[str]) -> tuple[CheckedFile, dict[str, float]]:
-        raw = ingest.read_csv(spark, files, path, [file.key, *columns], file.multi_line)
-        checked = check_file(path, keep(path, lambda: ingest.entity_rows(raw, file.key, columns)))
-        return checked, missing_shares(raw)
+    def check_entities(kind: str, file: EntityFile | None, column: str) -> tuple[CheckedFile, dict[str, float]]:
+        if file is None:
+            good = ingest.typed_ratings(raw, None, dataset, scale).where(F.col(ingest.REASON).isNull())
+            ids = ingest.rows_of_ids(good.select(F.col(column).alias(ingest.ID)))
+            return CheckedFile(path, keep(kind, lambda: ids), 0, {}), {}
+        rows = ingest.read_rows(spark, files, inputs.files[kind].path, file, file.columns)
+        checked = keep(kind, lambda: ingest.entity_rows(rows, file.id, file.columns, dataset.ids))
+        return check_file(inputs.files[kind].path, checked), missing_shares(rows, names)
 
-    (anime, anime_missing), (users, users_missing) = run_concurrently(
-        lambda: check_entities(anime_path, anime_file(), ANIME_COLUMNS),
-        lambda: check_entities(users_path, users_file(), USERS_COLUMNS),
+    (items, items_missing), (users, users_missing) = run_concurrently(
+        lambda: check_entities("items", dataset.items, "item_id"),
+        lambda: check_entities("users", dataset.users, "user_id"),
     )
-    parsed_anime = keep("anime", lambda: aggregates.parse_anime(anime.good))
+    parsed_items = keep("parsed items", lambda: aggregates.parse_items(items.good, fields_of(dataset.items)))
     log.info("reading the ratings")
-    raw = ingest.read_csv(spark, files, ratings_path, ingest.RATING_COLUMNS)
-    known = parsed_anime.select("anime_id", F.lit(0).alias("item"))
+    known = parsed_items.select("item_id", F.lit(0).alias("item"))
     # The text of the bad rows is kept, too: it needs all columns, and if Spark reads only some of them, it takes rows
     # with missing or extra columns for whole.
-    typed = keep("ratings", lambda: ingest.typed_ratings(raw, known, config.ratings).drop("item"))
-    ratings = check_ratings(ratings_path, typed, keep)
+    typed = keep("ratings", lambda: ingest.typed_ratings(raw, known, dataset, scale).drop("item"))
+    ratings = check_ratings(path, typed, dataset, scale, keep)
     require_good_rows(ratings)
-    missing = {"ratings": missing_shares(raw), "users": users_missing, "anime": anime_missing}
-    return CheckedDump(anime, users, ratings, parsed_anime, missing)
+    missing = {"ratings": missing_shares(raw, names), "users": users_missing, "items": items_missing}
+    return CheckedFiles(dataset, items, users, ratings, parsed_items, missing)
 
 
-def missing_shares(raw: DataFrame) -> dict[str, float]:
-    """Column -> share of the rows without a value, of the rows that could be split."""
-    counts = raw.agg(*aggregates.missing_counts(ingest.dump_columns(raw))).collect()[0].asDict()
+def _name_columns(dataset: Dataset) -> set[str]:
+    """The columns of titles and names, in any file."""
+    files = [file for file in (dataset.items, dataset.users) if file is not None]
+    names = {file.name for file in files if file.name is not None}
+    return names | {column for file in files for column in file.text.values()}
+
+
+def missing_shares(raw: DataFrame, names: Collection[str]) -> dict[str, float]:
+    """Column -> share of the rows without a value, of the rows that could be split; see `aggregates.is_absent`."""
+    counts = raw.agg(*aggregates.missing_counts(ingest.file_columns(raw), names)).collect()[0].asDict()
     rows = max(counts.pop("rows"), 1)
     return {name: n / rows for name, n in counts.items()}
 
 
-def aggregate(dump: CheckedDump, config: ExploreConfig, prepared: Prepared | None, keep: Keep) -> Findings:
-    """Aggregate the good rows of a dump by Spark and collect the small results."""
-    ratings, scale = dump.ratings.unique.select("user_id", "anime_id", "rating"), config.ratings.scale
-    log.info("aggregating %s ratings", f"{dump.ratings.good_count:,}")
+def aggregate(checked: CheckedFiles, config: ExploreConfig, prepared: Prepared | None, keep: Keep) -> Findings:
+    """Aggregate the good rows of a data set by Spark and collect the small results."""
+    dataset, ratings = checked.dataset, checked.ratings.unique.select("user_id", "item_id", "rating")
+    scale = dataset.ratings.scale
+    log.info("aggregating %s ratings", f"{checked.ratings.good_count:,}")
     levels = keep("levels", lambda: aggregates.rating_levels(ratings))
-    users = keep("users", lambda: aggregates.all_users(dump.users.good, rating_totals(ratings, "user_id", scale)))
+    totals = rating_totals(ratings, "user_id", scale)
+    users = keep("users", lambda: aggregates.all_users(checked.users.good, fields_of(dataset.users), totals))
     _, user_count = run_concurrently(levels.count, users.count)  # kept before many ask for them at once
-    rated = keep("rated", lambda: aggregates.with_totals(dump.parsed_anime, aggregates.anime_totals(levels, scale)))
+    rated = keep("rated", lambda: aggregates.with_totals(checked.parsed_items, aggregates.anime_totals(levels, scale)))
     studios = keep("studios", lambda: aggregates.by_category(rated, "studios"))
     log.info("counting by genre, type, studio, year, gender and activity")
-    frames = small_frames(dump.parsed_anime, levels, rated, users)
+    frames = small_frames(checked.parsed_items, levels, rated, users)
     frames["studios"] = studios.limit(config.studios + 1)
     tables = run_concurrently(*(frame.toPandas for frame in frames.values()))
     collected: dict[str, Any] = dict(zip(frames, tables, strict=True))
     # The null studio is for the anime without one, if there are any.
     shown = collected["studios"]
     collected["studios"] = shown.head(config.studios + int(shown["value"].isna().any()))
-    files = {"ratings": dump.ratings, "users": dump.users, "anime": dump.anime}
+    files = {"ratings": checked.ratings, "users": checked.users, "items": checked.items}
     return Findings(
         source=config.input,
         scale=scale,
         **collected,
         studio_count=studios.where("value IS NOT NULL").count(),
         users=user_count,
-        anime=dump.parsed_anime.count(),
+        anime=checked.parsed_items.count(),
         rows={name: file.read for name, file in files.items()},
         refused={name: file.bad for name, file in files.items()},
-        missing=dump.missing,
+        missing=checked.missing,
         agreements=(
-            compare_means("Score", "anime", rated, "score"),
-            compare_means("Mean Score", "users", users, "stated"),
+            *(compare_means(column, "anime", rated, "score") for column in _stated(dataset.items, "dump_score")),
+            *(compare_means(column, "users", users, "stated") for column in _stated(dataset.users, "dump_mean_score")),
         ),
         prepared=prepared,
     )
+
+
+def _stated(file: EntityFile | None, feature: str) -> list[str]:
+    """The column of a feature, or none if the data set does not have it."""
+    return [file.numeric[feature].column] if file is not None and feature in file.numeric else []
 
 
 def small_frames(anime: DataFrame, levels: DataFrame, rated: DataFrame, users: DataFrame) -> dict[str, DataFrame]:
@@ -179,7 +199,7 @@ def compare_means(column: str, of: str, entities: DataFrame, stated: str) -> Agr
     """Compare the means that the dump states with the means of its ratings.
 
     Args:
-        column: of the dump.
+        column: of the checked.
         of: anime or users.
         entities: with n, total and `stated`.
         stated: the name of the stated mean in them.

@@ -2,13 +2,11 @@
 
 from typing import Literal, NamedTuple
 
-from pyspark.sql import DataFrame
-
 from widedeep.common.console import log
-from widedeep.config.prepare import PrepareConfig
+from widedeep.config.prepare import FeatureConfig
 from widedeep.schema.manifest import Table
 from widedeep.spark import shards
-from widedeep.spark.preparation.encode import EncodedTable, encode_items, encode_users
+from widedeep.spark.preparation.encode import EncodedTable, RatedEntities, encode_items, encode_users
 from widedeep.spark.preparation.workspace import Workspace
 from widedeep.spark.session import run_concurrently
 
@@ -30,35 +28,17 @@ class FeatureTables(NamedTuple):
     rank_regression: dict[str, float]
 
 
-class Entities(NamedTuple):
-    """The users or the items: the good rows of their file as text, and the index of each identifier."""
-
-    raw: DataFrame  # id and the text columns
-    index: DataFrame  # anime_id, item; or user_id, user
-
-
 def write_feature_tables(
-    workspace: Workspace, items: Entities, users: Entities, train: DataFrame, mean: float, config: PrepareConfig
+    workspace: Workspace, items: RatedEntities, users: RatedEntities, options: FeatureConfig
 ) -> FeatureTables:
-    """Encode both tables and write them.
-
-    Args:
-        workspace: of the run.
-        items: the anime.
-        users: the users.
-        train: user, item, rating of the training split.
-        mean: its mean rating.
-        config: how to impute, scale and encode, and the scale of the ratings.
-
-    """
-    options, scale = config.features, config.ratings.scale
+    """Encode both tables and write them."""
 
     def write_items() -> tuple[FeatureTable, dict[str, float]]:
-        encoded, regression = encode_items(items.raw, items.index, train, mean, options, scale)
+        encoded, regression = encode_items(items, options)
         return _write(workspace, "items", "item", encoded), regression
 
     def write_users() -> FeatureTable:
-        return _write(workspace, "users", "user", encode_users(users.raw, users.index, train, mean, options, scale))
+        return _write(workspace, "users", "user", encode_users(users, options))
 
     (items_table, regression), users_table = run_concurrently(write_items, write_users)
     return FeatureTables(items_table, users_table, regression)

@@ -1,7 +1,7 @@
-"""The three CSV files -> typed rows, each with the reason to refuse it, or null.
+"""The files of a data set -> typed rows, each with the reason to refuse it, or null.
 
-Pure DataFrame -> DataFrame, except for `read_csv`. Nothing is dropped here: a bad row keeps its
-content in `row` and its fault in `reason`, so that prepare can count it and quarantine it.
+Pure DataFrame -> DataFrame, except for `read_rows`. Nothing is dropped here: a bad row keeps its
+content in `_row` and its fault in `_reason`, so that prepare can count it and quarantine it.
 """
 
 import csv
@@ -9,57 +9,133 @@ from collections.abc import Mapping, Sequence
 
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
+from pyspark.sql.types import ArrayType, MapType, StructType
 
 from widedeep.common.errors import InputError
-from widedeep.config.prepare import RatingsConfig
-from widedeep.schema.manifest import UNSCORED
+from widedeep.schema.dataset import Dataset, Duplicates, Identifiers, RowFile
+from widedeep.schema.rating_scale import RatingScale
 from widedeep.spark.filesystem import Files
-from widedeep.spark.preparation.text_parsers import identifier, number
+from widedeep.spark.preparation.fields import column_named
+from widedeep.spark.preparation.text_parsers import identifier, number, text_identifier
 
-CORRUPT = "_corrupt"
+# Columns beside those of the file: the text of a row that could not be split, where a row stands, why it is refused,
+# its text if it is, and the identifier of a user or an item.
+CORRUPT, FILE, BLOCK, LINE, REASON, ROW, ID = "_corrupt", "_file", "_block", "_line", "_reason", "_row", "_id"
+PLACE = (FILE, BLOCK, LINE)
 
-# The reason of a refused row that is not damaged: an anime in a user's list without a score.
+# The reason of a refused row that is not damaged: an item in a user's list without a score.
 UNSCORED_REASON = "unscored"
 
 # Ratings nearer than this to a whole number of steps are on the scale, as 0.1 has no exact double.
 STEP_TOLERANCE = 1e-6
 
-RATING_COLUMNS = ("user_id", "anime_id", "rating")
+# What a header of typed columns, such as `user_id:token`, may say after the name.
+COLUMN_TYPES = ("token", "token_seq", "float", "float_seq")
 
 
-def read_csv(
-    spark: SparkSession, files: Files, path: str, required: Sequence[str], multi_line: bool = False
-) -> DataFrame:
-    """Read a CSV file, or a directory of parts with a header each, as strings.
+def read_rows(spark: SparkSession, files: Files, path: str, described: RowFile, required: Sequence[str]) -> DataFrame:
+    """Read a file, a directory of parts, or the files that a pattern matches, as strings.
+
+    Args:
+        spark: the session.
+        files: the file system.
+        path: where it is.
+        described: how it is read.
+        required: columns that it must have.
 
     Returns:
-        All columns of the header as strings; `_corrupt` holds the raw text of rows of wrong arity;
-        `file`, `block` and `line` order the rows as the file does.
+        CSV: all columns of the header; other formats: the required ones, lists and structures as JSON. `_corrupt` holds
+        the raw text of rows that could not be split, of CSV those of wrong arity. `_file`, `_block` and `_line` order
+        the rows as the file does.
 
     Raises:
         InputError: the file or one of the required columns is missing.
 
     """
-    if not files.exists(path):
-        raise InputError(f"input file {path} does not exist: give the dump's directory to --input")
-    parts = [name for name, size, _ in files.data_entries(path) if size]
+    entries = files.data_entries(path)
+    if not entries:
+        raise InputError(
+            f"input file {path} does not exist: give the directory of the data set to --input and its description to "
+            "--dataset"
+        )
+    parts = [part for part, size, _ in entries if size]
     if not parts:
-        raise InputError(f"input file {path} is empty: download or synthesize the dump again")
-    first = path if path.rstrip("/").endswith(parts[0]) else f"{path}/{parts[0]}"
-    header = next(csv.reader([files.first_line(first)]), [])
-    missing = [name for name in required if name not in header]
-    if missing:
-        raise InputError(f"input file {path}: column(s) {missing} missing; its header has {header}")
-    schema = ", ".join(f"`{name}` STRING" for name in [*header, CORRUPT])
-    reader = spark.read.schema(schema).option("header", True).option("escape", '"').option("multiLine", multi_line)
+        raise InputError(f"input file {path} is empty: download it again, or make it again")
+    if described.format == "csv":
+        frame = _read_csv(spark, path, described, _header(files, parts[0], described), required)
+    elif described.format == "jsonl":
+        frame = _read_json(spark, path, described, required)
+    else:
+        frame = _read_parquet(spark, path, required)
+    return frame.select(
+        "*",
+        F.col("_metadata.file_name").alias(FILE),
+        F.col("_metadata.file_block_start").alias(BLOCK),
+        F.monotonically_increasing_id().alias(LINE),
+    ).drop("_metadata")
+
+
+def _header(files: Files, part: str, described: RowFile) -> list[str]:
+    """The names of the columns of a CSV file."""
+    if described.header:
+        return list(described.header)
+    line = files.first_line(part, described.encoding)
+    if len(described.delimiter) > 1:
+        return line.split(described.delimiter)
+    return next(csv.reader([line], delimiter=described.delimiter), [])
+
+
+def _read_csv(
+    spark: SparkSession, path: str, described: RowFile, header: Sequence[str], required: Sequence[str]
+) -> DataFrame:
+    names = [_untyped(name) for name in header]
+    _require_columns(path, names, required, f"its header, split at {described.delimiter!r}, has {names}")
+    if len(set(names)) < len(names):
+        raise InputError(f"input file {path}: its header has the same column twice: {names}; rename one")
+    schema = StructType()
+    for name in [*header, CORRUPT]:
+        schema = schema.add(name, "string")
+    reader = spark.read.schema(schema).option("header", not described.header).option("escape", '"')
+    reader = reader.option("sep", described.delimiter).option("quote", described.quote)
+    reader = reader.option("encoding", described.encoding).option("multiLine", described.multi_line)
     # A part with other columns than the first must fail, not be read by position.
     reader = reader.option("enforceSchema", False).option("columnNameOfCorruptRecord", CORRUPT)
-    return reader.csv(path).select(
-        "*",
-        F.col("_metadata.file_name").alias("file"),
-        F.col("_metadata.file_block_start").alias("block"),
-        F.monotonically_increasing_id().alias("line"),
-    )
+    columns = (column_named(raw).alias(name) for raw, name in zip(header, names, strict=True))
+    return reader.csv(path).select(*columns, CORRUPT, "_metadata")
+
+
+def _untyped(name: str) -> str:
+    """The name of a column without its type, if the header has types."""
+    stem, _, kind = name.rpartition(":")
+    return stem if stem and kind in COLUMN_TYPES else name
+
+
+def _read_json(spark: SparkSession, path: str, described: RowFile, required: Sequence[str]) -> DataFrame:
+    schema = StructType()
+    for name in [*required, CORRUPT]:
+        schema = schema.add(name, "string")
+    reader = spark.read.schema(schema).option("encoding", described.encoding).option("lineSep", "\n")
+    return reader.option("columnNameOfCorruptRecord", CORRUPT).json(path).select("*", "_metadata")
+
+
+def _read_parquet(spark: SparkSession, path: str, required: Sequence[str]) -> DataFrame:
+    frame = spark.read.parquet(path)
+    _require_columns(path, frame.columns, required, f"it has {frame.columns}")
+    types = {field.name: field.dataType for field in frame.schema.fields}
+    columns = []
+    for name in required:
+        column, nested = column_named(name), isinstance(types[name], (ArrayType, MapType, StructType))
+        columns.append((F.to_json(column) if nested else column.cast("string")).alias(name))
+    return frame.select(*columns, F.lit(None).cast("string").alias(CORRUPT), "_metadata")
+
+
+def _require_columns(path: str, names: Sequence[str], required: Sequence[str], found: str) -> None:
+    missing = [name for name in required if name not in names]
+    if missing:
+        raise InputError(
+            f"input file {path}: column(s) {missing} missing; {found}: "
+            "give the --dataset that describes this file, or mend its description"
+        )
 
 
 def first_reason(faults: Mapping[str, Column]) -> Column:
@@ -67,62 +143,78 @@ def first_reason(faults: Mapping[str, Column]) -> Column:
     return F.coalesce(*(F.when(fault, F.lit(name)) for name, fault in faults.items()))
 
 
-def dump_columns(raw: DataFrame) -> list[str]:
-    """The dump's own columns of a frame from `read_csv`."""
-    return [name for name in raw.columns if name not in (CORRUPT, "file", "block", "line")]
+def file_columns(raw: DataFrame) -> list[str]:
+    """The file's own columns of a frame from `read_rows`."""
+    return [name for name in raw.columns if name not in (CORRUPT, *PLACE)]
 
 
 def row_content(frame: DataFrame) -> Column:
     """The row as CSV text, for quarantine: the raw text if it could not be split, else its columns joined again."""
-    return F.coalesce(F.col(CORRUPT), F.to_csv(F.struct(*(F.col(f"`{name}`") for name in dump_columns(frame)))))
+    return F.coalesce(F.col(CORRUPT), F.to_csv(F.struct(*map(column_named, file_columns(frame)))))
 
 
-def typed_ratings(raw: DataFrame, anime: DataFrame, config: RatingsConfig) -> DataFrame:
-    """Type the ratings, look up their anime and find their faults.
+def typed_ratings(raw: DataFrame, items: DataFrame | None, dataset: Dataset, scale: RatingScale) -> DataFrame:
+    """Type the ratings, look up their items and find their faults.
 
     Args:
-        raw: from `read_csv`.
-        anime: anime_id and item of the known anime; broadcast to every task.
-        config: the scale, and whether entries without a score are ratings of 0 or refused as `unscored`.
+        raw: from `read_rows`.
+        items: item_id and item of the known items, broadcast to every task; None: all items are known, without `item`.
+        dataset: says which column is what.
+        scale: of the ratings. Marks of entries without a score are refused as `unscored`, if the scale is above them;
+            else they are ratings of its lowest.
 
     Returns:
-        user_id:bigint, anime_id:bigint, item:int, rating:float, reason, row (bad rows only), file, block, line.
+        user_id, item_id, item:int, rating:float, time:double (seconds since 1970, null without times), _reason, _row
+        (bad rows only), _file, _block, _line.
 
     """
-    known = anime.select(F.col("anime_id").alias("_known_id"), "item")
-    typed = raw.withColumn("_user", identifier(F.col("user_id")))
-    typed = typed.withColumn("_anime", identifier(F.col("anime_id"))).withColumn("_value", number(F.col("rating")))
+    described = dataset.ratings
+    to_id, id_fault = (identifier, "not_a_number") if dataset.ids.type == "number" else (text_identifier, "missing")
+    typed = raw.withColumn("_user", to_id(column_named(described.user)))
+    typed = typed.withColumn("_item", to_id(column_named(described.item)))
+    rating = F.lit(1.0) if described.rating is None else number(column_named(described.rating))
+    typed = typed.withColumn("_value", rating)
     # The join comes first, so that Spark computes the reasons and the costly text of bad rows once, above it.
-    frame = typed.join(F.broadcast(known), on=F.col("_anime") == F.col("_known_id"), how="left")
-    value = F.col("_value")
-    unscored = value.isin(*(float(mark) for mark in UNSCORED))
-    if config.unscored == "zero":
-        value, unscored = F.when(unscored, float(UNSCORED[0])).otherwise(value), F.lit(False)
-    scale = config.scale
+    if items is None:
+        frame = typed.withColumn("item", F.lit(None).cast("int"))
+    else:
+        known = items.select(F.col("item_id").alias("_known_id"), "item")
+        frame = typed.join(F.broadcast(known), on=F.col("_item") == F.col("_known_id"), how="left")
+    value, time = F.col("_value"), _seconds(described.time)
+    unscored = value.isin(*described.unscored)
+    if scale.lowest in described.unscored:
+        value, unscored = F.when(unscored, scale.lowest).otherwise(value), F.lit(False)
     steps = (value - scale.lowest) / scale.step
-    reason = first_reason(
-        {
-            "wrong_arity": F.col(CORRUPT).isNotNull(),
-            "user_id_not_a_number": F.col("_user").isNull(),
-            "anime_id_not_a_number": F.col("_anime").isNull(),
-            "rating_not_a_number": value.isNull(),
-            UNSCORED_REASON: unscored,
-            "rating_out_of_range": ~value.between(scale.lowest, scale.highest),
-            "rating_between_steps": F.abs(steps - F.round(steps)) > STEP_TOLERANCE,
-            "unknown_anime": F.col("item").isNull(),
-        }
-    )
+    faults = {
+        "wrong_arity": F.col(CORRUPT).isNotNull(),
+        f"user_id_{id_fault}": F.col("_user").isNull(),
+        f"item_id_{id_fault}": F.col("_item").isNull(),
+        "rating_not_a_number": value.isNull(),
+        UNSCORED_REASON: unscored,
+        "rating_out_of_range": ~value.between(scale.lowest, scale.highest),
+        "rating_between_steps": F.abs(steps - F.round(steps)) > STEP_TOLERANCE,
+        "time_not_understood": time.isNull() if described.time else F.lit(False),
+        "unknown_item": F.lit(False) if items is None else F.col("item").isNull(),
+    }
+    reason = first_reason(faults)
     return frame.select(
         F.col("_user").alias("user_id"),
-        F.col("_anime").alias("anime_id"),
+        F.col("_item").alias("item_id"),
         "item",
         value.cast("float").alias("rating"),
-        reason.alias("reason"),
-        F.when(reason.isNotNull(), row_content(raw)).alias("row"),
-        "file",
-        "block",
-        "line",
+        time.alias("time"),
+        reason.alias(REASON),
+        F.when(reason.isNotNull(), row_content(raw)).alias(ROW),
+        *PLACE,
     )
+
+
+def _seconds(name: str | None) -> Column:
+    """Seconds since 1970 of a column of times, null where it is not understood."""
+    if name is None:
+        return F.lit(None).cast("double")
+    text = column_named(name)
+    return F.coalesce(number(text), text.try_cast("timestamp").cast("double"))
 
 
 def repeated_pairs(good: DataFrame, partitions: int) -> DataFrame:
@@ -131,7 +223,7 @@ def repeated_pairs(good: DataFrame, partitions: int) -> DataFrame:
     Only a hash of each pair is shuffled. Different pairs may share a hash by chance: `copies` tells them apart.
 
     Args:
-        good: user_id, anime_id.
+        good: user_id, item_id.
         partitions: enough that the pairs of one can be counted in memory.
 
     """
@@ -140,11 +232,27 @@ def repeated_pairs(good: DataFrame, partitions: int) -> DataFrame:
     return shuffled.groupBy("pair").agg(F.count("*").alias("n")).where("n > 1").select("pair")
 
 
-def copies(good: DataFrame, repeated: DataFrame) -> DataFrame:
-    """All rows of the `repeated_pairs`, with `copy`: 1 for the first of a pair in file order, 2 for the second."""
-    order = Window.partitionBy("user_id", "anime_id").orderBy("file", "block", "line")
+def copies(good: DataFrame, repeated: DataFrame, kept: Duplicates, scale: RatingScale) -> DataFrame:
+    """All rows of the `repeated_pairs`, with `copy`: 1 for the one that counts, 2 and more for the others.
+
+    Args:
+        good: user_id, item_id, rating, time and the place of each row.
+        repeated: from `repeated_pairs`.
+        kept: which one counts, `first` or `last` by time and then by place; `mean`: the first one, with the mean rating
+            of the pair, rounded to the nearest step.
+        scale: of the ratings.
+
+    """
+    places = [F.col(name) for name in ("time", *PLACE)]
+    order = [place.desc() if kept == "last" else place.asc() for place in places]
+    pair = Window.partitionBy("user_id", "item_id")
     rows = good.withColumn("pair", _pair()).join(repeated, on="pair", how="left_semi").drop("pair")
-    return rows.withColumn("copy", F.row_number().over(order))
+    rows = rows.withColumn("copy", F.row_number().over(pair.orderBy(*order)))
+    if kept != "mean":
+        return rows
+    steps = F.round((F.avg("rating").over(pair) - scale.lowest) / scale.step)
+    mean = (scale.lowest + steps * scale.step).cast("float")
+    return rows.withColumn("rating", F.when(F.col("copy") == 1, mean).otherwise(F.col("rating")))
 
 
 def without_pairs(good: DataFrame, repeated: DataFrame) -> DataFrame:
@@ -153,30 +261,38 @@ def without_pairs(good: DataFrame, repeated: DataFrame) -> DataFrame:
 
 
 def _pair() -> Column:
-    return F.xxhash64("user_id", "anime_id")
+    return F.xxhash64("user_id", "item_id")
 
 
-def entity_rows(raw: DataFrame, key: str, columns: Sequence[str]) -> DataFrame:
-    """Check the rows of the users' or the anime's file.
+def entity_rows(raw: DataFrame, key: str, columns: Sequence[str], ids: Identifiers) -> DataFrame:
+    """Check the rows of the users' or the items' file.
 
     Args:
-        raw: from `read_csv`.
+        raw: from `read_rows`.
         key: the column of identifiers.
-        columns: further columns to keep, as text.
+        columns: the columns to keep, as text.
+        ids: what identifiers are.
 
     Returns:
-        id:bigint, the columns, reason, row (bad rows only), file.
+        _id (bigint or string), the columns, _reason, _row (bad rows only), _file.
 
     """
-    frame = raw.withColumn("id", identifier(F.col(f"`{key}`")))
-    order = Window.partitionBy("id").orderBy("file", "block", "line")
+    to_id, fault = (identifier, "id_not_a_number") if ids.type == "number" else (text_identifier, "id_missing")
+    frame = raw.withColumn(ID, to_id(column_named(key)))
+    order = Window.partitionBy(ID).orderBy(*PLACE)
     reason = first_reason(
         {
             "wrong_arity": F.col(CORRUPT).isNotNull(),
-            "id_not_a_number": F.col("id").isNull(),
+            fault: F.col(ID).isNull(),
             "duplicate_id": F.row_number().over(order) > 1,
         }
     )
-    marked = frame.withColumn("reason", reason)
-    marked = marked.withColumn("row", F.when(F.col("reason").isNotNull(), row_content(raw)))
-    return marked.select("id", *(F.col(f"`{name}`").alias(name) for name in columns), "reason", "row", "file")
+    marked = frame.withColumn(REASON, reason)
+    marked = marked.withColumn(ROW, F.when(F.col(REASON).isNotNull(), row_content(raw)))
+    return marked.select(ID, *map(column_named, columns), REASON, ROW, FILE)
+
+
+def rows_of_ids(ids: DataFrame) -> DataFrame:
+    """The rows of `entity_rows` where there is no file: the distinct identifiers of the column `_id`."""
+    nothing = F.lit(None).cast("string")
+    return ids.select(ID).distinct().select(ID, *(nothing.alias(name) for name in (REASON, ROW, FILE)))

@@ -1,26 +1,29 @@
-"""CSV dump -> validated, encoded, equally sized Parquet shards and feature tables.
+"""Raw ratings -> validated, encoded, equally sized Parquet shards and feature tables.
 
 spark-submit jobs/prepare.py --input data/raw --output data/prepared
 """
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from widedeep.common.command import load_config
+from widedeep.common.errors import InputError
 from widedeep.config.prepare import PrepareConfig
-from widedeep.schema.manifest import LEAKS, Audit, DataFile, Manifest, Ratings
+from widedeep.data.dataset_descriptions import read_dataset
+from widedeep.schema.dataset import Dataset, EntityFile, Identifiers
+from widedeep.schema.manifest import Audit, DataFile, Manifest, Ratings
+from widedeep.schema.rating_scale import RatingScale
 from widedeep.spark import shards
 from widedeep.spark.filesystem import Files
 from widedeep.spark.partitioning import with_dense_index
 from widedeep.spark.preparation import ingest
 from widedeep.spark.preparation.by_user import write_by_user
-from widedeep.spark.preparation.feature_tables import Entities, FeatureTables, write_feature_tables
+from widedeep.spark.preparation.encode import RatedEntities
+from widedeep.spark.preparation.feature_tables import FeatureTables, write_feature_tables
 from widedeep.spark.preparation.leak_audit import audit_features
-from widedeep.spark.preparation.mal_fields import EntityFile, anime_file, users_file
 from widedeep.spark.preparation.quarantine import (
     CheckedFile,
     CheckedRatings,
@@ -31,102 +34,133 @@ from widedeep.spark.preparation.quarantine import (
 )
 from widedeep.spark.preparation.rating_shards import RatingShards, index_users, split_ratings, write_rating_shards
 from widedeep.spark.preparation.summary import show_summary
-from widedeep.spark.preparation.workspace import InputFile, Workspace, find_inputs
+from widedeep.spark.preparation.workspace import Inputs, Workspace, find_inputs
 from widedeep.spark.session import build_session, run_concurrently
 from widedeep.spark.staged_directory import staged_directory
 
 
-class CheckedDump(NamedTuple):
-    """The three files of the dump, and the index of the anime."""
+class CheckedFiles(NamedTuple):
+    """The rows of a data set, and the index of its items."""
 
-    anime: CheckedFile
+    items: CheckedFile
     users: CheckedFile
     ratings: CheckedRatings
-    items: DataFrame  # anime_id, item
+    item_index: DataFrame  # item_id, item
 
 
 def prepare(spark: SparkSession, config: PrepareConfig) -> Manifest:
-    """Prepare a dump and commit the result; a run that was interrupted resumes after its last finished step."""
+    """Prepare a data set and commit the result; a run that was interrupted resumes after its last finished step."""
     files = Files(spark)
+    described = read_dataset(config.dataset)
+    check_settings(config, described)
     with staged_directory(files, config.output) as staged:
         workspace = Workspace(spark, files, staged.path, steps=f"{staged.path}.work")
-        inputs = find_inputs(files, config)
+        inputs = find_inputs(files, config.input, described)
         workspace.resume_or_reset(config, inputs)
-        dump = check_dump(workspace, inputs, config)
-        ratings, tables = write_data(workspace, dump, config)
+        scale = inputs.dataset.scale(config.ratings.unscored)
+        checked = check_files(workspace, inputs, scale, config.max_bad_share)
+        ratings, tables = write_data(workspace, inputs.dataset, checked, scale, config)
         by_user, _, audit = run_concurrently(
             lambda: write_by_user(workspace, ratings.train, ratings.files["train"], config.seed),
-            lambda: write_quarantine(workspace, dump.anime, dump.users, dump.ratings),
-            lambda: audit_tables(workspace, ratings, tables, config),
+            lambda: write_quarantine(workspace, (checked.items, checked.users), checked.ratings),
+            lambda: audit_tables(workspace, ratings, tables, scale) if config.audit else None,
         )
-        manifest = describe(config, inputs, dump, ratings, by_user, tables, audit)
+        manifest = describe(config, inputs, checked, scale, ratings, by_user, tables, audit)
         staged.commit(manifest.model_dump_json(indent=1))
     files.delete(workspace.steps)
     return manifest
 
 
-def check_dump(workspace: Workspace, inputs: dict[str, InputFile], config: PrepareConfig) -> CheckedDump:
-    """Read and type the dump's files; InputError if one has too many bad rows."""
-    anime, users = run_concurrently(
-        *(
-            partial(_check_entities, workspace, inputs[file.kind].path, file, config.max_bad_share)
-            for file in (anime_file(), users_file())
+def check_settings(config: PrepareConfig, dataset: Dataset) -> None:
+    """Raise InputError if settings ask for what the data set does not have."""
+    unknown = sorted(set(config.features.leaky_columns) - set(dataset.leaks))
+    if unknown:
+        raise InputError(f"features.leaky_columns: {unknown} not among the leaks of {dataset.name}: {[*dataset.leaks]}")
+    if config.split.kind in ("time", "date") and dataset.ratings.time is None:
+        raise InputError(
+            f"split.kind: {config.split.kind} needs the time of each rating, which {dataset.name} does not name: "
+            "name its column by ratings.time in the description, or choose another kind"
         )
+    if config.ratings.unscored == "zero" and not dataset.ratings.unscored:
+        raise InputError(f"ratings.unscored: zero, but {dataset.name} has no mark for entries without a score")
+
+
+def check_files(workspace: Workspace, inputs: Inputs, scale: RatingScale, max_bad_share: float) -> CheckedFiles:
+    """Read and type the files of a data set; InputError if one has too many bad rows."""
+    dataset, path = inputs.dataset, inputs.files["ratings"].path
+    raw = ingest.read_rows(workspace.spark, workspace.files, path, dataset.ratings, dataset.ratings.columns)
+
+    def rated() -> DataFrame:
+        good = ingest.typed_ratings(raw, None, dataset, scale).where(F.col(ingest.REASON).isNull())
+        return ingest.rows_of_ids(good.select(F.col("item_id").alias(ingest.ID)))
+
+    def check_entities(kind: str, file: EntityFile | None, ids: Callable[[], DataFrame]) -> CheckedFile:
+        if file is None:
+            return CheckedFile(path, workspace.keep(kind, ids), 0, {})
+        return _check_entities(workspace, inputs.files[kind].path, kind, file, dataset.ids, max_bad_share)
+
+    items, users = run_concurrently(
+        lambda: check_entities("items", dataset.items, rated),
+        lambda: check_entities("users", dataset.users, lambda: rated().limit(0)),  # raters get their index later
     )
-    items = with_dense_index(anime.good.select(F.col("id").alias("anime_id")), "anime_id", "item").cache()
-    path = inputs["ratings"].path
+    item_index = with_dense_index(items.good.select(F.col(ingest.ID).alias("item_id")), "item_id", "item").cache()
 
     def typed() -> DataFrame:
-        raw = ingest.read_csv(workspace.spark, workspace.files, path, ingest.RATING_COLUMNS)
-        return ingest.typed_ratings(raw, items, config.ratings)
+        return ingest.typed_ratings(raw, item_index, dataset, scale)
 
-    ratings = check_ratings(path, workspace.keep("ratings", typed), workspace.keep)
-    require_few_bad_rows(ratings, config.max_bad_share)
-    return CheckedDump(anime, users, ratings, items)
+    ratings = check_ratings(path, workspace.keep("ratings", typed), dataset, scale, workspace.keep)
+    require_few_bad_rows(ratings, max_bad_share)
+    return CheckedFiles(items, users, ratings, item_index)
 
 
-def _check_entities(workspace: Workspace, path: str, file: EntityFile, max_bad_share: float) -> CheckedFile:
-    """Read the anime or the users; InputError if the file has too many bad rows."""
-    columns = file.columns()
+def _check_entities(
+    workspace: Workspace, path: str, kind: str, file: EntityFile, ids: Identifiers, max_bad_share: float
+) -> CheckedFile:
+    """Read the items or the users; InputError if the file has too many bad rows."""
 
     def rows() -> DataFrame:
-        raw = ingest.read_csv(workspace.spark, workspace.files, path, columns, multi_line=file.multi_line)
-        return ingest.entity_rows(raw, file.key, columns[1:])
+        raw = ingest.read_rows(workspace.spark, workspace.files, path, file, file.columns)
+        return ingest.entity_rows(raw, file.id, file.columns, ids)
 
-    checked = check_file(path, workspace.keep(file.kind, rows))
+    checked = check_file(path, workspace.keep(kind, rows))
     require_few_bad_rows(checked, max_bad_share)
     return checked
 
 
-def write_data(workspace: Workspace, dump: CheckedDump, config: PrepareConfig) -> tuple[RatingShards, FeatureTables]:
+def write_data(
+    workspace: Workspace, dataset: Dataset, checked: CheckedFiles, scale: RatingScale, config: PrepareConfig
+) -> tuple[RatingShards, FeatureTables]:
     """Split the ratings, write their shards, and write the feature tables fitted on the training split."""
-    user_index = index_users(workspace, dump.users, dump.ratings)
-    split = split_ratings(workspace, dump.anime, dump.users, dump.ratings, config)
-    ratings = write_rating_shards(workspace, split, user_index, config)
-    items, users = Entities(dump.anime.good, dump.items), Entities(dump.users.good, user_index)
-    return ratings, write_feature_tables(workspace, items, users, ratings.train, ratings.train_mean, config)
+    user_index = index_users(workspace, checked.users, checked.ratings)
+    split = split_ratings(workspace, dataset, checked.items, checked.users, checked.ratings, config)
+    ratings = write_rating_shards(workspace, split, user_index, scale, config)
+    trained = ratings.train, ratings.train_mean, scale
+    items = RatedEntities(dataset.items, checked.items.good, checked.item_index, *trained)
+    users = RatedEntities(dataset.users, checked.users.good, user_index, *trained)
+    return ratings, write_feature_tables(workspace, items, users, config.features)
 
 
 def audit_tables(
-    workspace: Workspace, ratings: RatingShards, tables: FeatureTables, config: PrepareConfig
+    workspace: Workspace, ratings: RatingShards, tables: FeatureTables, scale: RatingScale
 ) -> Audit | None:
     """Measure each feature alone on the valid split, or on the test split if there is no valid one.
 
     Returns:
-        None if no audit is wanted, or no rating is held out.
+        None if no rating is held out, or there are no ratings but ones.
 
     """
     split: Literal["test", "valid"] = "valid" if ratings.files["valid"] else "test"
-    if not config.audit or not ratings.files[split]:
+    if scale.implicit or not ratings.files[split]:
         return None
     held_out = workspace.spark.read.parquet(f"{workspace.staging}/ratings/split={split}")
-    return audit_features(tables.items, tables.users, ratings.train, held_out, split, config.ratings.scale)
+    return audit_features(tables.items, tables.users, ratings.train, held_out, split, scale)
 
 
 def describe(
     config: PrepareConfig,
-    inputs: dict[str, InputFile],
-    dump: CheckedDump,
+    inputs: Inputs,
+    checked: CheckedFiles,
+    scale: RatingScale,
     ratings: RatingShards,
     by_user: tuple[DataFile, ...],
     tables: FeatureTables,
@@ -136,34 +170,31 @@ def describe(
     items, users = tables.items.written, tables.users.written
     return Manifest(
         config=config.model_dump(mode="json", exclude={"input", "output"}),
-        inputs={kind: file.facts for kind, file in inputs.items()},
+        dataset=inputs.dataset,
+        inputs={kind: file.facts for kind, file in inputs.files.items()},
         ratings=Ratings(
-            read=dump.ratings.read,
-            quarantined=dump.ratings.bad,
-            not_sampled=dump.ratings.good_count - ratings.rows(),
+            read=checked.ratings.read,
+            quarantined=checked.ratings.bad,
+            not_sampled=checked.ratings.good_count - ratings.rows(),
             train_mean=ratings.train_mean,
             shards=ratings.files,
             by_user=by_user,
-            scale=config.ratings.scale,
+            scale=scale,
         ),
         users=users,
         items=items,
         rank_regression=tables.rank_regression,
-        quarantined={"anime": dump.anime.bad, "users": dump.users.bad},
-        leaks=_leaks(config.features.leaky_columns),
+        quarantined={"items": checked.items.bad, "users": checked.users.bad},
+        leaks=_leaks(inputs.dataset, config.features.leaky_columns),
         audit=audit,
         digest=shards.digest_of(*ratings.files.values(), items.files, users.files),
     )
 
 
-def _leaks(used: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """The dump's columns that are computed from test ratings too: why they leak and whether they are used."""
-    why = "the site computes it from all ratings, those of the test split included"
-    return {
-        column: {"file": file, "why": why, "used": column in used}
-        for file, columns in LEAKS.items()
-        for column in columns
-    }
+def _leaks(dataset: Dataset, used: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The columns that are computed from test ratings too: why they leak and whether they are used."""
+    why = "it is computed from all ratings, those of the test split included"
+    return {column: {"file": file, "why": why, "used": column in used} for column, file in dataset.leaks.items()}
 
 
 def main(argv: Sequence[str]) -> None:

@@ -1,17 +1,20 @@
-"""Which rows of the dump are good, and why the others go to quarantine; `ingest.py` finds the reason of each row."""
+"""Which rows of the input are good, and why the others go to quarantine; `ingest.py` finds the reason of each row."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 
 from widedeep.common.errors import InputError
+from widedeep.schema.dataset import Dataset
+from widedeep.schema.rating_scale import RatingScale
 from widedeep.spark import shards
 from widedeep.spark.preparation import ingest
+from widedeep.spark.preparation.ingest import FILE, REASON, ROW
 from widedeep.spark.preparation.workspace import Workspace
 
-# Pairs of (user, anime) that a task counts in memory when it looks for duplicates.
+# Pairs of (user, item) that a task counts in memory when it looks for duplicates.
 PAIRS_PER_TASK = 1 << 20
 
 # Computes a frame once and keeps it under a name: on disk for this run, or as a step that a later run resumes from.
@@ -20,22 +23,22 @@ Keep = Callable[[str, Callable[[], DataFrame]], DataFrame]
 
 @dataclass(frozen=True)
 class CheckedFile:
-    """A file of the dump: its rows, each with the reason to refuse it, and how many there are."""
+    """An input file: its rows, each with the reason to refuse it, and how many there are."""
 
     path: str
-    rows: DataFrame  # `reason` is null for good rows; `row` is the text of bad ones
+    rows: DataFrame  # `_reason` is null for good rows; `_row` is the text of bad ones
     read: int
     bad: dict[str, int]  # reason -> rows
 
     @property
     def good(self) -> DataFrame:
         """The rows that are not refused."""
-        return self.rows.where("reason IS NULL")
+        return self.rows.where(F.col(REASON).isNull())
 
     @property
     def refused(self) -> DataFrame:
         """The rows that have a reason to be refused."""
-        return self.rows.where("reason IS NOT NULL")
+        return self.rows.where(F.col(REASON).isNotNull())
 
     @property
     def bad_count(self) -> int:
@@ -50,40 +53,59 @@ class CheckedFile:
 
 @dataclass(frozen=True)
 class CheckedRatings(CheckedFile):
-    """The ratings file. Duplicates are counted among the bad rows; only the first of a pair is kept."""
+    """The ratings file. Duplicates are counted among the bad rows; one of a pair is kept."""
 
-    unique: DataFrame  # the good rows, one for each (user, anime)
+    unique: DataFrame  # the good rows, one for each (user, item)
     copies: DataFrame | None  # all rows of the pairs that occur more than once, numbered by `copy`; None without any
 
 
 def check_file(path: str, rows: DataFrame) -> CheckedFile:
-    """Count the rows of a file by `reason`."""
-    counts = {row["reason"]: row["count"] for row in rows.groupBy("reason").count().collect()}
+    """Count the rows of a file by `_reason`."""
+    counts = {row[REASON]: row["count"] for row in rows.groupBy(REASON).count().collect()}
     bad = {reason: n for reason, n in sorted(counts.items(), key=str) if reason is not None}
     return CheckedFile(path, rows, sum(counts.values()), bad)
 
 
-def check_ratings(path: str, rows: DataFrame, keep: Keep) -> CheckedRatings:
-    """Count the ratings by `reason`, and find those of a pair that came before.
+def check_ratings(path: str, rows: DataFrame, dataset: Dataset, scale: RatingScale, keep: Keep) -> CheckedRatings:
+    """Count the ratings by `_reason`, and choose one of each pair.
 
     Args:
         path: of the file.
         rows: from `ingest.typed_ratings`; asked several times.
+        dataset: says which rating of a pair counts.
+        scale: of the ratings.
         keep: keeps what is asked several times.
 
+    Raises:
+        InputError: a pair occurs more than once, and the data set allows none.
+
     """
+    kept = dataset.ratings.duplicates
     checked = check_file(path, rows)
     good, bad = checked.good, dict(checked.bad)
     tasks = max(1, -(-checked.read // PAIRS_PER_TASK))
     repeated = keep("repeated", lambda: ingest.repeated_pairs(good, tasks))
     if repeated.isEmpty():
         return CheckedRatings(path, rows, checked.read, bad, good, None)
-    copies = keep("copies", lambda: ingest.copies(good, repeated))
+    copies = keep("copies", lambda: ingest.copies(good, repeated, kept, scale))
     if duplicates := copies.where("copy > 1").count():
         bad["duplicate_pair"] = duplicates
+        if kept == "refuse":
+            raise InputError(_twice(path, copies, duplicates))
     first = copies.where("copy = 1").drop("copy")
     unique = ingest.without_pairs(good, repeated).unionByName(first)
     return CheckedRatings(path, rows, checked.read, bad, unique, copies)
+
+
+def _twice(path: str, copies: DataFrame, duplicates: int) -> str:
+    """The message that refuses a file for its duplicates; it shows one pair."""
+    row = copies.where("copy = 2").orderBy("user_id", "item_id").first()
+    assert row is not None
+    return (
+        f"input file {path}: {duplicates} rating(s) of a pair that has one already, such as that of user_id "
+        f"{row['user_id']} and item_id {row['item_id']}: remove them, or let the description say which counts by "
+        "ratings.duplicates"
+    )
 
 
 def require_good_rows(file: CheckedFile) -> None:
@@ -91,7 +113,7 @@ def require_good_rows(file: CheckedFile) -> None:
     if file.good_count:
         return
     example = file.refused.first()
-    shown = f"; for example {example['reason']}: {example['row']}" if example else ""
+    shown = f"; for example {example[REASON]}: {example[ROW]}" if example else ""
     raise InputError(f"input file {file.path} has no good row ({file.read} read): {file.bad}{shown}")
 
 
@@ -103,31 +125,29 @@ def require_few_bad_rows(file: CheckedFile, max_bad_share: float) -> None:
     read, bad = file.read - unscored, file.bad_count - unscored
     if bad <= max_bad_share * read:
         return
-    damaged = file.rows.where(F.col("reason") != ingest.UNSCORED_REASON)
-    examples = damaged.select("reason", "row").limit(3).collect()
+    damaged = file.rows.where(F.col(REASON) != ingest.UNSCORED_REASON)
+    examples = damaged.select(REASON, ROW).limit(3).collect()
     raise InputError(
         f"input file {file.path}: {bad} of {read} rows are bad ({bad / read:.2%}; max_bad_share allows "
         f"{max_bad_share:.2%}): {file.bad}; mend them or raise max_bad_share"
-        + "".join(f"\n  {row['reason']}: {row['row']}" for row in examples)
+        + "".join(f"\n  {row[REASON]}: {row[ROW]}" for row in examples)
     )
 
 
-def write_quarantine(workspace: Workspace, anime: CheckedFile, users: CheckedFile, ratings: CheckedRatings) -> None:
+def write_quarantine(workspace: Workspace, entities: Sequence[CheckedFile], ratings: CheckedRatings) -> None:
     """Write the refused rows of all files, each with its reason and its text, as `quarantine/`."""
-    rows = quarantine_rows(anime, users, ratings)
+    rows = quarantine_rows(entities, ratings)
     shards.write_parquet(workspace.files, rows.coalesce(1), f"{workspace.staging}/quarantine")
 
 
-def quarantine_rows(anime: CheckedFile, users: CheckedFile, ratings: CheckedRatings) -> DataFrame:
+def quarantine_rows(entities: Sequence[CheckedFile], ratings: CheckedRatings) -> DataFrame:
     """file, reason, row: the refused rows of all files, each with its reason and its text."""
-    columns = ("file", "reason", "row")
-    anime_rows, users_rows, rating_rows = (file.refused.select(*columns) for file in (anime, users, ratings))
-    frame = anime_rows.unionByName(users_rows).unionByName(rating_rows)
-    if ratings.copies is None:
-        return frame
-    duplicates = ratings.copies.where("copy > 1").select(
-        "file",
-        F.lit("duplicate_pair").alias("reason"),
-        F.to_csv(F.struct("user_id", "anime_id", "rating")).alias("row"),
-    )
-    return frame.unionByName(duplicates)
+    columns = [F.col(name).alias(name.removeprefix("_")) for name in (FILE, REASON, ROW)]
+    frame, *others = (file.refused.select(*columns) for file in (*entities, ratings))
+    if ratings.copies is not None:
+        text = F.to_csv(F.struct("user_id", "item_id", "rating")).alias("row")
+        refused = ratings.copies.where("copy > 1")
+        others.append(refused.select(columns[0], F.lit("duplicate_pair").alias("reason"), text))
+    for other in others:
+        frame = frame.unionByName(other)
+    return frame

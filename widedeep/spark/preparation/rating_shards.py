@@ -9,10 +9,13 @@ from pyspark.sql import functions as F
 from widedeep.common.console import log
 from widedeep.common.errors import DamagedFileError, InputError
 from widedeep.config.prepare import PrepareConfig
+from widedeep.schema.dataset import Dataset, EntityFile
 from widedeep.schema.manifest import SPLITS, DataFile
+from widedeep.schema.rating_scale import RatingScale
 from widedeep.spark import shards
 from widedeep.spark.partitioning import Salt, bucket_counts, hash_key, with_dense_index
-from widedeep.spark.preparation.mal_fields import anime_fields, user_fields
+from widedeep.spark.preparation.fields import fields_of
+from widedeep.spark.preparation.ingest import ID
 from widedeep.spark.preparation.quarantine import CheckedFile, CheckedRatings
 from widedeep.spark.preparation.splits import ROW_WISE, assign_split
 from widedeep.spark.preparation.workspace import Workspace
@@ -43,10 +46,10 @@ class RatingShards(NamedTuple):
 
 
 def index_users(workspace: Workspace, users: CheckedFile, ratings: CheckedRatings) -> DataFrame:
-    """user_id, user: the index of every user in the users' file or the ratings' file."""
+    """user_id, user: the index of every user in the users' file, if there is one, or in the ratings."""
 
     def index() -> DataFrame:
-        ids = users.good.select(F.col("id").alias("user_id"))
+        ids = users.good.select(F.col(ID).alias("user_id"))
         raters = ratings.good.select("user_id")
         return with_dense_index(ids.union(raters).distinct(), "user_id", "user")
 
@@ -54,16 +57,21 @@ def index_users(workspace: Workspace, users: CheckedFile, ratings: CheckedRating
 
 
 def split_ratings(
-    workspace: Workspace, anime: CheckedFile, users: CheckedFile, ratings: CheckedRatings, config: PrepareConfig
+    workspace: Workspace,
+    dataset: Dataset,
+    items: CheckedFile,
+    users: CheckedFile,
+    ratings: CheckedRatings,
+    config: PrepareConfig,
 ) -> SplitRatings:
     """Assign each unique rating to a split."""
     rule = config.split
 
     def split() -> DataFrame:
-        good = ratings.unique.select("user_id", "anime_id", "item", "rating")
+        good = ratings.unique.select("user_id", "item_id", "item", "rating", "time")
         if rule.kind == "stratified":
-            good = _with_strata(good, rule.strata, anime.good, users.good)
-        key = hash_key(F.col("user_id"), F.col("anime_id"), config.seed, Salt.ROW_ORDER)
+            good = _with_strata(good, rule.strata, (dataset.items, items.good), (dataset.users, users.good))
+        key = hash_key(F.col("user_id"), F.col("item_id"), config.seed, Salt.ROW_ORDER)
         assigned = assign_split(good, rule, config.seed)
         return assigned.select("user_id", "item", "rating", "split", key.alias("key"))
 
@@ -71,27 +79,39 @@ def split_ratings(
     return SplitRatings(frame, bucket_counts(frame.where("split IS NOT NULL"), "split", "key"))
 
 
-def _with_strata(ratings: DataFrame, strata: Sequence[str], anime_raw: DataFrame, users_raw: DataFrame) -> DataFrame:
+def _with_strata(
+    ratings: DataFrame,
+    strata: Sequence[str],
+    items: tuple[EntityFile | None, DataFrame],
+    users: tuple[EntityFile | None, DataFrame],
+) -> DataFrame:
     """Add the category columns that name a rating's stratum.
 
+    Args:
+        ratings: item_id, user_id.
+        strata: names of categories.
+        items: the description of their file, and its good rows.
+        users: the same of the users.
+
     Raises:
-        InputError: a stratum is no category of the anime or the users.
+        InputError: a stratum is no category of the items or the users.
 
     """
-    of_anime, of_users = anime_fields().category, user_fields().category
-    for raw, fields, key in ((anime_raw, of_anime, "anime_id"), (users_raw, of_users, "user_id")):
+    names = []
+    for (file, raw), key in ((items, "item_id"), (users, "user_id")):
+        fields = fields_of(file).category
+        names += [field.name for field in fields]
         columns = [field.parse.alias(field.name) for field in fields if field.name in strata]
         if columns:
-            ratings = ratings.join(raw.select(F.col("id").alias(key), *columns), on=key, how="left")
-    missing = [name for name in strata if name not in ratings.columns]
+            ratings = ratings.join(raw.select(F.col(ID).alias(key), *columns), on=key, how="left")
+    missing = [name for name in strata if name not in names]
     if missing:
-        names = [field.name for field in (*of_anime, *of_users)]
         raise InputError(f"split.strata: {missing} unknown; the categories are {names}")
     return ratings
 
 
 def write_rating_shards(
-    workspace: Workspace, ratings: SplitRatings, users: DataFrame, config: PrepareConfig
+    workspace: Workspace, ratings: SplitRatings, users: DataFrame, scale: RatingScale, config: PrepareConfig
 ) -> RatingShards:
     """Deal the ratings to the shards of their splits and write them.
 
@@ -99,6 +119,7 @@ def write_rating_shards(
         workspace: of the run.
         ratings: from `split_ratings`.
         users: user_id, user.
+        scale: of the ratings.
         config: how many shards.
 
     Raises:
@@ -118,7 +139,7 @@ def write_rating_shards(
     shards.write_split_shards(workspace.files, placed, workspace.staging, filled, ["_key", "user", "item"])
     written = {split: _describe(workspace, split, rows[split]) if split in filled else () for split in SPLITS}
     train = workspace.spark.read.parquet(f"{workspace.staging}/ratings/split=train")
-    mean = train.agg(rating_sum(F.col("rating"), config.ratings.scale) / F.count("rating")).collect()[0][0]
+    mean = train.agg(rating_sum(F.col("rating"), scale) / F.count("rating")).collect()[0][0]
     return RatingShards(written, train, mean)
 
 

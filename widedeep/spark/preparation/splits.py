@@ -1,7 +1,9 @@
-"""The split of each rating (train, valid or test), by a hash of (user, anime, seed).
+"""The split of each rating (train, valid or test), by a hash of (user, item, seed) or by time.
 
 Pure DataFrame -> DataFrame; the same answer on any cluster.
 """
+
+from datetime import UTC, datetime, time
 
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -10,34 +12,41 @@ from widedeep.config.prepare import SplitConfig
 from widedeep.spark.partitioning import Salt, bucket_counts, hash_key, order_statistics, uniform
 
 # Rules that depend on one rating alone: applying them again is cheaper than storing the result.
-ROW_WISE = ("random", "cold_item", "cold_user")
+ROW_WISE = ("random", "cold_item", "cold_user", "date")
+# Rules that divide each user's ratings.
+BY_USER = ("per_user", "time")
 
 
 def assign_split(ratings: DataFrame, config: SplitConfig, seed: int) -> DataFrame:
     """Add `split`: train, valid or test; null for ratings that are not sampled.
 
     Args:
-        ratings: user_id:bigint, anime_id:bigint and, for `stratified`, the columns of `config.strata`.
+        ratings: user_id, item_id, for `time` and `date` time:double (seconds since 1970), and for `stratified` the
+            columns of `config.strata`.
         config: the rule and its shares.
         seed: of the hashes.
 
     """
-    pair = (F.col("user_id"), F.col("anime_id"))
+    pair = (F.col("user_id"), F.col("item_id"))
     if config.kind == "stratified":
         return _stratified(ratings, config, seed)
-    if config.kind == "per_user":
-        order = Window.partitionBy("user_id").orderBy(hash_key(*pair, seed, Salt.SPLIT), "anime_id")
+    if config.kind == "date":
+        return ratings.withColumn("split", F.when(_sampled(ratings, config, seed), _by_date(config)))
+    if config.kind in BY_USER:
+        chance = [hash_key(*pair, seed, Salt.SPLIT), F.col("item_id")]
+        by_time = [F.col("time")] if config.kind == "time" else []
+        order = Window.partitionBy("user_id").orderBy(*by_time, *chance)
         size = F.count("*").over(Window.partitionBy("user_id"))
         share = (F.row_number().over(order) - F.lit(0.5)) / size
     elif config.kind == "cold_item":
-        share = uniform(F.col("anime_id"), seed, Salt.SPLIT)
+        share = uniform(F.col("item_id"), seed, Salt.SPLIT)
     elif config.kind == "cold_user":
         share = uniform(F.col("user_id"), seed, Salt.SPLIT)
     else:
         share = uniform(*pair, seed, Salt.SPLIT)
     # Sampling comes first: each user's shares are shares of what is kept.
     kept = ratings.withColumn("_kept", _sampled(ratings, config, seed))
-    if config.kind == "per_user" and (config.sample < 1 or config.sample_rows is not None):
+    if config.kind in BY_USER and (config.sample < 1 or config.sample_rows is not None):
         left_out = kept.where(~F.col("_kept")).withColumn("split", F.lit(None).cast("string"))
         return kept.where("_kept").withColumn("split", _by_share(share, config)).unionByName(left_out).drop("_kept")
     return kept.withColumn("split", F.when(F.col("_kept"), _by_share(share, config))).drop("_kept")
@@ -45,7 +54,7 @@ def assign_split(ratings: DataFrame, config: SplitConfig, seed: int) -> DataFram
 
 def _sampled(ratings: DataFrame, config: SplitConfig, seed: int) -> Column:
     """Whether a rating is kept: its hash is below the share, or among the `sample_rows` lowest of all hashes."""
-    pair = (F.col("user_id"), F.col("anime_id"))
+    pair = (F.col("user_id"), F.col("item_id"))
     if config.sample_rows is None:
         return uniform(*pair, seed, Salt.RATING_SAMPLE) < config.sample
     # The order of `uniform`, as a signed number: a sample by rows is a sample by some share.
@@ -56,6 +65,16 @@ def _sampled(ratings: DataFrame, config: SplitConfig, seed: int) -> Column:
         return F.lit(True)
     bound = order_statistics(keyed, "_group", "_key", counts, {"all": [config.sample_rows]})["all"][0]
     return key < F.lit(bound)
+
+
+def _by_date(config: SplitConfig) -> Column:
+    """The split of a rating by the day of its time."""
+    split = F.lit("train")
+    for name, first in (("valid", config.valid_from), ("test", config.test_from)):
+        if first is not None:
+            begin = datetime.combine(first, time(), UTC).timestamp()
+            split = F.when(F.col("time") >= begin, name).otherwise(split)
+    return split
 
 
 def _by_share(share: Column, config: SplitConfig) -> Column:
@@ -70,7 +89,7 @@ def _by_share(share: Column, config: SplitConfig) -> Column:
 
 def _stratified(ratings: DataFrame, config: SplitConfig, seed: int) -> DataFrame:
     """Sample and split each stratum in exact proportion: cut it at order statistics of its hashes."""
-    pair = (F.col("user_id"), F.col("anime_id"))
+    pair = (F.col("user_id"), F.col("item_id"))
     names = [F.coalesce(F.col(name), F.lit("")) for name in config.strata]
     frame = ratings.withColumn("_stratum", F.concat_ws("\u0001", *names))
     frame = frame.withColumn("_key", hash_key(*pair, seed, Salt.SPLIT))

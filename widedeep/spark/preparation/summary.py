@@ -31,7 +31,7 @@ def _counts(manifest: Manifest) -> list[tuple[str, str]]:
         rows.append(("  not sampled", ratings.not_sampled))
     for file, reasons in {"ratings": ratings.quarantined, **manifest.quarantined}.items():
         rows += [(f"  quarantined, {file}: {reason}", count) for reason, count in reasons.items()]
-    rows += [("users", manifest.users.rows), ("anime", manifest.items.rows)]
+    rows += [("users", manifest.users.rows), ("items", manifest.items.rows)]
     return [(name, f"{count:,}") for name, count in rows]
 
 

@@ -4,6 +4,7 @@ Every parser gives null (a list: an empty array; a text: an empty one) where the
 """
 
 import math
+import re
 from collections.abc import Mapping
 
 from pyspark.sql import Column
@@ -76,12 +77,35 @@ def text(given: Column) -> Column:
     return F.coalesce(category(given), F.lit(""))
 
 
-def value_list(text: Column) -> Column:
-    """`Action, Sci-Fi` -> a sorted array of its distinct values."""
-    parts = F.transform(F.split(text, ","), lambda part: F.trim(part))
+def year(text: Column) -> Column:
+    """`spring 1998` or `Toy Story (1995)` -> 1998 or 1995, as a double: the last number of four digits."""
+    return F.regexp_extract(text, r".*(?<!\d)(\d{4})(?!\d)", 1).try_cast("double")
+
+
+def season(text: Column) -> Column:
+    """`spring 1998` -> `spring`."""
+    return category(F.regexp_extract(text, r"([A-Za-z]+)\s+\d{4}", 1))
+
+
+def text_identifier(text: Column) -> Column:
+    """Text -> the same text; null if it is empty. No word means that it is missing: somebody is called `null`."""
+    return F.when(F.trim(text) != "", text)
+
+
+def value_list(text: Column, separator: str = ",") -> Column:
+    """`Action, Sci-Fi` or `["Action", "Sci-Fi"]` -> a sorted array of its distinct values."""
+    split = F.split(text, "[\\s]+" if separator == " " else re.escape(separator))
+    in_json = F.when(text.startswith("["), F.from_json(text, "array<string>"))
+    parts = F.transform(F.coalesce(in_json, split), lambda part: F.trim(part))
     return F.when(is_missing(text), F.array().cast("array<string>")).otherwise(
         F.array_sort(F.array_distinct(F.filter(parts, lambda part: part != "")))
     )
+
+
+def flag_list(flags: Mapping[str, Column]) -> Column:
+    """Texts of 0 and 1 by the name of a value -> a sorted array of the names whose text is 1."""
+    named = (F.when(number(flag) == 1.0, F.lit(name)) for name, flag in flags.items())
+    return F.array_sort(F.array_compact(F.array(*named)))
 
 
 def literal_map(numbers: Mapping[str, int]) -> Column:

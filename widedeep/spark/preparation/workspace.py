@@ -9,31 +9,49 @@ from pyspark.sql import DataFrame, SparkSession
 from widedeep.common.console import log
 from widedeep.common.errors import InputError
 from widedeep.config.prepare import PrepareConfig
+from widedeep.schema.dataset import Dataset, EntityFile
 from widedeep.spark.filesystem import Files
 
 
 class InputFile(NamedTuple):
-    """A file of the dump, or a directory of its parts."""
+    """A file of a data set, a directory of its parts, or the files that a pattern matches."""
 
     path: str
     facts: dict[str, object]  # name and bytes, as in the manifest
-    parts: list[tuple[str, int, int]]  # name, bytes and modification time in ms
+    parts: list[tuple[str, int, int]]  # path, bytes and modification time in ms
 
 
-def find_inputs(files: Files, config: PrepareConfig) -> dict[str, InputFile]:
-    """Find the dump's files: kind (`ratings`, `users`, `anime`) -> file; InputError if one is missing."""
-    names = {"ratings": config.ratings_file, "users": config.users_file, "anime": config.anime_file}
-    inputs = {}
-    for kind, name in names.items():
-        path = f"{config.input}/{name}"
-        if not files.exists(path):
-            raise InputError(
-                f"input file {path} does not exist: give the dump's directory to --input, "
-                "or make a dump: spark-submit jobs/synthesize.py"
-            )
+class Inputs(NamedTuple):
+    """What a run reads: the description of the data set, without optional files that are not there, and its files."""
+
+    dataset: Dataset
+    files: dict[str, InputFile]  # ratings, items, users -> file
+
+
+def find_inputs(files: Files, directory: str, described: Dataset) -> Inputs:
+    """Find the files of a data set in a directory.
+
+    Raises:
+        InputError: a file is missing that is not optional.
+
+    """
+    found, left_out = {}, {}
+    for kind, file in (("ratings", described.ratings), ("items", described.items), ("users", described.users)):
+        if file is None:
+            continue
+        path = f"{directory}/{file.path}"
         parts = files.data_entries(path)
-        inputs[kind] = InputFile(path, {"name": name, "bytes": sum(size for _, size, _ in parts)}, parts)
-    return inputs
+        if parts:
+            found[kind] = InputFile(path, {"name": file.path, "bytes": sum(size for _, size, _ in parts)}, parts)
+        elif isinstance(file, EntityFile) and file.optional:
+            log.warning("%s does not exist: going on without features of %s", path, kind)
+            left_out[kind] = None
+        else:
+            raise InputError(
+                f"input file {path} does not exist: give the directory of the data set to --input and its description "
+                f"to --dataset (now {described.name}), or make a data set: spark-submit jobs/synthesize.py"
+            )
+    return Inputs(described.model_copy(update=left_out), found)
 
 
 class Workspace(NamedTuple):
@@ -52,7 +70,7 @@ class Workspace(NamedTuple):
             make().write.mode("overwrite").parquet(path)
         return self.spark.read.parquet(path)
 
-    def resume_or_reset(self, config: PrepareConfig, inputs: dict[str, InputFile]) -> None:
+    def resume_or_reset(self, config: PrepareConfig, inputs: Inputs) -> None:
         """Keep the finished steps of a run of the same input and settings; delete those of another."""
         settings = config.model_dump_json(exclude={"output"})
         stamp = hashlib.sha256(f"{settings} {inputs}".encode()).hexdigest()

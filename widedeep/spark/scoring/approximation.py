@@ -37,7 +37,7 @@ def fit_approximation(
 
     """
     warm = np.flatnonzero(artifact.user_ratings > 0).astype(np.int32)
-    items, candidates = len(artifact.anime_id), config.candidates_each
+    items, candidates = len(artifact.item_id), config.candidates_each
     if config.method == "exact":
         return None
     if candidates >= items or len(warm) < 2:

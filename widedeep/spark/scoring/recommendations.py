@@ -13,8 +13,9 @@ from pyspark.sql.pandas.types import from_arrow_schema
 from widedeep.common.console import log
 from widedeep.config.score import ScoreConfig
 from widedeep.models.artifact import load_artifact
+from widedeep.schema.dataset import Identifiers
 from widedeep.schema.manifest import HIDDEN_MANIFEST, Manifest
-from widedeep.schema.recommendations import LIST_SCHEMA, RecommendationManifest
+from widedeep.schema.recommendations import RecommendationManifest, list_schema
 from widedeep.scoring.scorer import Scorer
 from widedeep.scoring.two_stage import Approximation, TwoStageScorer
 from widedeep.scoring.user_lists import ListPlan, score_batches
@@ -43,20 +44,22 @@ def write_recommendations(
     stored = spark.sparkContext.broadcast(fitted.approximation.to_bytes()) if fitted else None
     plan = spark.sparkContext.broadcast(plan_lists(spark, config, prepared))
     placed = place_users(users.join(seen, on="user", how="left"), config.users_per_file)
-    log.info("scoring %s items for each user", f"{len(trained.artifact.anime_id):,}")
+    log.info("scoring %s items for each user", f"{len(trained.artifact.item_id):,}")
     lists = placed.select("user", "user_id", "seen").mapInArrow(
-        make_scorer(trained.file_name, config.candidates_each, stored, plan), from_arrow_schema(LIST_SCHEMA)
+        make_scorer(trained.file_name, config.candidates_each, stored, plan),
+        from_arrow_schema(list_schema(prepared.dataset.ids)),
     )
     files = Files(spark)
     with staged_directory(files, config.output, HIDDEN_MANIFEST) as staged:
         write_parquet(files, lists, staged.path, ROW_GROUP_BYTES)
-        rows, distinct_users, distinct_items = _totals(spark.read.parquet(staged.path))
+        rows, distinct_users, distinct_items = _totals(spark.read.parquet(staged.path), prepared.dataset.ids)
         manifest = RecommendationManifest(
             config=config.model_dump(mode="json", exclude={"output"}),
             data_digest=trained.artifact.manifest_digest,
+            ids=prepared.dataset.ids,
             users=distinct_users,
             rows=rows,
-            distinct_anime=distinct_items,
+            distinct_items=distinct_items,
             recall=fitted.recall if fitted else None,
             files=describe_files(spark, staged.path),
         )
@@ -111,7 +114,7 @@ def make_scorer(
         plan: what lists to make.
 
     Returns:
-        A function from batches of (user, user_id, seen) to batches of LIST_SCHEMA.
+        A function from batches of (user, user_id, seen) to batches of `list_schema`.
 
     """
 
@@ -119,7 +122,7 @@ def make_scorer(
         torch.set_num_threads(1)  # Spark runs a task on each core
         artifact = load_artifact(Path(SparkFiles.get(model_file)))
         device = task_device()
-        model, items = artifact.model.to(device), len(artifact.anime_id)
+        model, items = artifact.model.to(device), len(artifact.item_id)
         if approximation is None:
             scorer = Scorer(model, items, device)
         else:
@@ -129,8 +132,8 @@ def make_scorer(
     return score
 
 
-def _totals(lists: DataFrame) -> tuple[int, int, int]:
+def _totals(lists: DataFrame, ids: Identifiers) -> tuple[int, int, int]:
     """Return the numbers of rows, distinct users and distinct items."""
-    counts = [F.count("*"), F.count_distinct("user_id"), F.count_distinct("anime_id")]
+    counts = [F.count("*"), F.count_distinct("user_id"), F.count_distinct(ids.item)]
     rows, users, items = lists.agg(*counts).collect()[0]
     return rows, users, items
