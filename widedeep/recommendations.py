@@ -22,7 +22,7 @@ from widedeep.schema.recommendations import FORMAT_VERSION, RecommendationManife
 
 
 def recommendations_of(directory: Path, user: str) -> tuple[list[dict[str, Any]], Identifiers]:
-    """Return the recommendations of a user id, best first, and how ids are named. Reads only the row group that has the user.
+    """Return the recommendations of a user id, best first, and how ids are named; reads the user's row group alone.
 
     Raises:
         InputError: the directory has no committed recommendations, or those of another release, or none of this user.
