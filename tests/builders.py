@@ -22,6 +22,7 @@ ITEM_CATEGORIES = {"type": 4, "source": 3, "status": 3, "age_rating": 5}
 ITEM_LISTS = {"producers": 7, "studios": 6}
 USER_NUMBERS = ("mean_score", "days_watched", "completed", "total_entries")
 USER_CATEGORIES = {"gender": 4, "location": 5}
+MAL = read_dataset("mal2023")
 TEN_POINTS = RatingScale(lowest=1, highest=10, step=1, liked=8)
 COLD = 3  # the last users and the last items have test ratings only
 # Split -> files; a tuple gives the files' shares of the rows.
@@ -71,7 +72,7 @@ def write_prepared(
     written = [file for group in (*files.values(), item_table.files, user_table.files) for file in group]
     manifest = Manifest(
         config={},
-        dataset=read_dataset("mal2023"),
+        dataset=MAL,
         inputs={},
         ratings=Ratings(
             read=ratings,

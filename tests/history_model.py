@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tests.builders import TEN_POINTS
+from tests.builders import MAL, TEN_POINTS
 from widedeep.config.models import ArchitectureConfig
 from widedeep.models.artifact import Artifact
 from widedeep.models.base import Explanation, Histories, Recommender
@@ -72,6 +72,7 @@ def taste_artifact(vectors: list[list[float]], popularity: list[int], kind: type
         manifest_digest="0" * 64,
         scale=TEN_POINTS,
         vocabularies={"users": {}, "items": {}},
+        ids=MAL.ids,
         user_id=np.array([1]),
         item_id=10 * np.arange(1, len(vectors) + 1),
         user_ratings=np.array([sum(popularity)], np.int32),

@@ -26,7 +26,7 @@ def command(line: str, code: int = 0, cwd: Path = ROOT) -> subprocess.CompletedP
 def rated(data: Path, splits=("train", "valid", "test")) -> set[tuple[int, int]]:
     """(user_id, anime_id) of all ratings."""
     users = pq.read_table(data / "users", columns=["user_id"])["user_id"].to_numpy()
-    anime = pq.read_table(data / "items", columns=["anime_id"])["anime_id"].to_numpy()
+    anime = pq.read_table(data / "items", columns=["item_id"])["item_id"].to_numpy()
     pairs = set()
     for split in splits:
         for file in (data / "ratings" / f"split={split}").glob("*.parquet"):

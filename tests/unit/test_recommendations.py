@@ -6,10 +6,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.builders import MAL
 from widedeep.common.errors import InputError
 from widedeep.recommendations import main, recommendations_of
 from widedeep.schema.manifest import DataFile
-from widedeep.schema.recommendations import LIST_SCHEMA, RecommendationManifest
+from widedeep.schema.recommendations import RecommendationManifest, list_schema
 
 ROWS = [
     {"user_id": 7, "rank": 2, "anime_id": 20, "title": "Gintama'", "affinity": 1.5},
@@ -24,15 +25,16 @@ ROWS = [
 
 @pytest.fixture
 def directory(tmp_path):
-    pq.write_table(pa.Table.from_pylist(ROWS, LIST_SCHEMA), tmp_path / "part-00000.parquet")
+    pq.write_table(pa.Table.from_pylist(ROWS, list_schema(MAL.ids)), tmp_path / "part-00000.parquet")
     file = DataFile(path="part-00000.parquet", rows=3, bytes=1, sha256="", content="")
-    manifest = RecommendationManifest(config={}, data_digest="", users=2, rows=3, distinct_items=2, files=(file,))
+    counts = {"users": 2, "rows": 3, "distinct_items": 2}
+    manifest = RecommendationManifest(config={}, data_digest="", ids=MAL.ids, files=(file,), **counts)
     (tmp_path / "_manifest.json").write_text(manifest.model_dump_json())
     return tmp_path
 
 
 def test_a_users_list_is_shown_in_order_with_reasons(directory, capsys):
-    assert [row["rank"] for row in recommendations_of(directory, 7)] == [1, 2]
+    assert [row["rank"] for row in recommendations_of(directory, "7")[0]] == [1, 2]
     main(["--user", "7", "--recommendations", str(directory)])
     shown = capsys.readouterr().out
     assert "for user 7" in shown
@@ -43,12 +45,12 @@ def test_a_users_list_is_shown_in_order_with_reasons(directory, capsys):
 def test_lists_of_another_release_are_refused(directory):
     file = directory / "_manifest.json"
     file.write_text(json.dumps(json.loads(file.read_text()) | {"format_version": 2}))
-    with pytest.raises(InputError, match=r"format_version is 2, this release reads 3; .* jobs/score_all.py"):
-        recommendations_of(directory, 7)
+    with pytest.raises(InputError, match=r"format_version is 2, this release reads 4; .* jobs/score_all.py"):
+        recommendations_of(directory, "7")
 
 
 def test_a_directory_without_lists_and_a_user_without_a_list_are_named(directory, tmp_path):
     with pytest.raises(InputError, match="holds no recommendations"):
-        recommendations_of(tmp_path / "none", 7)
+        recommendations_of(tmp_path / "none", "7")
     with pytest.raises(InputError, match=r"user 9 is not in .* holds 2 users"):
-        recommendations_of(directory, 9)
+        recommendations_of(directory, "9")

@@ -98,7 +98,7 @@ def test_export_holds_vocabularies_scalers_and_unit_vectors(run, tmp_path, monke
     encoders = pq.read_table(output / "encoders.parquet").to_pandas()
     assert encoders[encoders["column"] == "genres"]["value"].tolist() == list(GENRES)
     assert encoders.groupby("column")["code"].apply(list)["gender"] == [0, 1, 2, 3]
-    for side, name, key, count in (("users", "users", "user_id", 150), ("items", "anime", "anime_id", 61)):
+    for side, name, key, count in (("users", "users", "user_id", 150), ("items", "items", "anime_id", 61)):
         frame = pq.read_table(output / f"{name}.parquet").to_pandas()
         ids = trained.artifact.user_id if side == "users" else trained.artifact.item_id
         assert frame[key].tolist() == ids.tolist()

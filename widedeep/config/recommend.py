@@ -14,8 +14,8 @@ class RecommendConfig(TrainedRunSettings):
     """Recommend items to a person by their own ratings; the person need not be in the data."""
 
     ratings: Path = Field(
-        description="the person's ratings: a CSV file with the columns rating, and title or the identifier of items, such "
-        "as anime_id; or a list that MyAnimeList exported (.xml, .xml.gz)"
+        description="the person's ratings: a CSV file with the columns rating, and title or the identifier of items, "
+        "such as anime_id; or a list that MyAnimeList exported (.xml, .xml.gz)"
     )
     top_n: Count = Field(default=10, ge=1, description="items in the list")
     # A field called `json` would hide a method of pydantic's models.

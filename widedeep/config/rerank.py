@@ -22,8 +22,8 @@ class RerankConfig(Settings):
     )
     relations: MaybeText = Field(
         default=None,
-        description="CSV file that tells franchises: the item, related_id and relation (sequel, prequel, …); none: titles "
-        "tell them",
+        description="CSV file that tells franchises: the item, related_id and relation (sequel, prequel, …); none: "
+        "titles tell them",
     )
     hide: Names = Field(
         default=(), description="what no list may hold, as column=value, such as type=Music,age_rating=Rx - Hentai"

@@ -33,7 +33,10 @@ class FeatureTable:
     def _column(self, name: str) -> pa.ChunkedArray:
         known = [column.name for column in self.table.columns]
         if name not in known:
-            raise InputError(f"{self._place} has no column {name}: it has {known}")
+            raise InputError(
+                f"{self._place} has no column {name}: it has {known}; leave it out of the settings, or name where it "
+                "comes from in the description of the data set and prepare again"
+            )
         return self.read(name)
 
     def read(self, name: str) -> pa.ChunkedArray:

@@ -15,7 +15,7 @@ from torch import Tensor
 from widedeep.data.feature_tables import Tables
 from widedeep.data.histories import UserHistories
 from widedeep.models.base import Explanation, Histories, MakeEmbedding, Recommender, Scores
-from widedeep.models.history.inputs import fit_inputs
+from widedeep.models.history.inputs import fit_inputs, with_known_columns
 from widedeep.models.history.learning import NOT_GIVEN, hold_out, unrated_log_weight
 from widedeep.models.history.network import Heads, Terms, Vectors, bag_of
 from widedeep.models.history.past import Past, bags_of, make_past, pad
@@ -71,6 +71,7 @@ class WideDeepHistory(Recommender):
     @classmethod
     def from_tables(cls, config: Any, tables: Tables, embedding: MakeEmbedding = RowEmbedding) -> "WideDeepHistory":
         """Fit what has a closed form, and build the network untrained."""
+        config = with_known_columns(config, tables.items)
         shape, buffers = fit_inputs(config, tables)
         model = cls(config, shape, tables.scale, embedding)
         model.load_state_dict(buffers, strict=False)

@@ -135,7 +135,7 @@ def read_relations(file: Path, item_id: np.ndarray) -> Relations:
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{file} cannot be read: {error}") from None
     except KeyError as error:
-        raise InputError(f"{file} has no column {error}: it needs item_id, related_id and relation") from None
+        raise InputError(f"{file} has no column {error}: it needs the item, related_id and relation") from None
     return Relations(np.array(pairs, np.int64).reshape(-1, 2), before)
 
 

@@ -123,14 +123,21 @@ LOSSES: dict[str, Loss] = {
 }
 
 
+IMPLICIT_LOSS = "softmax"  # of data without ratings
+
+
 def find_loss(name: str | None, model: Recommender) -> Loss:
-    """Return the loss of a name, or the architecture's own if it is None.
+    """Return the loss of a name, or the architecture's own if it is None; for data without ratings that of the ranking.
 
     Raises:
-        InputError: there is no loss of this name.
+        InputError: there is no loss of this name, or it needs ratings and there are none.
 
     """
-    name = name or model.default_loss
+    implicit = model.scale.implicit
+    name = name or (IMPLICIT_LOSS if implicit else model.default_loss)
     if name not in LOSSES:
         raise InputError(f"loss: there is no {name!r}; choose one of {', '.join(LOSSES)}")
+    if implicit and LOSSES[name].of_rating is not None:
+        able = [other for other, loss in LOSSES.items() if loss.of_rating is None]
+        raise InputError(f"loss: {name} needs ratings, and the data set has none: choose {' or '.join(able)}")
     return LOSSES[name]

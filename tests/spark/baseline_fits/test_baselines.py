@@ -8,7 +8,7 @@ import pytest
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import functions as F
 
-from tests.builders import TEN_POINTS
+from tests.builders import MAL, TEN_POINTS
 from widedeep.baselines.biases import bias_predictor, fit_bias_grid, residuals
 from widedeep.baselines.factors import factor_predictor
 from widedeep.common.console import log
@@ -18,7 +18,7 @@ from widedeep.data.rating_matrices import Splits, load_splits
 from widedeep.data.rating_matrices import preference as preference_of
 from widedeep.recommendations import recommendations_of
 from widedeep.schema.manifest import read_manifest
-from widedeep.schema.recommendations import LIST_SCHEMA
+from widedeep.schema.recommendations import list_schema
 from widedeep.spark.baseline_fits.als import ImplicitAls, fit_als, preference, subtract_biases, train_ratings
 from widedeep.spark.baseline_fits.baselines import show_summary
 from widedeep.spark.baseline_fits.outputs import local_prepared
@@ -116,19 +116,21 @@ def test_every_test_rating_is_predicted_once(prepared, splits, systems, name):
 def test_users_with_a_liked_test_anime_get_a_list(prepared, splits, systems, name):
     directory = systems[0] / name / "recommendations"
     found = read(directory)
-    assert list(found.columns) == LIST_SCHEMA.names
+    assert list(found.columns) == list_schema(MAL.ids).names
     users = pq.read_table(prepared / "users", columns=["user", "user_id"]).to_pandas()
-    items = pq.read_table(prepared / "items", columns=["item", "anime_id", "title"]).to_pandas()
+    items = pq.read_table(prepared / "items", columns=["item", "item_id", "title"]).to_pandas()
     user, _, rating = splits.pairs("test")
     expected = users.set_index("user")["user_id"][np.unique(user[rating >= 8])]
     assert found["user_id"].unique().tolist() == expected.tolist()
     assert found.groupby("user_id")["rank"].apply(list).map(lambda r: r == list(range(1, 21))).all()
     assert found.groupby("user_id")["affinity"].apply(lambda s: s.is_monotonic_decreasing).all()
     assert found["predicted_rating"].between(1, 10).all()
-    known = found.merge(users, on="user_id").merge(items, on="anime_id", suffixes=("", "_known"))
+    known = found.merge(users, on="user_id").merge(
+        items, left_on="anime_id", right_on="item_id", suffixes=("", "_known")
+    )
     assert (known["title"] == known["title_known"]).all()
     assert not set(zip(known["user"], known["item"], strict=True)) & pairs(splits, "train", "valid")
-    assert recommendations_of(directory, int(expected.iloc[0]))[0]["rank"] == 1
+    assert recommendations_of(directory, str(expected.iloc[0]))[0][0]["rank"] == 1
 
 
 def test_the_test_error_of_each_baseline_is_that_of_a_method_that_works(systems):

@@ -88,7 +88,7 @@ def recommendations(data: Data, lists: dict[int, list[int]]) -> pd.DataFrame:
         {
             "user_id": data.users["user_id"].to_numpy()[user],
             "rank": rank.astype(np.int32),
-            "anime_id": data.items["anime_id"].to_numpy()[item],
+            "anime_id": data.items["item_id"].to_numpy()[item],
             "score": np.float32(0),
         }
     )
@@ -345,7 +345,7 @@ def broken_lists(data: Data) -> dict[str, tuple[Callable[[pd.DataFrame], pd.Data
     """What is wrong -> how to break good lists, and what is said of it."""
     seen = data.of("valid").iloc[0]
     user_id = int(data.users["user_id"][seen["user"]])
-    anime_id = int(data.items["anime_id"][seen["item"]])
+    anime_id = int(data.items["item_id"][seen["item"]])
     rated = pd.DataFrame({"user_id": [user_id], "rank": [1], "anime_id": [anime_id]})
 
     def with_rated(frame: pd.DataFrame) -> pd.DataFrame:
@@ -354,10 +354,10 @@ def broken_lists(data: Data) -> dict[str, tuple[Callable[[pd.DataFrame], pd.Data
     owner = int(data.users["user_id"][1])
     order = f"the list of user_id {owner} holds an anime twice or has other ranks"
     return {
-        "rated": (with_rated, f"anime_id {anime_id} is recommended to user_id {user_id}, who rated it in the valid"),
+        "rated": (with_rated, f"item_id {anime_id} is recommended to user_id {user_id}, who rated it in the valid"),
         "unknown": (
             lambda f: f.assign(anime_id=f["anime_id"].replace(f["anime_id"].iloc[0], 1)),
-            "anime_id 1 is not in",
+            "item_id 1 is not in",
         ),
         "stranger": (lambda f: f.assign(user_id=f["user_id"].replace(owner, 7)), "user_id 7 is not in"),
         "gap": (lambda f: f[(f["user_id"] != owner) | (f["rank"] != 1)], order),

@@ -124,7 +124,7 @@ def test_genders(found, users):
 def test_missing_values(found, anime, users, dump):
     raw = pd.read_csv(dump / "users-details-2023.csv", dtype=str, keep_default_na=False)
     assert found.missing["users"] == pytest.approx((raw == "").mean().to_dict())
-    shares = found.missing["anime"]
+    shares = found.missing["items"]
     for column in ("Score", "Genres", "Studios", "Premiered", "English name", "Licensors"):
         assert shares[column] == pytest.approx(anime[column].isna().mean())
     # `Unknown` is a source like any other in the dump, but says nothing; the words of the others differ
@@ -177,7 +177,7 @@ def test_a_dump_that_states_nothing_but_ratings(spark, tmp_path):
     found = run_explore(spark, input=raw)
     assert (found.users, found.raters, found.ratings) == (3, 3, len(GOOD))
     assert found.genders["gender"].tolist() == [None]
-    assert {share for column, share in found.missing["anime"].items() if column != "anime_id"} == {1.0}
+    assert {share for column, share in found.missing["items"].items() if column != "anime_id"} == {1.0}
     assert found.agreements[0].entities == 0
     text = render(found)
     for sentence in ("No user of this dump states a gender", "names a genre", "names a studio", "first aired"):

@@ -37,8 +37,9 @@ def dumped(dump: Path) -> pd.DataFrame:
 
 def test_every_good_rating_is_in_just_one_split(prepared, dump):
     users = pq.read_table(prepared / "users", columns=["user", "user_id"]).to_pandas()
-    items = pq.read_table(prepared / "items", columns=["item", "anime_id"]).to_pandas()
+    items = pq.read_table(prepared / "items", columns=["item", "item_id"]).to_pandas()
     frame = pd.concat([ratings_of(prepared, split) for split in SPLITS]).merge(users).merge(items)
+    frame = frame.rename(columns={"item_id": "anime_id"})
     expected = dumped(dump)
     assert len(expected) == 40_000
     columns = ["user_id", "anime_id", "rating"]
@@ -73,7 +74,7 @@ def test_tables_hold_everybody_without_nulls(prepared, dump):
     manifest = read_manifest(prepared)
     for name, file, key, column in (
         ("users", "users-details-2023.csv", "user_id", "Mal ID"),
-        ("items", "anime-dataset-2023.csv", "anime_id", "anime_id"),
+        ("items", "anime-dataset-2023.csv", "item_id", "anime_id"),
     ):
         frame = pq.read_table(prepared / name).to_pandas()
         ids = pd.read_csv(dump / file, usecols=[column])[column]
@@ -89,7 +90,7 @@ def test_tables_hold_everybody_without_nulls(prepared, dump):
 
 def test_titles_in_other_languages_are_kept_for_people(prepared, dump):
     items = pq.read_table(prepared / "items").to_pandas()
-    anime = pd.read_csv(dump / "anime-dataset-2023.csv").set_index("anime_id").loc[items["anime_id"]]
+    anime = pd.read_csv(dump / "anime-dataset-2023.csv").set_index("anime_id").loc[items["item_id"]]
     for column, source in (("title_english", "English name"), ("title_japanese", "Other name")):
         assert items[column].tolist() == ["" if name == "UNKNOWN" else name for name in anime[source]]
         assert 0 < (items[column] == "").mean() < 1
@@ -148,7 +149,7 @@ def test_users_of_either_file_are_there_and_null_is_a_name(tiny):
 
 
 def test_items_are_parsed_through_newlines_and_quotes(tiny):
-    items = pq.read_table(tiny / "items").to_pandas().set_index("anime_id")
+    items = pq.read_table(tiny / "items").to_pandas().set_index("item_id")
     manifest = read_manifest(tiny)
     assert items["title"].to_dict() == {1: "Bebop, Cowboy", 5: "Movie", 6: "Odd"}
     genres = manifest.items.vocabularies["genres"]
@@ -211,13 +212,22 @@ def test_a_directory_that_is_not_ours_is_not_replaced(spark, tmp_path):
     assert (tmp_path / "out" / "thesis.txt").read_text() == "precious"
 
 
+def test_settings_that_the_data_set_cannot_fulfil_are_refused(spark, tmp_path):
+    settings = {"input": str(write_dump(tmp_path / "raw")), "output": str(tmp_path / "out")}
+    with pytest.raises(InputError, match=r"leaky_columns: \['Mood'\] not among the leaks of mal2023"):
+        run_prepare(spark, **settings, features={"leaky_columns": ["Mood"]})
+    with pytest.raises(InputError, match="time needs the time of each rating, which mal2023 does not name"):
+        run_prepare(spark, **settings, split={"kind": "time"})
+    assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+
 def test_our_own_output_is_replaced_and_a_failure_leaves_the_old_one(spark, tmp_path):
     raw, out = write_dump(tmp_path / "raw", ratings=GOOD, anime=ANIME[:3]), tmp_path / "out"
     settings = {"input": str(raw), "output": str(out), "split": {"train": 1.0, "valid": 0.0, "test": 0.0}, "shards": 1}
     run_prepare(spark, **settings)
     before = (out / "manifest.json").read_text()
     with pytest.raises(InputError):
-        run_prepare(spark, **{**settings, "ratings_file": "nothing.csv"})
+        run_prepare(spark, **{**settings, "input": str(tmp_path)})
     assert (out / "manifest.json").read_text() == before
     write_dump(raw, ratings=GOOD[:4], anime=ANIME[:3])
     assert run_prepare(spark, **settings).ratings.read == 4

@@ -15,8 +15,9 @@ from widedeep.data.feature_tables import FeatureTable, Tables
 from widedeep.models.artifact import MODEL_FILE, load_artifact
 from widedeep.parallel.world import join_world
 from widedeep.recommendations import recommendations_of
+from widedeep.schema.dataset import Identifiers
 from widedeep.schema.manifest import read_manifest
-from widedeep.schema.recommendations import LIST_SCHEMA
+from widedeep.schema.recommendations import list_schema
 from widedeep.scoring.list_rules import make_rules
 from widedeep.spark.evaluation.evaluate import evaluate_systems
 from widedeep.spark.scoring.predictions import write_predictions
@@ -25,6 +26,8 @@ from widedeep.spark.scoring.score_all import Scored, score_all, show_summary
 from widedeep.spark.scoring.sent_model import SentModel
 from widedeep.training.run import TrainingRun
 from widedeep.training.settings import TrainConfig
+
+IDS = Identifiers(type="number", item="anime_id")
 
 
 @pytest.fixture(scope="module")
@@ -72,8 +75,8 @@ def seen_by_user(prepared, splits=("train", "valid", "test")) -> dict[int, set[i
 def test_every_user_gets_n_unrated_anime_in_order(prepared, recommended):
     _, manifest, parts = recommended
     users = pq.read_table(prepared / "users", columns=["user", "user_id"]).to_pandas()
-    anime = pq.read_table(prepared / "items", columns=["item", "anime_id"]).to_pandas()
-    assert [list(part.columns) for part in parts] == [LIST_SCHEMA.names] * len(parts)
+    anime = pq.read_table(prepared / "items", columns=["item", "item_id"]).to_pandas()
+    assert [list(part.columns) for part in parts] == [list_schema(IDS).names] * len(parts)
     rows = np.concatenate([part["user_id"] for part in parts])
     assert rows.tolist() == np.repeat(users["user_id"], 7).tolist()  # files, users and ranks in order
     assert all(part["rank"].tolist() == list(range(1, 8)) * (len(part) // 7) for part in parts)
@@ -82,7 +85,7 @@ def test_every_user_gets_n_unrated_anime_in_order(prepared, recommended):
     assert all(part[told].isna().all(axis=None) for part in parts)  # the model does not explain
     seen = seen_by_user(prepared)
     user_index = users.set_index("user_id")["user"].to_dict()
-    item = anime.set_index("anime_id")["item"].to_dict()
+    item = anime.set_index("item_id")["item"].to_dict()
     for part in parts:
         for user_id, group in part.groupby("user_id"):
             assert group["anime_id"].is_unique
@@ -99,7 +102,7 @@ def test_lists_are_those_of_scoring_pair_by_pair(prepared, run, recommended):
             scores = artifact.model(torch.full_like(everything, int(user)), everything).affinity.numpy().copy()
         scores[list(seen[int(user)])] = -np.inf
         best = np.argsort(-scores, kind="stable")[:7]
-        rows = recommendations_of(output, int(artifact.user_id[user]))
+        rows, _ = recommendations_of(output, str(artifact.user_id[user]))
         assert [row["affinity"] for row in rows] == pytest.approx(scores[best].tolist(), abs=1e-5)
         assert [row["predicted_rating"] for row in rows] == pytest.approx(np.clip(scores[best], 1, 10), abs=1e-5)
         close = np.isclose(scores[best][1:], scores[best][:-1], atol=1e-5).any()
@@ -109,7 +112,7 @@ def test_lists_are_those_of_scoring_pair_by_pair(prepared, run, recommended):
 def test_users_without_training_ratings_get_the_most_rated(run, recommended):
     output, _, _ = recommended
     artifact = load_artifact(run / MODEL_FILE)
-    rows = recommendations_of(output, int(artifact.user_id[np.flatnonzero(artifact.user_ratings == 0)[-1]]))
+    rows, _ = recommendations_of(output, str(artifact.user_id[np.flatnonzero(artifact.user_ratings == 0)[-1]]))
     best = np.argsort(-artifact.item_ratings, kind="stable")[:7]
     assert [row["anime_id"] for row in rows] == artifact.item_id[best].tolist()
     raters = (artifact.user_ratings > 0).sum()
@@ -121,13 +124,13 @@ def test_excluding_train_and_valid_lets_test_anime_through(spark, prepared, run,
     settings = {"top_n": 3000, "sample_users": 60, "exclude": ("train", "valid")}
     _, parts = recommend(spark, prepared, run, tmp_path / "out", **settings)
     users = pq.read_table(prepared / "users", columns=["user", "user_id"]).to_pandas().set_index("user_id")["user"]
-    items = pq.read_table(prepared / "items", columns=["item", "anime_id"]).to_pandas()
+    items = pq.read_table(prepared / "items", columns=["item", "item_id"]).to_pandas()
     kept, test = seen_by_user(prepared, ("train", "valid")), seen_by_user(prepared, ("test",))
     groups = [group for part in parts for group in part.groupby("user_id")]
     assert len(groups) == 60
     for user_id, group in groups:  # top_n is above the number of anime: all other anime comes back
         user = users[user_id]
-        found = set(items.set_index("anime_id")["item"][group["anime_id"]])
+        found = set(items.set_index("item_id")["item"][group["anime_id"]])
         assert found == set(items["item"]) - kept.get(user, set())
         assert test.get(user, set()) <= found
 
@@ -149,8 +152,8 @@ def test_two_stages_find_what_scoring_every_pair_does(recommended, in_two_stages
 
 def test_two_stages_recommend_nothing_seen(prepared, in_two_stages):
     users = pq.read_table(prepared / "users", columns=["user", "user_id"]).to_pandas()
-    anime = pq.read_table(prepared / "items", columns=["item", "anime_id"]).to_pandas()
-    rows = in_two_stages[2].merge(users, on="user_id").merge(anime, on="anime_id")
+    anime = pq.read_table(prepared / "items", columns=["item", "item_id"]).to_pandas()
+    rows = in_two_stages[2].merge(users, on="user_id").merge(anime, left_on="anime_id", right_on="item_id")
     seen = seen_by_user(prepared)
     assert not any(item in seen.get(user, ()) for user, item in zip(rows["user"], rows["item"], strict=True))
 
@@ -178,7 +181,7 @@ def test_lists_by_rules_from_tables_that_spark_reads(spark, prepared, run, tmp_p
     manifest, parts = recommend(spark, prepared, run, tmp_path / "out", top_n=7, sample_users=200, rerank=rules)
     assert manifest.config["rerank"] == config.rerank.model_dump(mode="json")
     rows = pd.concat(parts)
-    items = table.values("anime_id").searchsorted(rows["anime_id"])
+    items = table.values("item_id").searchsorted(rows["anime_id"])
     assert len(rows) == 7 * 200
     assert not made.hidden[items].any()
     assert not rows.assign(franchise=made.franchises.number[items]).duplicated(["user_id", "franchise"]).any()
@@ -209,7 +212,7 @@ def test_a_look_up_reads_little_of_the_files(recommended):
     statistics = metadata.row_group(0).column(0).statistics
     assert statistics.has_min_max
     with pytest.raises(InputError, match="user 123456789 is not in"):
-        recommendations_of(output, 123456789)
+        recommendations_of(output, "123456789")
 
 
 def test_a_model_of_other_data_is_refused(spark, prepared, run, tmp_path):

@@ -95,7 +95,6 @@ def test_a_bad_value_of_the_file_that_a_flag_replaces_is_no_mistake(toml):
         (PrepareConfig, "split.train = 0.9", "train + valid + test must be 1, not 1.1"),
         (PrepareConfig, "split = { train = 0.0, valid = 0.5, test = 0.5 }", "nothing could be learnt"),
         (PrepareConfig, "ranks = 2\nshards = 3", "shards (3) must be a multiple of ranks (2)"),
-        (PrepareConfig, 'features.leaky_columns = ["Mood"]', "['Mood'] not among"),
         (PrepareConfig, "max_bad_share = 1.5", "less than or equal to 1"),
         (config_class(), "ease.l2 = []", "l2 must name at least one value"),
         (config_class(), "ease.l2 = [0.0]", "greater than 0"),

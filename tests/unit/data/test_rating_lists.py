@@ -4,7 +4,7 @@ import gzip
 
 import pytest
 
-from tests.builders import TEN_POINTS
+from tests.builders import MAL, TEN_POINTS
 from widedeep.common.errors import InputError
 from widedeep.data.rating_lists import MOST_BYTES, ListEntry, read_rating_list
 
@@ -37,7 +37,7 @@ LEAK = '<!DOCTYPE m [<!ENTITY a SYSTEM "file:///etc/passwd">]>'
 
 def read(tmp_path, name: str, content: str | bytes, scale=TEN_POINTS) -> list[ListEntry]:
     (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
-    return read_rating_list(tmp_path / name, scale)
+    return read_rating_list(tmp_path / name, MAL, scale)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_lists_that_myanimelist_exported(tmp_path, name):
         ("anime_id,rating\n1,nan\n", "line 2: rating 'nan' is out of the scale"),
         ("anime_id,rating\n1,good\n", "line 2: rating 'good' is no number: give a number of 1-10, or nothing"),
         ("anime_id,rating\n1.5,9\n", r"line 2: anime_id '1.5' is no whole number"),
-        ("anime_id,title,rating\n, ,9\n", "line 2: neither an anime_id nor a title"),
+        ("anime_id,title,rating\n, ,9\n", "line 2: neither anime_id nor title"),
         ("title,rating\nHime, Mononoke,9\n", "line 2: 3 cells instead of 2 in .*between double quotes"),
         ("title,rating\nHime".encode("utf-16"), "is not UTF-8"),
     ],
@@ -112,7 +112,7 @@ def test_what_is_wrong_in_an_export_is_named(tmp_path, content, said):
 
 def test_files_that_cannot_be_read_are_named(tmp_path):
     with pytest.raises(InputError, match=r"no\.csv cannot be read"):
-        read_rating_list(tmp_path / "no.csv", TEN_POINTS)
+        read_rating_list(tmp_path / "no.csv", MAL, TEN_POINTS)
     with pytest.raises(InputError, match=r"cut\.xml\.gz cannot be read"):
         read(tmp_path, "cut.xml.gz", gzip.compress(XML.encode())[:-30])
     with pytest.raises(InputError, match="has more than 64 MB"):

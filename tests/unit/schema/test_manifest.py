@@ -20,7 +20,7 @@ def test_a_directory_without_one_was_never_committed(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"format_version": 2}, "format_version is 2, this release reads 3"),
+        ({"format_version": 2}, "format_version is 2, this release reads 4"),
         ({"colour": 1}, "colour: Extra inputs are not permitted"),
         ({"digest": None}, "digest: Input should be a valid string"),
     ],

@@ -58,7 +58,7 @@ def test_a_wrong_file_of_relations_is_named(tmp_path):
         read_relations(tmp_path / "none.csv", np.array(IDS))
     (tmp_path / "odd.csv").write_text("anime_id,related\n7,3\n")
     with pytest.raises(
-        InputError, match=r"odd\.csv has no column 'related_id': it needs anime_id, related_id and relation"
+        InputError, match=r"odd\.csv has no column 'related_id': it needs the item, related_id and relation"
     ):
         read_relations(tmp_path / "odd.csv", np.array(IDS))
 

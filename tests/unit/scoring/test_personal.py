@@ -44,7 +44,7 @@ def test_no_entry_is_lost():
         "line 8: 'Gintama' is there twice; its rating here, 7, counts",
     )
     assert own.not_found == (
-        "line 6: anime_id 99 is not in the data; nearest to 'Narutoo' is 'Naruto'",
+        "line 6: item_id 99 is not in the data; nearest to 'Narutoo' is 'Naruto'",
         "line 7: no anime is called 'zzz' or nearly so",
     )
 
@@ -61,8 +61,8 @@ def test_a_list_by_hand():
     # 4 * [1, 0] - 1 * [0, 1] = [4, -1]; the unseen vectors are [2, 0] and [-1, 3]
     found = recommend_to(ARTIFACT, TITLES, own, 3)
     assert [row.model_dump(exclude_none=True) for row in found] == [
-        {"rank": 1, "anime_id": 20, "title": "Gintama'", "affinity": 8.0, "predicted_rating": 9.0},
-        {"rank": 2, "anime_id": 50, "title": "Monster", "affinity": -7.0, "predicted_rating": 1.5},
+        {"rank": 1, "item_id": 20, "title": "Gintama'", "affinity": 8.0, "predicted_rating": 9.0},
+        {"rank": 2, "item_id": 50, "title": "Monster", "affinity": -7.0, "predicted_rating": 1.5},
     ]
     assert [row.item_id for row in recommend_to(ARTIFACT, TITLES, own, 1)] == [20]
 
@@ -97,10 +97,10 @@ def test_a_model_that_explains_tells_why():
     best = recommend_to(candid, TITLES, own, 1)[0]
     # 4 * [1, 0] - 1 * [0, 1] = [4, -1], and the best unseen vector is [2, 0]
     assert best.model_dump() == {
-        **{"rank": 1, "anime_id": 20, "title": "Gintama'", "affinity": 8.0, "predicted_rating": 9.0},
+        **{"rank": 1, "item_id": 20, "title": "Gintama'", "affinity": 8.0, "predicted_rating": 9.0},
         **{"affinity_wide": 7.0, "affinity_content": 0.75, "affinity_deep": 0.25},
         "reasons": (
-            {"anime_id": 30, "title": "Mushishi", "rating": 9.0, "share": 0.5},
-            {"anime_id": 10, "title": "Gintama", "rating": 8.0, "share": 0.125},
+            {"item_id": 30, "title": "Mushishi", "rating": 9.0, "share": 0.5},
+            {"item_id": 10, "title": "Gintama", "rating": 8.0, "share": 0.125},
         ),
     }

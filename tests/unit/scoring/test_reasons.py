@@ -7,9 +7,10 @@ import pyarrow as pa
 import pytest
 import torch
 
+from tests.builders import MAL
 from tests.history_model import CandidTaste, taste_artifact
 from widedeep.models.base import Explanation
-from widedeep.schema.recommendations import LIST_SCHEMA
+from widedeep.schema.recommendations import list_schema
 from widedeep.scoring.reasons import Reasons
 from widedeep.scoring.scorer import Scorer, TopItems
 from widedeep.scoring.user_lists import ListPlan, list_batch, score_batches
@@ -31,7 +32,7 @@ def explanation() -> Explanation:
 
 def rows_of(reasons: Reasons | None) -> list[dict]:
     batch = list_batch(ARTIFACT, TITLES, np.array([7, 8]), TOP, reasons)
-    assert batch.schema == LIST_SCHEMA
+    assert batch.schema == list_schema(MAL.ids)
     return batch.select(["user_id", "affinity_wide", "affinity_content", "affinity_deep", "reasons"]).to_pylist()
 
 

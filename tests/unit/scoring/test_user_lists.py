@@ -10,7 +10,7 @@ from tests.builders import COLD, write_prepared
 from tests.training import command, train
 from widedeep.config.rerank import RerankConfig
 from widedeep.models.artifact import load_artifact
-from widedeep.schema.recommendations import LIST_SCHEMA
+from widedeep.schema.recommendations import list_schema
 from widedeep.scoring.franchises import Franchises
 from widedeep.scoring.list_rules import ListRules
 from widedeep.scoring.scorer import Scorer
@@ -43,7 +43,7 @@ def lists_of(artifact, scorer, cold_users: str, rules: ListRules | None = None) 
     lists = pa.Table.from_batches(
         score_batches(artifact, scorer, pa.table(columns).to_batches(), ListPlan(TITLES, TOP, cold_users, rules))
     )
-    assert lists.schema == LIST_SCHEMA
+    assert lists.schema == list_schema(artifact.ids)
     rows = lists.to_pandas()
     return rows.assign(item=artifact.item_id.searchsorted(rows["anime_id"]))
 

@@ -4,12 +4,14 @@ Legend: I items, A rated items (with training ratings), R = A + 1 rows (the last
 genres, n training ratings.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from widedeep.common.console import log
 from widedeep.data.feature_tables import FeatureTable, Tables
 from widedeep.data.rating_matrices import preference
 from widedeep.models.feature_inputs import FeatureLookup, ModelInputs, feature_spec, standardise
@@ -72,6 +74,24 @@ class _Ratings(NamedTuple):
     rating: np.ndarray  # [n] float32
 
 
+def with_known_columns(config: WideDeepHistoryConfig, items: FeatureTable) -> WideDeepHistoryConfig:
+    """Return the settings without columns that the items do not have; log which ones are left out."""
+    left_out: list[str] = []
+
+    def known(names: Sequence[str]) -> tuple[str, ...]:
+        left_out.extend(name for name in names if not items.has(name))
+        return tuple(name for name in names if items.has(name))
+
+    several = {name: known(getattr(config, name)) for name in ("columns", "kinds", "numbers")}
+    single = {
+        name: "".join(known([getattr(config, name)] if getattr(config, name) else []))
+        for name in ("release", "fame", "genres")
+    }
+    if left_out:
+        log.warning("the items have no %s: the model goes without", ", ".join(dict.fromkeys(left_out)))
+    return config.model_copy(update=several | single)
+
+
 def fit_inputs(config: WideDeepHistoryConfig, tables: Tables) -> ModelInputs:
     """Return the sizes of the model, and its buffers by name."""
     histories, items = tables.user_histories(), tables.items
@@ -80,7 +100,7 @@ def fit_inputs(config: WideDeepHistoryConfig, tables: Tables) -> ModelInputs:
     row_of[rated] = np.arange(len(rated))
     user = np.repeat(histories.user.numpy().astype(np.int64), histories.start.diff().numpy())
     ratings = _Ratings(user, row_of[histories.item.numpy()], histories.rating.numpy())
-    genres = items.multi_hot(config.genres)
+    genres = items.multi_hot(config.genres) if config.genres else torch.zeros(items.rows, 0)
     shape = {"users": tables.users.rows, "items": items.rows, "rows": len(rated) + 1}
     shape |= {"ratings": len(user), "genres": genres.shape[1]}
     ledger = {

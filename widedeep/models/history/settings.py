@@ -34,10 +34,12 @@ class WideDeepHistoryConfig(ArchitectureConfig):
     titles: Count = Field(default=32, ge=0, description="similar titles kept for each item; 0: none are compared")
     columns: Names = Field(
         default=("genres", "studios", "type", "source", "age_rating", "producers"),
-        description="category and multi-valued columns of items",
+        description="category and multi-valued columns of items; those that the data set lacks are left out",
     )
     kinds: Names = Field(default=("type",), description="those of the columns that say what kind of item it is")
     numbers: Names = Field(default=("aired_start",), description="numbers of items")
     release: str = Field(default="aired_start", description="number that says when an item came out; empty: none does")
     fame: str = Field(default="members", description="number that says how well known an item is; empty: none does")
-    genres: str = Field(default="genres", description="multi-valued column by which histories and items are compared")
+    genres: str = Field(
+        default="genres", description="multi-valued column by which histories and items are compared; empty: none does"
+    )

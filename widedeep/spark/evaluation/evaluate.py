@@ -77,6 +77,8 @@ def _evaluate(data: EvaluationData, system: System) -> Evaluation:
     digests = manifest_digests(data, system)
     predictions, lists = (system.outputs.get(kind) for kind in ("predictions", "recommendations"))
     with staged_directory(data.files, f"{system.directory}/{DETAILS}", HIDDEN_MANIFEST) as staged:
+        # Ones that stand for "has had to do with" are no ratings to predict.
+        predictions = None if data.manifest.ratings.scale.implicit else predictions
         rating = measure_ratings(data, predictions, f"{staged.path}/ratings") if predictions else None
         ranking = measure_ranking(data, lists, f"{staged.path}/users") if lists else None
         staged.commit(json.dumps(digests, indent=1))
