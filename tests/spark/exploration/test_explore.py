@@ -163,7 +163,7 @@ def test_duplicates_of_a_pair_count_once(spark, tmp_path):
     found = run_explore(spark, input=write_dump(tmp_path / "raw"))
     assert found.ratings == len(GOOD)
     assert found.refused["ratings"]["duplicate_pair"] == 1
-    assert found.refused["anime"] == {"duplicate_id": 1, "id_not_a_number": 1}
+    assert found.refused["items"] == {"duplicate_id": 1, "id_not_a_number": 1}
     # The users 1, 2 and 9 have details, 3 has rated only; 9 has not.
     assert (found.users, found.raters) == (4, 3)
     assert found.histogram["rating"].tolist() == [3, 7, 8, 9, 10]  # the first rating of the pair, 9, is kept

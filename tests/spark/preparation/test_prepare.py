@@ -136,7 +136,7 @@ def test_bad_rows_are_counted_and_kept_with_their_reason(tiny):
         "duplicate_pair": 1,
     }
     assert manifest.ratings.read == len(GOOD) + len(BAD) + 1
-    assert manifest.quarantined == {"anime": {"duplicate_id": 1, "id_not_a_number": 1}, "users": {}}
+    assert manifest.quarantined == {"items": {"duplicate_id": 1, "id_not_a_number": 1}, "users": {}}
     assert "1,Xinil,777,Nowhere,5" in set(frame["row"])
 
 
