@@ -75,6 +75,8 @@ class RowFile(Record):
     header: tuple[str, ...] = ()  # names of the columns of CSV; empty: the first line has them
     encoding: str = "utf-8"  # of CSV and JSON
     multi_line: bool = False  # whether quoted texts of CSV may contain newlines
+    # Further texts that stand for no value, beside empty ones and words such as `unknown`; a final * for any ending.
+    missing: tuple[str, ...] = ()
 
 
 class RatingsFile(RowFile):

@@ -185,7 +185,7 @@ def test_a_dump_that_states_nothing_but_ratings(spark, tmp_path):
 
 
 def test_a_missing_file_column_or_preparation_is_named(spark, dump, tmp_path):
-    with pytest.raises(InputError, match=r"anime-dataset-2023\.csv does not exist"):
+    with pytest.raises(InputError, match=r"users-score-2023\.csv does not exist"):
         run_explore(spark, input=tmp_path)
     with pytest.raises(InputError, match="was not prepared"):
         run_explore(spark, input=dump, prepared=tmp_path)

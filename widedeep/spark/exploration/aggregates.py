@@ -13,29 +13,32 @@ from widedeep.reporting.findings import MIN_RATINGS
 from widedeep.schema.rating_scale import RatingScale
 from widedeep.spark.preparation.fields import Fields, column_named
 from widedeep.spark.preparation.ingest import CORRUPT, ID
-from widedeep.spark.preparation.text_parsers import is_missing
+from widedeep.spark.preparation.text_parsers import is_marked, is_missing
 from widedeep.spark.rating_sums import rating_sum
 
 YEARS = (1900, 2100)  # a year outside of them is a typing error
 EXAMPLE_LENGTH = 160
 
 
-def is_absent(name: str, names: Collection[str]) -> Column:
+def is_absent(name: str, names: Collection[str], marks: Sequence[str]) -> Column:
     """Whether a column has no value.
 
     Args:
         name: of the column.
         names: columns in which the words for missing values, such as `null`, may be names.
+        marks: further texts that stand for no value; see `RowFile.missing`.
 
     """
     text = column_named(name)
+    if marks:
+        text = F.when(~is_marked(text, marks), text)
     return text.isNull() | F.trim(text).isin("", "UNKNOWN") if name in names else is_missing(text)
 
 
-def missing_counts(columns: Sequence[str], names: Collection[str]) -> list[Column]:
+def missing_counts(columns: Sequence[str], names: Collection[str], marks: Sequence[str]) -> list[Column]:
     """Aggregates: the number of `rows` that could be split, and how many of them have no value in each column."""
     whole = F.col(CORRUPT).isNull()
-    absent = (F.count_if(whole & is_absent(name, names)).alias(name) for name in columns)
+    absent = (F.count_if(whole & is_absent(name, names, marks)).alias(name) for name in columns)
     return [F.count_if(whole).alias("rows"), *absent]
 
 

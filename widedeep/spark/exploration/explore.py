@@ -90,7 +90,7 @@ def check_files(spark: SparkSession, files: Files, config: ExploreConfig, keep: 
             return CheckedFile(path, keep(kind, lambda: ids), 0, {}), {}
         rows = ingest.read_rows(spark, files, inputs.files[kind].path, file, file.columns)
         checked = keep(kind, lambda: ingest.entity_rows(rows, file.id, file.columns, dataset.ids))
-        return check_file(inputs.files[kind].path, checked), missing_shares(rows, names)
+        return check_file(inputs.files[kind].path, checked), missing_shares(rows, names, file.missing)
 
     (items, items_missing), (users, users_missing) = run_concurrently(
         lambda: check_entities("items", dataset.items, "item_id"),
@@ -104,7 +104,11 @@ def check_files(spark: SparkSession, files: Files, config: ExploreConfig, keep: 
     typed = keep("ratings", lambda: ingest.typed_ratings(raw, known, dataset, scale).drop("item"))
     ratings = check_ratings(path, typed, dataset, scale, keep)
     require_good_rows(ratings)
-    missing = {"ratings": missing_shares(raw, names), "users": users_missing, "items": items_missing}
+    missing = {
+        "ratings": missing_shares(raw, names, dataset.ratings.missing),
+        "users": users_missing,
+        "items": items_missing,
+    }
     return CheckedFiles(dataset, items, users, ratings, parsed_items, missing)
 
 
@@ -115,9 +119,9 @@ def _name_columns(dataset: Dataset) -> set[str]:
     return names | {column for file in files for column in file.text.values()}
 
 
-def missing_shares(raw: DataFrame, names: Collection[str]) -> dict[str, float]:
+def missing_shares(raw: DataFrame, names: Collection[str], marks: Sequence[str]) -> dict[str, float]:
     """Column -> share of the rows without a value, of the rows that could be split; see `aggregates.is_absent`."""
-    counts = raw.agg(*aggregates.missing_counts(ingest.file_columns(raw), names)).collect()[0].asDict()
+    counts = raw.agg(*aggregates.missing_counts(ingest.file_columns(raw), names, marks)).collect()[0].asDict()
     rows = max(counts.pop("rows"), 1)
     return {name: n / rows for name, n in counts.items()}
 

@@ -11,6 +11,7 @@ from widedeep.spark.preparation.text_parsers import (
     calendar_year,
     category,
     flag_list,
+    is_marked,
     minutes,
     number,
     season,
@@ -57,24 +58,31 @@ def fields_of(file: EntityFile | None) -> Fields:
     """The features of a file, none without one; needs a running Spark, as all parsers do."""
     if file is None:
         return Fields()
+    marks = file.missing
+
+    def known(name: str) -> Column:
+        return F.when(~is_marked(column_named(name), marks), column_named(name)) if marks else column_named(name)
+
     return Fields(
         numeric=tuple(
-            Field(name, source.column, NUMBER_PARSERS[source.parse](column_named(source.column)))
+            Field(name, source.column, NUMBER_PARSERS[source.parse](known(source.column)))
             for name, source in file.numeric.items()
         ),
         category=tuple(
-            Field(name, source.column, CATEGORY_PARSERS[source.parse](column_named(source.column)))
+            Field(name, source.column, CATEGORY_PARSERS[source.parse](known(source.column)))
             for name, source in file.category.items()
         ),
-        multi_hot=tuple(Field(name, source.columns[0], _values(source)) for name, source in file.multi_hot.items()),
-        text=tuple(Field(name, column, text(column_named(column))) for name, column in file.text.items()),
+        multi_hot=tuple(
+            Field(name, source.columns[0], _values(source, known)) for name, source in file.multi_hot.items()
+        ),
+        text=tuple(Field(name, column, text(known(column))) for name, column in file.text.items()),
     )
 
 
-def _values(source: ListSource) -> Column:
+def _values(source: ListSource, column: Callable[[str], Column]) -> Column:
     if source.column is None:
-        return flag_list({name: column_named(name) for name in source.flags})
-    return value_list(column_named(source.column), source.separator)
+        return flag_list({name: column(name) for name in source.flags})
+    return value_list(column(source.column), source.separator)
 
 
 def column_named(name: str) -> Column:

@@ -5,7 +5,8 @@ Every parser gives null (a list: an empty array; a text: an empty one) where the
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import reduce
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -17,6 +18,12 @@ MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", 
 def is_missing(text: Column) -> Column:
     """Whether a text stands for no value."""
     return text.isNull() | F.lower(F.trim(text)).isin(*MISSING_WORDS)
+
+
+def is_marked(text: Column, marks: Sequence[str]) -> Column:
+    """Whether a text is one of the marks that a description has for no value."""
+    found = [text.startswith(mark[:-1]) if mark.endswith("*") else F.trim(text) == mark for mark in marks]
+    return reduce(Column.__or__, found, F.lit(False))
 
 
 def number(text: Column) -> Column:
