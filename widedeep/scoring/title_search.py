@@ -1,4 +1,4 @@
-"""Finds an anime from what a person typed, by any of its titles.
+"""Finds an item from what a person typed, by any of its titles.
 
 Legend: T titles, K candidates of a query.
 """
@@ -14,8 +14,8 @@ from rapidfuzz import fuzz, process, utils
 from widedeep.common.errors import InputError
 from widedeep.data.feature_tables import FeatureTable
 
-# The columns of `items/` with titles; the first has the titles that are shown.
-TITLE_COLUMNS = ("title", "title_english", "title_japanese")
+# The column of `items/` with the titles that are shown, and the beginning of the names of those with other titles.
+TITLE, OTHER_TITLES = "title", "title_"
 # Titles of at least this similarity, of 0 to 100, match; less similar ones are suggested in the error message.
 MATCH_SIMILARITY, SUGGESTION_SIMILARITY = 80, 50
 # Above that of any title that only reads alike, as the letters of Gintama, Gintama' and Gintama° do.
@@ -66,7 +66,8 @@ class TitleIndex:
     @classmethod
     def of_table(cls, items: FeatureTable, popularity: Sequence[int]) -> "TitleIndex":
         """Index the titles of a feature table of items; data of older releases have one title for each."""
-        return cls([items.strings(name) for name in TITLE_COLUMNS if items.has(name)], popularity)
+        others = [name for name in items.table.of_kind("key") if name.startswith(OTHER_TITLES)]
+        return cls([items.strings(name) for name in (TITLE, *others)], popularity)
 
     def match(self, query: str) -> TitleMatches:
         """Return the items whose titles match, whatever the query's case, punctuation and small typing errors.
@@ -79,7 +80,7 @@ class TitleIndex:
         matches = [item for item, similarity in ranked if similarity >= MATCH_SIMILARITY]
         if not matches:
             near = ", ".join(repr(self.shown[i]) for i, similarity in ranked[:3] if similarity >= SUGGESTION_SIMILARITY)
-            raise InputError(f"no anime is called {query!r} or nearly so" + (f"; nearest are {near}" if near else ""))
+            raise InputError(f"no title is {query!r} or nearly so" + (f"; nearest are {near}" if near else ""))
         return TitleMatches(matches[0], matches[1:])
 
     def nearest(self, query: str) -> str | None:

@@ -79,7 +79,7 @@ assert [row["anime_id"] for row in rows] == artifact.item_id[top.items[0]].tolis
 assert [row["title"] for row in rows] == [f"The Title {item}" for item in top.items[0]]
 assert np.allclose([row["affinity"] for row in rows], top.affinities[0])
 assert np.allclose([row["predicted_rating"] for row in rows], top.ratings[0].clip(1, 10))
-assert written["not_found"] == ["line 3: no anime is called 'qqqq' or nearly so"]
+assert written["not_found"] == ["line 3: no title is 'qqqq' or nearly so"]
 """
 
 

@@ -45,7 +45,7 @@ def test_no_entry_is_lost():
     )
     assert own.not_found == (
         "line 6: item_id 99 is not in the data; nearest to 'Narutoo' is 'Naruto'",
-        "line 7: no anime is called 'zzz' or nearly so",
+        "line 7: no title is 'zzz' or nearly so",
     )
 
 

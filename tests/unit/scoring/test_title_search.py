@@ -45,9 +45,9 @@ def test_titles_are_found_as_people_type_them(query, best, others):
 
 
 def test_what_is_no_title_is_refused_with_the_nearest():
-    with pytest.raises(InputError, match=r"no anime is called 'qqqq' or nearly so$"):
+    with pytest.raises(InputError, match=r"no title is 'qqqq' or nearly so$"):
         INDEX.match("qqqq")
-    with pytest.raises(InputError, match=r"no anime is called '☆' or nearly so$"):
+    with pytest.raises(InputError, match=r"no title is '☆' or nearly so$"):
         INDEX.match("☆")
     with pytest.raises(InputError, match="nearest are 'Mononoke Hime'"):
         INDEX.match("moninike himura")
