@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from widedeep.data.batches import Batch
 from widedeep.data.dataset_descriptions import read_dataset
+from widedeep.schema.dataset import Dataset, Identifiers, RatingsFile
 from widedeep.schema.manifest import MANIFEST, SPLITS, Column, DataFile, Manifest, Ratings, Table, read_manifest
 from widedeep.schema.rating_scale import RatingScale
 
@@ -23,6 +24,9 @@ ITEM_LISTS = {"producers": 7, "studios": 6}
 USER_NUMBERS = ("mean_score", "days_watched", "completed", "total_entries")
 USER_CATEGORIES = {"gender": 4, "location": 5}
 MAL = read_dataset("mal2023")
+PLAYS = Dataset(
+    name="plays", ids=Identifiers(type="text"), ratings=RatingsFile(path="plays.csv", user="listener", item="song")
+)
 TEN_POINTS = RatingScale(lowest=1, highest=10, step=1, liked=8)
 COLD = 3  # the last users and the last items have test ratings only
 # Split -> files; a tuple gives the files' shares of the rows.
@@ -39,17 +43,22 @@ def write_prepared(
     features: bool = False,
     lowest: int = 1,
     selective: float = 0.0,
+    dataset: Dataset = MAL,
 ) -> Manifest:
     """Write a prepared directory; splits that `shards` does not name are empty.
 
     With `features` the tables also have columns like those that jobs/prepare.py makes of the dump. With a `lowest` of 0
-    every seventh rating is 0. The more `selective` users are, the more they rate what they like.
+    every seventh rating is 0. The more `selective` users are, the more they rate what they like. Identifiers are what
+    the `dataset` says, and if it has no ratings, all are 1.
     """
     random = np.random.default_rng(seed)
     genres = random.random((items, len(GENRES))) < 0.4  # [I, G]
     rows = planted_ratings(random, users, genres, ratings, selective)
     if not lowest:
         rows["rating"][::7] = 0
+    scale = TEN_POINTS.model_copy(update={"lowest": float(lowest)})
+    if dataset.ratings.rating is None:
+        rows["rating"], scale = 1.0, dataset.ratings.scale
     parts = dict(zip(SPLITS, split(random, rows, users, items), strict=True))
     files = {name: write_shards(directory, name, parts[name], shards.get(name, 0)) for name in SPLITS}
     train = parts["train"]
@@ -67,18 +76,23 @@ def write_prepared(
         user_values |= feature_columns(users, USER_NUMBERS, USER_CATEGORIES, {})
         item_names |= vocabularies_of(ITEM_CATEGORIES | ITEM_LISTS)
         user_names |= vocabularies_of(USER_CATEGORIES)
+    if dataset.ids.type == "text":
+        item_values["item_id"], user_values["user_id"] = (
+            np.array([f"{prefix}{number}" for number in values.tolist()], object)
+            for prefix, values in (("é", item_values["item_id"]), ("u", user_values["user_id"]))
+        )
     item_table = write_table(directory, "items", item_values, item_names)
     user_table = write_table(directory, "users", user_values, user_names)
     written = [file for group in (*files.values(), item_table.files, user_table.files) for file in group]
     manifest = Manifest(
         config={},
-        dataset=MAL,
+        dataset=dataset,
         inputs={},
         ratings=Ratings(
             read=ratings,
             quarantined={},
             not_sampled=0,
-            scale=TEN_POINTS.model_copy(update={"lowest": float(lowest)}),
+            scale=scale,
             train_mean=float(train["rating"].mean(dtype=np.float64)),
             shards=files,
             by_user=by_user,

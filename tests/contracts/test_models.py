@@ -1,11 +1,14 @@
 """What every architecture of the registry must do, whatever it computes."""
 
+import pyarrow as pa
 import pytest
 import torch
 from pydantic import TypeAdapter
 from torch import nn
 
-from tests.builders import COLD, write_prepared
+from tests.builders import COLD, PLAYS, write_prepared
+from tests.training import command, train
+from widedeep.common.errors import InputError
 from widedeep.data.batches import Batch
 from widedeep.data.feature_tables import Tables
 from widedeep.data.histories import UserHistories
@@ -15,6 +18,8 @@ from widedeep.models.base import Histories, Scores
 from widedeep.models.tiled_mlp import TILE_ITEMS, TILE_PAIRS
 from widedeep.parallel.row_embeddings import RowEmbedding
 from widedeep.parallel.world import World
+from widedeep.scoring.scorer import Scorer
+from widedeep.scoring.user_lists import ListPlan, score_batches
 from widedeep.training.negatives import NegativeSampler
 from widedeep.training.settings import TrainConfig
 from widedeep.training.step import TrainState
@@ -313,6 +318,33 @@ def test_the_first_predictions_are_near_the_mean_rating(name, data):
     predicted, mean = one_by_one(model.eval()).rating, data[0].ratings.train_mean
     assert (predicted.mean() - mean).abs() < 0.3
     assert (predicted - mean).abs().max() < (5.0 if model.learns_from_histories else 2.0)
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_data_without_ratings_and_with_texts_for_ids_train_the_ranking(name, tmp_path):
+    write_prepared(tmp_path / "prepared", ratings=3000, features=True, dataset=PLAYS)
+    train(command(tmp_path / "prepared", tmp_path / "run", model__name=name, epochs=1, ranking_users=50))
+    artifact = load_artifact(tmp_path / "run" / "model.safetensors")
+    assert not artifact.model.rates
+    assert artifact.scale.implicit
+    assert artifact.user_id.tolist()[:2] == ["u1000", "u1001"]
+    assert artifact.item_id.tolist()[-1] == "é5060"
+    seen = pa.array([[0, 1]] * 2, pa.list_(pa.int32()))
+    users = {"user": pa.array([3, 149], pa.int32()), "user_id": pa.array(artifact.user_id[[3, 149]])}
+    users |= {"train_ratings": pa.array(artifact.user_ratings[[3, 149]]), "seen": seen}
+    plan = ListPlan(pa.array([""] * 61), 5)
+    scorer = Scorer(artifact.model, 61)
+    (lists,) = score_batches(artifact, scorer, pa.table(users).to_batches(), plan)
+    assert lists["user_id"].to_pylist() == ["u1003"] * 5 + ["u1149"] * 5
+    assert set(lists["item_id"].to_pylist()) <= set(artifact.item_id[2:].tolist())
+    assert lists["predicted_rating"].null_count == 10
+
+
+@pytest.mark.parametrize("loss", ["mse", "joint"])
+def test_data_without_ratings_refuse_a_loss_that_needs_them(loss, tmp_path):
+    write_prepared(tmp_path / "prepared", ratings=500, dataset=PLAYS)
+    with pytest.raises(InputError, match=f"loss: {loss} needs ratings, .* choose bpr or softmax"):
+        train(command(tmp_path / "prepared", tmp_path / "run", loss=loss))
 
 
 def test_a_sigmoid_reaches_over_the_scale_of_the_data(tmp_path):

@@ -70,7 +70,7 @@ def _user_block(artifact: Artifact, batch: pa.RecordBatch, scored_as_warm: bool)
     if scored_as_warm:
         cold[:] = False
     seen = [np.asarray(s.values, np.int64) if s.is_valid else np.empty(0, np.int64) for s in batch.column("seen")]
-    return UserBlock(user, batch.column("user_id").to_numpy(), cold, seen)
+    return UserBlock(user, batch.column("user_id").to_numpy(zero_copy_only=False), cold, seen)
 
 
 def score_block(

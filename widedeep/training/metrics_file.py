@@ -38,7 +38,7 @@ class RunMetrics(Record):
     refit: bool = False  # whether the model has learnt from valid, too; `valid` is then empty
     valid: Metrics
     test: Metrics
-    reference_models: dict[str, Metrics]
+    reference_models: dict[str, Metrics]  # empty if the data have no ratings
     ranking: dict[str, Metrics]  # empty if not measured
     train: TrainingStatistics
 
@@ -68,6 +68,21 @@ def read_metrics(run: Path) -> RunMetrics | None:
 
 def show_summary(metrics: RunMetrics, run: Path) -> None:
     """Print the test errors beside those of the reference models, the ranking metrics, and the training speed."""
+    if metrics.reference_models:
+        _show_errors(metrics, run)
+    if metrics.ranking:
+        lists = {"most rated": metrics.ranking["popularity"], "this model": metrics.ranking["model"]}
+        columns = ("", "NDCG@10", "Recall@20", "coverage@10")
+        rows = _rows(lists, ("ndcg_at_10", "recall_at_20", "coverage_at_10"))
+        print_table(f"ranking of unseen items ({run})", columns, rows)
+    train = metrics.train
+    stdout.print(
+        f"{train.epochs} epochs (best: {train.best_epoch}), {train.samples_per_second:,.0f} samples/s, "
+        f"{train.seconds:.1f} s training, {train.data_wait_share:.1%} of it waiting for data"
+    )
+
+
+def _show_errors(metrics: RunMetrics, run: Path) -> None:
     low, high = metrics.scale
     models = {
         "global mean": metrics.reference_models["global_mean"],
@@ -78,16 +93,6 @@ def show_summary(metrics: RunMetrics, run: Path) -> None:
         rows.append(("this model ranks only", "", "", ""))
     fitted = ", refit on train and valid" if metrics.refit else ""
     print_table(f"test ratings never seen, {low:g}-{high:g} scale ({run}{fitted})", ("", "RMSE", "MAE", "R2"), rows)
-    if metrics.ranking:
-        lists = {"most rated": metrics.ranking["popularity"], "this model": metrics.ranking["model"]}
-        columns = ("", "NDCG@10", "Recall@20", "coverage@10")
-        rows = _rows(lists, ("ndcg_at_10", "recall_at_20", "coverage_at_10"))
-        print_table("ranking of unseen anime", columns, rows)
-    train = metrics.train
-    stdout.print(
-        f"{train.epochs} epochs (best: {train.best_epoch}), {train.samples_per_second:,.0f} samples/s, "
-        f"{train.seconds:.1f} s training, {train.data_wait_share:.1%} of it waiting for data"
-    )
 
 
 def _rows(metrics: dict[str, Metrics], names: tuple[str, ...]) -> list[tuple[str, ...]]:

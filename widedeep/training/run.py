@@ -242,7 +242,10 @@ class TrainingRun:
         self.model.load_state_dict(best.model.state_dict())
         users = tables.users.rows
         test = evaluate(self.model, self.loader, "test", world, config.eval_batch_size)
-        reference_models, _ = measure_reference_models(self.loader, world, users, tables.items.rows, tables.train_mean)
+        reference_models = {}
+        if not self.loader.scale.implicit:
+            items, mean = tables.items.rows, tables.train_mean
+            reference_models, _ = measure_reference_models(self.loader, world, users, items, mean)
         return RunMetrics(
             scale=(self.loader.scale.lowest, self.loader.scale.highest),
             rates=self.model.rates,

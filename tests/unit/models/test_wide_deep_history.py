@@ -9,6 +9,7 @@ from widedeep.data.histories import UserHistories
 from widedeep.models.artifact import load_artifact, save_artifact
 from widedeep.models.base import Histories
 from widedeep.models.history.learning import NOT_GIVEN, hold_out
+from widedeep.models.history.settings import WideDeepHistoryConfig
 from widedeep.models.wide_deep_history import WideDeepHistory
 from widedeep.scoring.scorer import Scorer
 
@@ -234,6 +235,20 @@ def test_a_scale_below_zero_is_learnt_from(data, model):
     other = below.learn(shifted.histories([0, 1, 2], lower), generator())
     torch.testing.assert_close(other.rating + 10, one.rating, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(other.affinity, one.affinity, rtol=1e-3, atol=1e-3)
+
+
+def test_columns_that_the_data_lack_are_left_out(data, caplog):
+    names = {"columns": ("genres", "mood"), "kinds": ("mood",), "numbers": ("length",), "release": "length"}
+    config = WideDeepHistoryConfig(embedding_dim=4, hidden=(8,), fame="", genres="tags", **names)
+    model = WideDeepHistory.from_tables(config, data.tables())
+    assert "the items have no mood, length, tags: the model goes without" in caplog.text
+    known = {name: getattr(model.config, name) for name in ("columns", "kinds", "numbers", "release", "genres")}
+    assert known == {"columns": ("genres",), "kinds": (), "numbers": (), "release": "", "genres": ""}
+    user, item = torch.arange(6, dtype=torch.int32), torch.arange(6, dtype=torch.int32)
+    assert model(user, item).affinity.isfinite().all()
+    learned = model.learn(data.histories([0, 1, 2]), generator())
+    assert learned.affinity.isfinite().all()
+    assert learned.rating.isfinite().all()
 
 
 def test_users_without_two_ratings_give_no_spread_but_a_model(data):
