@@ -1,4 +1,4 @@
-"""Score every anime for every user and write each user's top-N as Parquet.
+"""Score every item for every user and write each user's top-N as Parquet.
 
 spark-submit jobs/score_all.py --data data/prepared --run-dir runs/best --output data/recommendations --top-n 10
 

@@ -1,4 +1,4 @@
-"""The command that exports a run as Parquet for other tools: encoders, scalers, and vectors of users and anime.
+"""The command that exports a run as Parquet for other tools: encoders, scalers, and vectors of users and items.
 
 widedeep export --run-dir runs/best --output data/export
 """

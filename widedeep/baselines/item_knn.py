@@ -33,19 +33,19 @@ from widedeep.data.rating_matrices import Splits
 
 
 class ItemKnn(Baseline):
-    """Similar anime rank items and predict ratings."""
+    """Similar items rank items and predict ratings."""
 
     name = "item_knn"
     list_exponents: NonNegatives = Field(
-        default=(0.5, 0.7, 0.8, 0.9), description="0.5: cosine; above, a much rated anime says less of its raters"
+        default=(0.5, 0.7, 0.8, 0.9), description="0.5: cosine; above, a much rated item says less of its raters"
     )
     list_shrinkages: NonNegatives = Field(default=(0.0, 20.0), description="added to the similarity's divisor")
-    list_neighbours: Counts = Field(default=(2, 3, 5, 10), description="anime that speak for an anime")
+    list_neighbours: Counts = Field(default=(2, 3, 5, 10), description="items that speak for an item")
     rating_similarities: tuple[Correlation, ...] = Field(default=("cosine", "pearson"), description="of residuals")
     rating_shrinkages: NonNegatives = Field(
         default=(50.0, 200.0, 1000.0), description="common raters that halve a correlation"
     )
-    rating_neighbours: Counts = Field(default=(5, 10, 20), description="most similar of the user's rated anime")
+    rating_neighbours: Counts = Field(default=(5, 10, 20), description="most similar of the user's rated items")
     rating_dampings: Positives = Field(default=(0.01, 0.05, 0.2), description="weight of a correction of 0")
 
     def candidates(self, context: BaselineContext) -> Iterator[Candidate]:

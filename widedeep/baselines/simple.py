@@ -30,7 +30,7 @@ class Bias(Baseline):
     name = "bias"
     user_priors: Positives = Field(default=(1.0, 2.0, 5.0), description="ratings at zero bias given to each user")
     item_priors: Positives = Field(
-        default=(0.5, 1.0, 3.0, 300.0, 30_000.0), description="ratings at zero bias given to each anime"
+        default=(0.5, 1.0, 3.0, 300.0, 30_000.0), description="ratings at zero bias given to each item"
     )
 
     @property

@@ -35,7 +35,7 @@ class UserKnn(Baseline):
     list_neighbours: Counts = Field(default=(25, 50, 100), description="users who vote on a list")
     rating_similarities: tuple[Correlation, ...] = Field(default=("cosine", "pearson"), description="of residuals")
     rating_shrinkages: NonNegatives = Field(
-        default=(3.0, 10.0, 50.0), description="common anime that halve a correlation"
+        default=(3.0, 10.0, 50.0), description="common items that halve a correlation"
     )
     rating_neighbours: Counts = Field(default=(300, 1000, 2000), description="most similar users of all, raters or not")
     rating_dampings: Positives = Field(default=(0.03, 0.1, 0.5), description="weight of a correction of 0")

@@ -10,8 +10,8 @@ from widedeep.config.fields import Count, Names, Settings
 class BaselinesConfig(Settings):
     """Fit known methods on train, tune them on valid, write their lists and predictions for test.
 
-    Lists are written for every user with a test rating of 8 or more; they leave out the anime of the train and
-    valid splits. Users without training ratings get the most rated anime. Predictions are written for every rating
+    Lists are written for every user with a test rating of 8 or more; they leave out the items of the train and
+    valid splits. Users without training ratings get the most rated items. Predictions are written for every rating
     of the test split.
 
     Every combination of the values of a baseline's settings is tried. With many users, shorten the lists of user_knn
@@ -21,7 +21,7 @@ class BaselinesConfig(Settings):
     data: str = Field(default="data/prepared", description="directory written by jobs/prepare.py")
     output: str = Field(default="data/systems", description="directory of systems, one directory for each baseline")
     only: Names = Field(default=(), description="baselines to run, NAME,NAME")
-    top_n: Count = Field(default=20, ge=1, description="anime for each user")
+    top_n: Count = Field(default=20, ge=1, description="items for each user")
     resume: Literal["auto", "never"] = Field(
         default="auto", description="auto: skip the baselines that are finished; never: run them again"
     )

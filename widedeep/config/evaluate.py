@@ -18,7 +18,7 @@ class EvaluateConfig(Settings):
     systems: str = Field(default="data/systems", description="directory that contains one directory for each system")
     recommendations: MaybeText = Field(
         default=None,
-        description="lists of a single system, evaluated instead of --systems; they must not leave out test anime",
+        description="lists of a single system, evaluated instead of --systems; they must not leave out test items",
     )
     predictions: MaybeText = Field(
         default=None, description="predicted ratings of the test split of a single system, instead of --systems"

@@ -8,7 +8,7 @@ from widedeep.config.trained_run import TrainedRunSettings
 
 
 class ExportConfig(TrainedRunSettings):
-    """Write a run's encoders, scalers and user and anime vectors as Parquet."""
+    """Write a run's encoders, scalers and user and item vectors as Parquet."""
 
     output: Path = Field(
         default=Path("data/export"), description="directory to write; an old one is replaced at the end"

@@ -10,7 +10,7 @@ from widedeep.schema.manifest import SPLITS
 
 
 class ScoreConfig(Settings):
-    """Score every anime for every user and write the top-N as Parquet."""
+    """Score every item for every user and write the top-N as Parquet."""
 
     data: str = Field(default="data/prepared", description="directory written by jobs/prepare.py")
     run_dir: str = Field(
@@ -19,17 +19,17 @@ class ScoreConfig(Settings):
     output: str = Field(
         default="data/recommendations", description="directory to write; an old one is replaced at the end"
     )
-    top_n: Count = Field(default=10, ge=0, description="anime in each user's list; 0: write --predictions only")
+    top_n: Count = Field(default=10, ge=0, description="items in each user's list; 0: write --predictions only")
     predictions: MaybeText = Field(
         default=None, description="directory to write a predicted rating for every test rating to; none: do not predict"
     )
     exclude: Annotated[tuple[SplitName, ...], BeforeValidator(comma_separated)] = Field(
         default=SPLITS,
-        description="splits whose anime are left out of their raters' lists; train,valid to evaluate on test",
+        description="splits whose items are left out of their raters' lists; train,valid to evaluate on test",
     )
     cold_users: Literal["popular", "model"] = Field(
         default="popular",
-        description="lists of users without training ratings: the anime with most ratings, or the model's best",
+        description="lists of users without training ratings: the items with most ratings, or the model's best",
     )
     method: Literal["exact", "two_stage"] = Field(
         default="exact",
@@ -38,13 +38,13 @@ class ScoreConfig(Settings):
     candidates: MaybeCount = Field(
         default=None,
         ge=1,
-        description="two_stage: anime that the model scores for each user; none: 128, or 4 x as many as a list is "
+        description="two_stage: items that the model scores for each user; none: 128, or 4 x as many as a list is "
         "chosen from if that is more",
     )
     landmarks: Count = Field(
         default=64,
         ge=1,
-        description="two_stage: anime that the model scores for all users, to predict their candidates",
+        description="two_stage: items that the model scores for all users, to predict their candidates",
     )
     recall_users: Count = Field(
         default=1000, ge=1, description="two_stage: users for whom the recall of the candidates is measured"
@@ -54,7 +54,7 @@ class ScoreConfig(Settings):
     )
     reasons: bool = Field(
         default=True,
-        description="whether to write why each anime is in a list, if the model can tell; about a fifth more time",
+        description="whether to write why each item is in a list, if the model can tell; about a fifth more time",
     )
     users_per_file: Count = Field(
         default=16_384, ge=1, description="maximal number of users in an output file, which one Spark task writes"

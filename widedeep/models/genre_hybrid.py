@@ -1,4 +1,4 @@
-"""A dot product plus an MLP, both over user, anime and genre embeddings.
+"""A dot product plus an MLP, both over user, item and genre embeddings.
 
 Legend: B pairs, D embedding width.
 """
@@ -21,17 +21,17 @@ from widedeep.schema.rating_scale import RatingScale
 
 
 class GenreHybridConfig(TowerConfig):
-    """genre_hybrid: a dot product plus an MLP, both over user, anime and genre embeddings."""
+    """genre_hybrid: a dot product plus an MLP, both over user, item and genre embeddings."""
 
     name: Literal["genre_hybrid"] = "genre_hybrid"
     embedding_dim: Count = Field(default=32, ge=1, description="width of every embedding")
-    genres: bool = Field(default=True, description="embed the genres of an anime, too")
+    genres: bool = Field(default=True, description="embed the genres of an item, too")
 
 
 class GenreHybrid(Factorised):
-    """rating = user . (anime + genres) + MLP([user; anime; genres]).
+    """rating = user . (item + genres) + MLP([user; item; genres]).
 
-    genres is the mean embedding of the anime's genres. Without genres it is user . anime + MLP([user; anime]).
+    genres is the mean embedding of the item's genres. Without genres it is user . item + MLP([user; item]).
     """
 
     config_class = GenreHybridConfig

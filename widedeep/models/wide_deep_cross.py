@@ -1,6 +1,6 @@
 """Wide & deep with crossed columns in the linear model (Cheng et al., 2016, arXiv:1606.07792, section 3.1).
 
-The cross of user and anime has too many values for a weight each, so they are hashed to a table of weights
+The cross of user and item has too many values for a weight each, so they are hashed to a table of weights
 (Weinberger et al., 2009, arXiv:0902.2206). That weight belongs to the pair and does not split into a user part and an
 item part. So the last column of an encoding is the key of the user or item, and weights are looked up tile by tile.
 
@@ -32,7 +32,7 @@ class WideDeepCrossConfig(TowerConfig):
 
     name: Literal["wide_deep_cross"] = "wide_deep_cross"
     pair_buckets: Count = Field(
-        default=10_000, ge=0, description="number of weights that user x anime pairs are hashed to; 0: no such cross"
+        default=10_000, ge=0, description="number of weights that user x item pairs are hashed to; 0: no such cross"
     )
     crosses: Annotated[Names, AfterValidator(crosses_of_two_columns)] = Field(
         default=("gender*genres", "location*genres", "type*source"),
@@ -153,7 +153,7 @@ class WideDeepCross(Factorised):
         """Return the value shares of items and their inputs of the MLP: [B] -> [B, D + E]."""
         return _dot_and_deep(self.item_terms(item), item)
 
-    # --- the hashed cross of user and anime ------------------------------------------------------
+    # --- the hashed cross of user and item ------------------------------------------------------
 
     def encode_users(self, user: Tensor) -> Tensor:
         """Encode users: [B] int32 user indexes -> [B, C]; the key comes last if the model has the hashed cross."""

@@ -1,4 +1,4 @@
-"""Measure how unequally ratings are spread, from the number of users or anime with each number of ratings."""
+"""Measure how unequally ratings are spread, from the number of users or items with each number of ratings."""
 
 import numpy as np
 import pandas as pd

@@ -1,7 +1,7 @@
 """The records of `evaluation.json` and `against_NAME.json`: how well systems predict ratings and rank items.
 
-A system predicts ratings, recommends lists, or both. An anime is relevant to a user whose test rating of it is
-`liked` or more. Lists are judged for the users with a relevant anime; the candidates are all anime that are not among
+A system predicts ratings, recommends lists, or both. An item is relevant to a user whose test rating of it is
+`liked` or more. Lists are judged for the users with a relevant item; the candidates are all items that are not among
 the user's train and valid ratings.
 """
 
@@ -40,7 +40,7 @@ class RatingMetrics(Record):
 
     overall: ErrorMetrics
     by_user_ratings: dict[str, ErrorMetrics]  # training ratings of the user -> errors; see BUCKETS
-    by_item_ratings: dict[str, ErrorMetrics]  # training ratings of the anime -> errors
+    by_item_ratings: dict[str, ErrorMetrics]  # training ratings of the item -> errors
     calibration: tuple[CalibrationBin, ...]  # without the bins that have no ratings
     calibration_error: float | None  # mean |mean predicted - mean rating| of the bins, weighted by their ratings
 
@@ -68,9 +68,9 @@ class RankingMetrics(Record):
     map_at_10: MeanOverUsers
     mrr_at_10: MeanOverUsers
     hit_rate_at_10: MeanOverUsers
-    coverage_at_10: float  # share of all anime that are in some user's first 10
+    coverage_at_10: float  # share of all items that are in some user's first 10
     novelty_at_10: MeanOverUsers  # bits
-    gini_at_10: float | None  # of how often each anime is listed: 0 all equally often, near 1 always the same few
+    gini_at_10: float | None  # of how often each item is listed: 0 all equally often, near 1 always the same few
     diversity_at_10: MeanOverUsers  # of genres; defined for nobody where the data has no genres
 
 

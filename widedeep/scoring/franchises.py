@@ -18,7 +18,7 @@ from widedeep.scoring.title_stems import name_titles
 
 # Item types in the order in which they are taken for the main story of a franchise.
 MAIN_TYPES = ("TV", "Movie", "ONA", "OVA")
-# Relations of anime that have nothing but a character or less in common.
+# Relations of items that have nothing but a character or less in common.
 LOOSE = frozenset(("character", "other"))
 # A part is watched after another if at least this share of its raters rated the other, too. On 395 K real ratings, it
 # is 0.67 and more for sequels, and 0.61 and less for remakes and stories of their own.

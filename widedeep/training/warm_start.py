@@ -72,7 +72,7 @@ def begin_from(config: TrainConfig, model: Recommender, manifest: Manifest, tabl
         _take_over(ours[name], stored[name], matches.get(name, {}), group)
     if world.is_main:
         known = [f"{np.isin(*ids).sum():,} of {len(ids[0]):,}" for ids in zip(names[:2], old_names[:2], strict=True)]
-        log.info("begins from %s, which knows %s users and %s anime", run, *known)
+        log.info("begins from %s, which knows %s users and %s items", run, *known)
 
 
 def _check_held_out(config: TrainConfig, manifest: Manifest, old: Artifact) -> None:

@@ -71,7 +71,7 @@ def _number(metric: MeanOverUsers | float) -> float | None:
 
 
 def _by_experience(evaluations: Iterable[Evaluation]) -> dict[str, Any]:
-    """Means over seeds of the RMSE by training ratings of the user and of the anime, and of the calibration error."""
+    """Means over seeds of the RMSE by training ratings of the user and of the item, and of the calibration error."""
     ratings = [one.rating for one in evaluations if one.rating]
     means: dict[str, Any] = {}
     for key in ("by_user_ratings", "by_item_ratings"):

@@ -38,7 +38,7 @@ class ExplicitAls(Baseline, ABC):
     regularisations: NonNegatives = Field(
         default=(0.07, 0.1, 0.14), description="penalty of a vector for each of its ratings"
     )
-    iterations: Count = Field(default=10, ge=1, description="sweeps over users and anime")
+    iterations: Count = Field(default=10, ge=1, description="sweeps over users and items")
 
     def fits(self, ratings: DataFrame, splits: Splits, seed: int) -> Iterator[FactorFit]:
         """Factorise the column `rating` with each rank and regularisation."""
@@ -80,8 +80,8 @@ class ImplicitAls(Baseline):
     name = "implicit_als"
     ranks: Counts = Field(default=(64, 128), description="factors")
     regularisations: NonNegatives = Field(default=(0.1, 0.2), description="penalty of a vector for each of its ratings")
-    alphas: NonNegatives = Field(default=(2.0, 5.0), description="confidence in a rated anime is 1 + alpha")
-    iterations: Count = Field(default=10, ge=1, description="sweeps over users and anime")
+    alphas: NonNegatives = Field(default=(2.0, 5.0), description="confidence in a rated item is 1 + alpha")
+    iterations: Count = Field(default=10, ge=1, description="sweeps over users and items")
 
     def candidates(self, context: BaselineContext) -> Iterator[Candidate]:
         """Yield candidates for lists, first of plain and then of weighted histories."""

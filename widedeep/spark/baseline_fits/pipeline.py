@@ -90,7 +90,7 @@ def check_memory(baselines: Iterable[Baseline], splits: Splits, limit_gb: float)
     if too_large:
         raise InputError(
             f"memory_gb: {' and '.join(too_large)} need about {max(need_gb.values()):.1f} GB for "
-            f"{len(splits.rated):,} rated anime, {limit_gb:g} are allowed: raise --memory-gb where there is more, or "
+            f"{len(splits.rated):,} rated items, {limit_gb:g} are allowed: raise --memory-gb where there is more, or "
             "name the other baselines with --only"
         )
 

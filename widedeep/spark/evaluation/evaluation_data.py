@@ -28,7 +28,7 @@ class EvaluationData:
 
     @property
     def relevant(self) -> DataFrame:
-        """User and item of the test ratings that make an anime relevant."""
+        """User and item of the test ratings that make an item relevant."""
         return self.test.where(F.col("rating") >= self.manifest.ratings.scale.liked).select("user", "item")
 
     @cached_property

@@ -77,7 +77,7 @@ def _warn_of_short_lists(path: str, row: Row, liked: float) -> None:
     if row["users_with_list"] < row["users"]:
         log.warning(
             "%s: %s of the %s users with a test rating of %g or more have no list; they count as users whose list has "
-            "no relevant anime",
+            "no relevant item",
             *(path, f"{row['users'] - row['users_with_list']:,}", f"{row['users']:,}", liked),
         )
     if row["longest_list"] < LIST_LENGTH:
@@ -109,7 +109,7 @@ def place_lists(recommendations: DataFrame, users: DataFrame, items: DataFrame) 
 
 
 def _check_lists(data: EvaluationData, path: str, placed: DataFrame) -> None:
-    """InputError if lists hold ids that the data lacks, wrong ranks, or anime that the user has rated."""
+    """InputError if lists hold ids that the data lacks, wrong ranks, or items that the user has rated."""
     row = placed.where("user IS NULL OR item IS NULL").orderBy("user_id", "item_id").first()
     if row:
         unknown = f"user_id {row['user_id']}" if row["user"] is None else f"item_id {row['item_id']}"
@@ -120,18 +120,18 @@ def _check_lists(data: EvaluationData, path: str, placed: DataFrame) -> None:
     )
     if broken:
         raise InputError(
-            f"{path}: the list of user_id {broken['user_id']} holds an anime twice or has other ranks than "
+            f"{path}: the list of user_id {broken['user_id']} holds an item twice or has other ranks than "
             "1, 2, 3, …: write the lists again"
         )
     if rated:
         raise InputError(
             f"{path}: item_id {rated['item_id']} is recommended to user_id {rated['user_id']}, who rated it in "
-            f"the {rated['split']} split: leave rated anime out (score_all.py --exclude train,valid)"
+            f"the {rated['split']} split: leave rated items out (score_all.py --exclude train,valid)"
         )
 
 
 def broken_lists(placed: DataFrame) -> DataFrame:
-    """user_id of lists that hold an anime twice or whose ranks are not 1, 2, 3 and so on."""
+    """user_id of lists that hold an item twice or whose ranks are not 1, 2, 3 and so on."""
     whole = placed.groupBy("user_id").agg(
         F.count("*").alias("rows"),
         F.size(F.collect_set("item")).alias("items"),
@@ -145,7 +145,7 @@ def broken_lists(placed: DataFrame) -> DataFrame:
 
 
 def already_rated(placed: DataFrame, seen: DataFrame) -> DataFrame:
-    """user_id, item_id, split of the recommended anime that the user rated in train or valid.
+    """user_id, item_id, split of the recommended item that the user rated in train or valid.
 
     Args:
         placed: the lists.

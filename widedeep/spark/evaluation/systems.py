@@ -64,7 +64,7 @@ def manifest_digests(data: EvaluationData, system: System) -> dict[str, str]:
 
 
 def _check_manifest(file: str, text: str, data: EvaluationData) -> None:
-    """InputError if an output belongs to other data, or if its lists leave out the anime that judge them."""
+    """InputError if an output belongs to other data, or if its lists leave out the items that judge them."""
     try:
         manifest = json.loads(text)
     except json.JSONDecodeError as error:
@@ -78,6 +78,6 @@ def _check_manifest(file: str, text: str, data: EvaluationData) -> None:
         )
     if "test" in manifest.get("config", {}).get("exclude", ()):
         raise InputError(
-            f"{file}: config.exclude names test, so the lists leave out the anime that they are judged by: "
+            f"{file}: config.exclude names test, so the lists leave out the items that they are judged by: "
             "score again with --exclude train,valid"
         )

@@ -218,7 +218,7 @@ def _seconds(name: str | None) -> Column:
 
 
 def repeated_pairs(good: DataFrame, partitions: int) -> DataFrame:
-    """`pair`: the hashes of the (user, anime) pairs that occur more than once.
+    """`pair`: the hashes of the (user, item) pairs that occur more than once.
 
     Only a hash of each pair is shuffled. Different pairs may share a hash by chance: `copies` tells them apart.
 

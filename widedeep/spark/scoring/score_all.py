@@ -50,7 +50,7 @@ def score_all(spark: SparkSession, config: ScoreConfig) -> Scored:
 def show_summary(scored: Scored, config: ScoreConfig) -> None:
     """Print the numbers of users, rows, items and files written."""
     if lists := scored.lists:
-        counts = {"users": lists.users, "rows": lists.rows, "distinct anime": lists.distinct_items}
+        counts = {"users": lists.users, "rows": lists.rows, "distinct items": lists.distinct_items}
         rows = [(name, f"{count:,}") for name, count in {**counts, "files": len(lists.files)}.items()]
         if lists.recall is not None:
             name = f"recall@{config.top_n}, of {lists.recall.users:,} users"
