@@ -352,7 +352,7 @@ def broken_lists(data: Data) -> dict[str, tuple[Callable[[pd.DataFrame], pd.Data
         return pd.concat([frame[frame["user_id"] != user_id], rated.astype(frame.dtypes[rated.columns].to_dict())])
 
     owner = int(data.users["user_id"][1])
-    order = f"the list of user_id {owner} holds an anime twice or has other ranks"
+    order = f"the list of user_id {owner} holds an item twice or has other ranks"
     return {
         "rated": (with_rated, f"item_id {anime_id} is recommended to user_id {user_id}, who rated it in the valid"),
         "unknown": (
