@@ -54,7 +54,7 @@ def test_the_version_is_the_packages(tmp_path):
         ((), "required: COMMAND"),
         (("trian",), "invalid choice: 'trian'"),
         (("similar", "--top", "3", "--", "--user", "1"), "similar is started by nothing that takes options"),
-        (("similar",), "give either --anime or --user"),
+        (("similar",), "give either --title or --user"),
         (("train", "--config", "nfc"), "config file nfc does not exist: give --config one of the presets best,"),
         (("prepare", "--split.kind", "odd"), "split.kind"),
     ],
