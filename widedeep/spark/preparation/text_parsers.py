@@ -5,7 +5,7 @@ Every parser gives null (a list: an empty array; a text: an empty one) where the
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pyspark.sql import Column
 from pyspark.sql import functions as F
@@ -77,6 +77,11 @@ def text(given: Column) -> Column:
     return F.coalesce(category(given), F.lit(""))
 
 
+def without_year(title: Column) -> Column:
+    """`Toy Story (1995)` -> `Toy Story`."""
+    return F.trim(F.regexp_replace(title, r"\s*\(\d{4}\)(\s*\([A-Z]+\))?\s*$", ""))  # MovieLens has `(1995) (V)`, too
+
+
 def year(text: Column) -> Column:
     """`spring 1998` or `Toy Story (1995)` -> 1998 or 1995, as a double: the last number of four digits."""
     return F.regexp_extract(text, r".*(?<!\d)(\d{4})(?!\d)", 1).try_cast("double")
@@ -88,17 +93,20 @@ def season(text: Column) -> Column:
 
 
 def text_identifier(text: Column) -> Column:
-    """Text -> the same text; null if it is empty. No word means that it is missing: somebody is called `null`."""
-    return F.when(F.trim(text) != "", text)
+    """Text -> the same text; null if it is empty or holds what stands for bytes that are not in the file's encoding.
+
+    No word means that it is missing: somebody is called `null`.
+    """
+    return F.when((F.trim(text) != "") & ~text.contains("\ufffd"), text)
 
 
-def value_list(text: Column, separator: str = ",") -> Column:
-    """`Action, Sci-Fi` or `["Action", "Sci-Fi"]` -> a sorted array of its distinct values."""
+def value_list(text: Column, separator: str = ",", missing: Sequence[str] = ()) -> Column:
+    """`Action, Sci-Fi` or `["Action", "Sci-Fi"]` -> a sorted array of its distinct values, those `missing` left out."""
     split = F.split(text, "[\\s]+" if separator == " " else re.escape(separator))
     in_json = F.when(text.startswith("["), F.from_json(text, "array<string>"))
     parts = F.transform(F.coalesce(in_json, split), lambda part: F.trim(part))
     return F.when(is_missing(text), F.array().cast("array<string>")).otherwise(
-        F.array_sort(F.array_distinct(F.filter(parts, lambda part: part != "")))
+        F.array_sort(F.array_distinct(F.filter(parts, lambda part: ~part.isin("", *missing))))
     )
 
 
