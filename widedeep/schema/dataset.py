@@ -14,6 +14,7 @@ from widedeep.schema.records import Record
 # What a text can be read as.
 NumberParser = Literal["number", "date", "range_start", "range_end", "timestamp", "year", "duration"]
 CategoryParser = Literal["text", "season"]
+TextParser = Literal["text", "without_year"]
 Duplicates = Literal["first", "last", "mean", "refuse"]
 
 # Columns of the feature tables that prepare computes or copies itself; features cannot have their names.
@@ -40,6 +41,13 @@ class CategorySource(Record):
     parse: CategoryParser = "text"
 
 
+class TextSource(Record):
+    """A text for people, and the column that it is read from."""
+
+    column: str
+    parse: TextParser = "text"
+
+
 class ListSource(Record):
     """Several values: in one column with a separator or as a JSON list, or a column of 0 and 1 for each value."""
 
@@ -61,6 +69,7 @@ class ListSource(Record):
 
 NumberField = Annotated[NumberSource, BeforeValidator(_as_source)]
 CategoryField = Annotated[CategorySource, BeforeValidator(_as_source)]
+TextField = Annotated[TextSource, BeforeValidator(_as_source)]
 ListField = Annotated[ListSource, BeforeValidator(_as_source)]
 FeatureName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
@@ -68,12 +77,13 @@ FeatureName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 class RowFile(Record):
     """A file of rows: where it is, and how it is read."""
 
-    path: str = Field(min_length=1)  # in the input directory: a file, a directory of parts, or a pattern as `part-*`
+    # In the input directory: a file, a directory of parts, or a pattern as `part-*`. NAME.gz is found as NAME, too.
+    path: str = Field(min_length=1)
     format: Literal["csv", "parquet", "jsonl"] = "csv"
     delimiter: str = Field(default=",", min_length=1)  # of CSV; it may have several characters
     quote: str = Field(default='"', max_length=1)  # of CSV; empty: nothing is quoted
     header: tuple[str, ...] = ()  # names of the columns of CSV; empty: the first line has them
-    encoding: str = "utf-8"  # of CSV and JSON
+    encoding: Literal["utf-8", "iso-8859-1"] = "utf-8"  # of CSV and JSON; iso-8859-1 is Latin-1
     multi_line: bool = False  # whether quoted texts of CSV may contain newlines
     # Further texts that stand for no value, beside empty ones and words such as `unknown`; a final * for any ending.
     missing: tuple[str, ...] = ()
@@ -85,7 +95,7 @@ class RatingsFile(RowFile):
     user: str
     item: str
     rating: str | None = None  # None: every row is a 1, that is, the user has had to do with the item
-    time: str | None = None  # seconds since 1970, or a date and time as ISO 8601 has them
+    time: str | None = None  # seconds or ms since 1970, or a date and time as in ISO 8601
     lowest: float = 1.0
     highest: float = 5.0
     step: float = 1.0
@@ -116,7 +126,7 @@ class EntityFile(RowFile):
     """The items or the users: a row for each, and the features that are read from its columns."""
 
     id: str
-    name: str | None = None  # the title, or the name of the user
+    name: TextField | None = None  # the title, or the name of the user
     optional: bool = False  # whether prepare goes on without the file if it is not there
     numeric: dict[FeatureName, NumberField] = Field(default_factory=dict)
     category: dict[FeatureName, CategoryField] = Field(default_factory=dict)
@@ -142,7 +152,7 @@ class EntityFile(RowFile):
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that are read, the identifier first."""
-        names = [self.id, *([] if self.name is None else [self.name])]
+        names = [self.id, *([] if self.name is None else [self.name.column])]
         names += [source.column for kind in (self.numeric, self.category) for source in kind.values()]
         names += [name for source in self.multi_hot.values() for name in source.columns]
         return tuple(dict.fromkeys([*names, *self.text.values()]))

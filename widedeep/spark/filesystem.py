@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
+from widedeep.common.errors import InputError
 from widedeep.common.files import write_atomically
 from widedeep.schema.manifest import MANIFEST, Manifest, parse_manifest
 
@@ -109,17 +111,28 @@ class Files:
         finally:
             stream.close()
 
-    def first_line(self, name: str, encoding: str = "utf-8", limit: int = 1 << 20) -> str:
-        """The first line of a text file, packed or not, without its end and without a byte order mark."""
+    def head(self, name: str, encoding: str = "utf-8", limit: int = 1 << 18) -> str:
+        """The first bytes of a text file, packed or not, without a byte order mark; characters are replaced if wrong.
+
+        Raises:
+            InputError: the file is not packed as its name says.
+
+        """
         path = self._path(name)
         codec = self._jvm.org.apache.hadoop.io.compress.CompressionCodecFactory(self._conf).getCodec(path)
         stream = self._system(name).open(path)
         try:
             text = codec.createInputStream(stream) if codec else stream
             head = bytes(text.readNBytes(limit))
+        except Py4JJavaError as error:
+            raise InputError(f"input file {name} cannot be unpacked: download it again, or rename it") from error
         finally:
             stream.close()
-        return head.decode(encoding, errors="replace").removeprefix("\ufeff").split("\n", 1)[0].rstrip("\r")
+        return head.decode(encoding, errors="replace").removeprefix("\ufeff")
+
+    def first_line(self, name: str, encoding: str = "utf-8") -> str:
+        """The first line of a text file without its end; otherwise as `head`."""
+        return self.head(name, encoding).split("\n", 1)[0].rstrip("\r")
 
     def concatenate(self, parts: list[str], target: str) -> None:
         """Join files, in order, into `target`; the bytes stay in the JVM."""

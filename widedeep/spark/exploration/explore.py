@@ -115,7 +115,7 @@ def check_files(spark: SparkSession, files: Files, config: ExploreConfig, keep: 
 def _name_columns(dataset: Dataset) -> set[str]:
     """The columns of titles and names, in any file."""
     files = [file for file in (dataset.items, dataset.users) if file is not None]
-    names = {file.name for file in files if file.name is not None}
+    names = {file.name.column for file in files if file.name is not None}
     return names | {column for file in files for column in file.text.values()}
 
 

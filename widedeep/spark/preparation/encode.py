@@ -14,7 +14,7 @@ from widedeep.config.prepare import FeatureConfig
 from widedeep.schema.dataset import EntityFile
 from widedeep.schema.manifest import Column, ColumnKind, Numeric
 from widedeep.schema.rating_scale import RatingScale
-from widedeep.spark.preparation.fields import Field, Fields, column_named, fields_of
+from widedeep.spark.preparation.fields import Field, Fields, column_named, fields_of, name_of
 from widedeep.spark.preparation.ingest import ID
 from widedeep.spark.preparation.numeric_columns import fit_numeric, raw_name, scaled
 from widedeep.spark.preparation.rating_statistics import (
@@ -92,7 +92,7 @@ def _with_statistics(entities: RatedEntities, key: str, options: FeatureConfig) 
 
 def _name(file: EntityFile | None) -> Expression:
     """The column of titles or names, null without one."""
-    return F.lit(None).cast("string") if file is None or file.name is None else column_named(file.name)
+    return F.lit(None).cast("string") if file is None or file.name is None else name_of(file.name)
 
 
 def _parsed(fields: Fields) -> list[Expression]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from widedeep.schema.dataset import CategoryParser, EntityFile, ListSource, NumberParser
+from widedeep.schema.dataset import CategoryParser, EntityFile, ListSource, NumberParser, TextParser, TextSource
 from widedeep.spark.preparation.text_parsers import (
     calendar_year,
     category,
@@ -18,6 +18,7 @@ from widedeep.spark.preparation.text_parsers import (
     text,
     timestamp_year,
     value_list,
+    without_year,
     year,
 )
 
@@ -31,6 +32,10 @@ NUMBER_PARSERS: dict[NumberParser, Callable[[Column], Column]] = {
     "duration": minutes,
 }
 CATEGORY_PARSERS: dict[CategoryParser, Callable[[Column], Column]] = {"text": category, "season": season}
+TEXT_PARSERS: dict[TextParser, Callable[[Column], Column]] = {
+    "text": lambda column: column,
+    "without_year": without_year,
+}
 
 
 class Field(NamedTuple):
@@ -83,6 +88,11 @@ def _values(source: ListSource, column: Callable[[str], Column]) -> Column:
     if source.column is None:
         return flag_list({name: column(name) for name in source.flags})
     return value_list(column(source.column), source.separator)
+
+
+def name_of(source: TextSource) -> Column:
+    """The title of an item or the name of a user, as it is, or without what the description wants removed."""
+    return TEXT_PARSERS[source.parse](column_named(source.column))
 
 
 def column_named(name: str) -> Column:

@@ -5,8 +5,11 @@ content in `_row` and its fault in `_reason`, so that prepare can count it and q
 """
 
 import csv
+import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 
+from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, MapType, StructType
@@ -26,8 +29,17 @@ PLACE = (FILE, BLOCK, LINE)
 # The reason of a refused row that is not damaged: an item in a user's list without a score.
 UNSCORED_REASON = "unscored"
 
+# The fault of identifiers that are texts.
+UNREADABLE = "missing_or_of_another_encoding"
+
 # Ratings nearer than this to a whole number of steps are on the scale, as 0.1 has no exact double.
 STEP_TOLERANCE = 1e-6
+
+# Characters of a list of columns in a message.
+LONGEST_LIST = 300
+
+# From here on a time is one of milliseconds since 1970: as seconds, it would be in the year 5138.
+MILLISECONDS = 1e11
 
 # What a header of typed columns, such as `user_id:token`, may say after the name.
 COLUMN_TYPES = ("token", "token_seq", "float", "float_seq")
@@ -61,12 +73,18 @@ def read_rows(spark: SparkSession, files: Files, path: str, described: RowFile, 
     parts = [part for part, size, _ in entries if size]
     if not parts:
         raise InputError(f"input file {path} is empty: download it again, or make it again")
+    # Spark logs a stack trace for each pattern.
+    paths = parts if set(path) & set("*?[{") else [path]
     if described.format == "csv":
-        frame = _read_csv(spark, path, described, _header(files, parts[0], described), required)
+        header = _header(files, parts, described)
+        split_at = f"its header, split at {described.delimiter!r},"
+        _require_columns(path, [_untyped(name) for name in header], required, split_at)
+        frame = _read_csv(spark, paths, described, header)
     elif described.format == "jsonl":
-        frame = _read_json(spark, path, described, required)
+        _require_columns(path, _keys(files.head(parts[0], described.encoding), required), required)
+        frame = _read_json(spark, paths, described, required)
     else:
-        frame = _read_parquet(spark, path, required)
+        frame = _read_parquet(spark, paths, path, required)
     return frame.select(
         "*",
         F.col("_metadata.file_name").alias(FILE),
@@ -75,23 +93,32 @@ def read_rows(spark: SparkSession, files: Files, path: str, described: RowFile, 
     ).drop("_metadata")
 
 
-def _header(files: Files, part: str, described: RowFile) -> list[str]:
-    """The names of the columns of a CSV file."""
+def _header(files: Files, parts: Sequence[str], described: RowFile) -> list[str]:
+    """The names of the columns of CSV files; InputError if they are not the same in all of them."""
     if described.header:
         return list(described.header)
-    line = files.first_line(part, described.encoding)
-    if len(described.delimiter) > 1:
-        return line.split(described.delimiter)
-    return next(csv.reader([line], delimiter=described.delimiter), [])
+    first, *others = (_split(files.first_line(part, described.encoding), described.delimiter) for part in parts)
+    for part, names in zip(parts[1:], others, strict=True):
+        if names != first:
+            raise InputError(
+                f"input file {part}: its header has {_shown(names)} and that of {parts[0]} {_shown(first)}: give all "
+                "parts the same columns in the same order"
+            )
+    return first
 
 
-def _read_csv(
-    spark: SparkSession, path: str, described: RowFile, header: Sequence[str], required: Sequence[str]
-) -> DataFrame:
-    names = [_untyped(name) for name in header]
-    _require_columns(path, names, required, f"its header, split at {described.delimiter!r}, has {names}")
-    if len(set(names)) < len(names):
-        raise InputError(f"input file {path}: its header has the same column twice: {names}; rename one")
+def _split(line: str, delimiter: str) -> list[str]:
+    """The columns of a line of CSV."""
+    return line.split(delimiter) if len(delimiter) > 1 else next(csv.reader([line], delimiter=delimiter), [])
+
+
+def _shown(names: Sequence[str]) -> str:
+    """Names of columns for a message, which is to stay short even if they are no names but binary data."""
+    text = str(list(names))
+    return text if len(text) <= LONGEST_LIST else f"{text[:LONGEST_LIST]}…"
+
+
+def _read_csv(spark: SparkSession, paths: list[str], described: RowFile, header: Sequence[str]) -> DataFrame:
     schema = StructType()
     for name in [*header, CORRUPT]:
         schema = schema.add(name, "string")
@@ -100,8 +127,8 @@ def _read_csv(
     reader = reader.option("encoding", described.encoding).option("multiLine", described.multi_line)
     # A part with other columns than the first must fail, not be read by position.
     reader = reader.option("enforceSchema", False).option("columnNameOfCorruptRecord", CORRUPT)
-    columns = (column_named(raw).alias(name) for raw, name in zip(header, names, strict=True))
-    return reader.csv(path).select(*columns, CORRUPT, "_metadata")
+    columns = (column_named(name).alias(_untyped(name)) for name in header)
+    return reader.csv(paths).select(*columns, CORRUPT, "_metadata")
 
 
 def _untyped(name: str) -> str:
@@ -110,17 +137,32 @@ def _untyped(name: str) -> str:
     return stem if stem and kind in COLUMN_TYPES else name
 
 
-def _read_json(spark: SparkSession, path: str, described: RowFile, required: Sequence[str]) -> DataFrame:
+def _keys(head: str, otherwise: Sequence[str]) -> list[str]:
+    """The keys of the first lines of a JSON file; if none of them is JSON, `otherwise`: each is a bad row then."""
+    keys: dict[str, None] = {}
+    for line in head.splitlines():
+        with suppress(json.JSONDecodeError):  # bad rows are counted later; the last line may be cut off
+            row = json.loads(line)
+            keys |= dict.fromkeys(row) if isinstance(row, dict) else {}
+    return list(keys) or list(otherwise)
+
+
+def _read_json(spark: SparkSession, paths: list[str], described: RowFile, required: Sequence[str]) -> DataFrame:
     schema = StructType()
     for name in [*required, CORRUPT]:
         schema = schema.add(name, "string")
     reader = spark.read.schema(schema).option("encoding", described.encoding).option("lineSep", "\n")
-    return reader.option("columnNameOfCorruptRecord", CORRUPT).json(path).select("*", "_metadata")
+    return reader.option("columnNameOfCorruptRecord", CORRUPT).json(paths).select("*", "_metadata")
 
 
-def _read_parquet(spark: SparkSession, path: str, required: Sequence[str]) -> DataFrame:
-    frame = spark.read.parquet(path)
-    _require_columns(path, frame.columns, required, f"it has {frame.columns}")
+def _read_parquet(spark: SparkSession, paths: list[str], path: str, required: Sequence[str]) -> DataFrame:
+    try:
+        frame = spark.read.parquet(*paths)
+    except PySparkException as error:
+        raise InputError(
+            f"input file {path} cannot be read as Parquet: write it again, or give its format in the description"
+        ) from error
+    _require_columns(path, frame.columns, required)
     types = {field.name: field.dataType for field in frame.schema.fields}
     columns = []
     for name in required:
@@ -129,11 +171,13 @@ def _read_parquet(spark: SparkSession, path: str, required: Sequence[str]) -> Da
     return frame.select(*columns, F.lit(None).cast("string").alias(CORRUPT), "_metadata")
 
 
-def _require_columns(path: str, names: Sequence[str], required: Sequence[str], found: str) -> None:
+def _require_columns(path: str, names: Sequence[str], required: Sequence[str], where: str = "it") -> None:
+    if len(set(names)) < len(names):
+        raise InputError(f"input file {path}: {where} has the same column twice: {_shown(names)}; rename one")
     missing = [name for name in required if name not in names]
     if missing:
         raise InputError(
-            f"input file {path}: column(s) {missing} missing; {found}: "
+            f"input file {path}: column(s) {missing} missing; {where} has {_shown(names)}: "
             "give the --dataset that describes this file, or mend its description"
         )
 
@@ -169,7 +213,7 @@ def typed_ratings(raw: DataFrame, items: DataFrame | None, dataset: Dataset, sca
 
     """
     described = dataset.ratings
-    to_id, id_fault = (identifier, "not_a_number") if dataset.ids.type == "number" else (text_identifier, "missing")
+    to_id, id_fault = (identifier, "not_a_number") if dataset.ids.type == "number" else (text_identifier, UNREADABLE)
     typed = raw.withColumn("_user", to_id(column_named(described.user)))
     typed = typed.withColumn("_item", to_id(column_named(described.item)))
     rating = F.lit(1.0) if described.rating is None else number(column_named(described.rating))
@@ -214,7 +258,9 @@ def _seconds(name: str | None) -> Column:
     if name is None:
         return F.lit(None).cast("double")
     text = column_named(name)
-    return F.coalesce(number(text), text.try_cast("timestamp").cast("double"))
+    given = number(text)
+    seconds = F.when(F.abs(given) < MILLISECONDS, given).otherwise(given / 1000)
+    return F.coalesce(seconds, text.try_cast("timestamp").cast("double"))
 
 
 def repeated_pairs(good: DataFrame, partitions: int) -> DataFrame:
@@ -277,7 +323,7 @@ def entity_rows(raw: DataFrame, key: str, columns: Sequence[str], ids: Identifie
         _id (bigint or string), the columns, _reason, _row (bad rows only), _file.
 
     """
-    to_id, fault = (identifier, "id_not_a_number") if ids.type == "number" else (text_identifier, "id_missing")
+    to_id, fault = (identifier, "id_not_a_number") if ids.type == "number" else (text_identifier, f"id_{UNREADABLE}")
     frame = raw.withColumn(ID, to_id(column_named(key)))
     order = Window.partitionBy(ID).orderBy(*PLACE)
     reason = first_reason(

@@ -29,6 +29,7 @@ from widedeep.spark.preparation.quarantine import (
     CheckedRatings,
     check_file,
     check_ratings,
+    harmless_reasons,
     require_few_bad_rows,
     write_quarantine,
 )
@@ -109,7 +110,7 @@ def check_files(workspace: Workspace, inputs: Inputs, scale: RatingScale, max_ba
         return ingest.typed_ratings(raw, item_index, dataset, scale)
 
     ratings = check_ratings(path, workspace.keep("ratings", typed), dataset, scale, workspace.keep)
-    require_few_bad_rows(ratings, max_bad_share)
+    require_few_bad_rows(ratings, max_bad_share, harmless_reasons(dataset))
     return CheckedFiles(items, users, ratings, item_index)
 
 

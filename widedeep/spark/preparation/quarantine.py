@@ -17,6 +17,9 @@ from widedeep.spark.preparation.workspace import Workspace
 # Pairs of (user, item) that a task counts in memory when it looks for duplicates.
 PAIRS_PER_TASK = 1 << 20
 
+# The reason of ratings of a pair that has one already.
+DUPLICATE_REASON = "duplicate_pair"
+
 # Computes a frame once and keeps it under a name: on disk for this run, or as a step that a later run resumes from.
 Keep = Callable[[str, Callable[[], DataFrame]], DataFrame]
 
@@ -89,7 +92,7 @@ def check_ratings(path: str, rows: DataFrame, dataset: Dataset, scale: RatingSca
         return CheckedRatings(path, rows, checked.read, bad, good, None)
     copies = keep("copies", lambda: ingest.copies(good, repeated, kept, scale))
     if duplicates := copies.where("copy > 1").count():
-        bad["duplicate_pair"] = duplicates
+        bad[DUPLICATE_REASON] = duplicates
         if kept == "refuse":
             raise InputError(_twice(path, copies, duplicates))
     first = copies.where("copy = 1").drop("copy")
@@ -112,24 +115,37 @@ def require_good_rows(file: CheckedFile) -> None:
     """Refuse a file without a single good row; InputError shows one of its rows."""
     if file.good_count:
         return
+    if not file.read:
+        raise InputError(f"input file {file.path} has no rows: download it again, or make it again")
     example = file.refused.first()
     shown = f"; for example {example[REASON]}: {example[ROW]}" if example else ""
-    raise InputError(f"input file {file.path} has no good row ({file.read} read): {file.bad}{shown}")
+    raise InputError(
+        f"input file {file.path} has no good row ({file.read} read): {file.bad}{shown}; give the --dataset "
+        "that describes this file, or mend its description"
+    )
 
 
-def require_few_bad_rows(file: CheckedFile, max_bad_share: float) -> None:
-    """Refuse a file with too many bad rows; InputError counts them and shows three."""
+def harmless_reasons(dataset: Dataset) -> tuple[str, ...]:
+    """The reasons of refused ratings that are not damaged, however many there are.
+
+    They are entries without a score; and copies, where each row is an event or the description asks for their mean.
+    """
+    repeats = dataset.ratings.scale.implicit or dataset.ratings.duplicates == "mean"
+    return (ingest.UNSCORED_REASON, DUPLICATE_REASON) if repeats else (ingest.UNSCORED_REASON,)
+
+
+def require_few_bad_rows(file: CheckedFile, max_bad_share: float, harmless: Sequence[str] = ()) -> None:
+    """Refuse a file with too many bad rows, those of the `harmless` reasons left out; InputError shows three."""
     require_good_rows(file)
-    # An entry without a score is not damaged, however many there are.
-    unscored = file.bad.get(ingest.UNSCORED_REASON, 0)
-    read, bad = file.read - unscored, file.bad_count - unscored
+    passed_over = sum(file.bad.get(reason, 0) for reason in harmless)
+    read, bad = file.read - passed_over, file.bad_count - passed_over
     if bad <= max_bad_share * read:
         return
-    damaged = file.rows.where(F.col(REASON) != ingest.UNSCORED_REASON)
+    damaged = file.rows.where(F.col(REASON).isNotNull() & ~F.col(REASON).isin(*harmless))
     examples = damaged.select(REASON, ROW).limit(3).collect()
     raise InputError(
         f"input file {file.path}: {bad} of {read} rows are bad ({bad / read:.2%}; max_bad_share allows "
-        f"{max_bad_share:.2%}): {file.bad}; mend them or raise max_bad_share"
+        f"{max_bad_share:.2%}): {file.bad}; mend them, the description of the data set, or raise max_bad_share"
         + "".join(f"\n  {row[REASON]}: {row[ROW]}" for row in examples)
     )
 
@@ -147,7 +163,7 @@ def quarantine_rows(entities: Sequence[CheckedFile], ratings: CheckedRatings) ->
     if ratings.copies is not None:
         text = F.to_csv(F.struct("user_id", "item_id", "rating")).alias("row")
         refused = ratings.copies.where("copy > 1")
-        others.append(refused.select(columns[0], F.lit("duplicate_pair").alias("reason"), text))
+        others.append(refused.select(columns[0], F.lit(DUPLICATE_REASON).alias("reason"), text))
     for other in others:
         frame = frame.unionByName(other)
     return frame

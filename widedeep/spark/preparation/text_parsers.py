@@ -84,6 +84,11 @@ def text(given: Column) -> Column:
     return F.coalesce(category(given), F.lit(""))
 
 
+def without_year(title: Column) -> Column:
+    """`Toy Story (1995)` -> `Toy Story`."""
+    return F.trim(F.regexp_replace(title, r"\s*\(\d{4}\)(\s*\([A-Z]+\))?\s*$", ""))  # MovieLens has `(1995) (V)`, too
+
+
 def year(text: Column) -> Column:
     """`spring 1998` or `Toy Story (1995)` -> 1998 or 1995, as a double: the last number of four digits."""
     return F.regexp_extract(text, r".*(?<!\d)(\d{4})(?!\d)", 1).try_cast("double")
@@ -95,8 +100,11 @@ def season(text: Column) -> Column:
 
 
 def text_identifier(text: Column) -> Column:
-    """Text -> the same text; null if it is empty. No word means that it is missing: somebody is called `null`."""
-    return F.when(F.trim(text) != "", text)
+    """Text -> the same text; null if it is empty or holds what stands for bytes that are not in the file's encoding.
+
+    No word means that it is missing: somebody is called `null`.
+    """
+    return F.when((F.trim(text) != "") & ~text.contains("\ufffd"), text)
 
 
 def value_list(text: Column, separator: str = ",") -> Column:

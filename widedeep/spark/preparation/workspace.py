@@ -39,8 +39,7 @@ def find_inputs(files: Files, directory: str, described: Dataset) -> Inputs:
     for kind, file in (("ratings", described.ratings), ("items", described.items), ("users", described.users)):
         if file is None:
             continue
-        path = f"{directory}/{file.path}"
-        parts = files.data_entries(path)
+        path, parts = _find(files, f"{directory}/{file.path}")
         if parts:
             found[kind] = InputFile(path, {"name": file.path, "bytes": sum(size for _, size, _ in parts)}, parts)
         elif isinstance(file, EntityFile) and file.optional:
@@ -52,6 +51,13 @@ def find_inputs(files: Files, directory: str, described: Dataset) -> Inputs:
                 f"to --dataset (now {described.name}), or make a data set: spark-submit jobs/synthesize.py"
             )
     return Inputs(described.model_copy(update=left_out), found)
+
+
+def _find(files: Files, path: str) -> tuple[str, list[tuple[str, int, int]]]:
+    """The path, or that of the packed file if only this is there, and its parts."""
+    parts = files.data_entries(path)
+    packed = [] if parts else files.data_entries(f"{path}.gz")
+    return (f"{path}.gz", packed) if packed else (path, parts)
 
 
 class Workspace(NamedTuple):
