@@ -229,7 +229,7 @@ def batch_of(pairs: int) -> Batch:
     return Batch(user, item, torch.randint(1, 11, (pairs,), generator=random).float())
 
 
-@pytest.mark.parametrize("loss", [None, "joint"])
+@pytest.mark.parametrize("loss", [None, "joint", "joint_bpr"])
 def test_a_batch_of_one_row_can_be_trained_on(model, state_of, training_batch, loss):
     state_of(model, loss=loss, optim={"name": "sgd", "lr": 0.1}).train_step(training_batch(model, 1, 1))
     assert all(parameter.isfinite().all() for parameter in model.parameters())
@@ -265,7 +265,7 @@ def loss_of_first_step(state: TrainState, batch: Batch | UserHistories) -> float
     return loss
 
 
-@pytest.mark.parametrize("loss", [None, "bpr", "softmax", "joint"])
+@pytest.mark.parametrize("loss", [None, "bpr", "softmax", "joint", "joint_bpr"])
 def test_training_lowers_the_loss(model, state_of, training_batch, loss):
     state, batch = state_of(model, loss=loss, epochs=100, optim={"lr": 0.02}), training_batch(model, 500, 4)
     torch.manual_seed(0)

@@ -120,6 +120,7 @@ LOSSES: dict[str, Loss] = {
     "bpr": Loss(of_ranking=bpr, of_list=bpr_of_list),
     "softmax": Loss(of_ranking=softmax, of_list=softmax_of_list),
     "joint": Loss(squared_error, softmax, softmax_of_list),
+    "joint_bpr": Loss(squared_error, bpr, bpr_of_list),
 }
 
 

@@ -91,7 +91,7 @@ def test_losses_are_means_over_ratings_and_over_users(loss, expected):
     assert outcome.squared_errors.item() == 10
 
 
-@pytest.mark.parametrize("loss", ["mse", "softmax", "bpr", "joint"])
+@pytest.mark.parametrize("loss", ["mse", "softmax", "bpr", "joint", "joint_bpr"])
 def test_a_batch_in_which_nothing_is_held_out_has_no_loss(loss):
     none = torch.zeros(0)
     learned = LEARNED._replace(rating=none, truth=none, liked=torch.zeros(2, 2))
@@ -99,7 +99,7 @@ def test_a_batch_in_which_nothing_is_held_out_has_no_loss(loss):
     assert outcome.loss.item() == outcome.squared_errors.item() == outcome.ratings == 0
 
 
-@pytest.mark.parametrize("loss", ["mse", "softmax", "bpr", "joint"])
+@pytest.mark.parametrize("loss", ["mse", "softmax", "bpr", "joint", "joint_bpr"])
 def test_every_parameter_gets_a_gradient_whatever_the_loss_and_the_batch(data, loss):
     """DDP waits for all of them on all ranks: also with a batch without users, and where nothing is held out."""
     nothing = {"held_out": 0.0, "cold_histories": 0.0}
@@ -125,10 +125,10 @@ def train(data: Data, loss: str, steps: int, state: TrainState | None = None, **
     return state
 
 
-@pytest.mark.parametrize("loss", ["mse", "softmax", "bpr", "joint"])
+@pytest.mark.parametrize("loss", ["mse", "softmax", "bpr", "joint", "joint_bpr"])
 def test_training_lowers_each_loss(data, loss):
     state = train(data, loss, 0)
-    assert state.model.rates == (loss in ("mse", "joint"))
+    assert state.model.rates == (loss in ("mse", "joint", "joint_bpr"))
 
     @torch.no_grad()
     def now() -> float:
