@@ -27,6 +27,7 @@ SPARK = "widedeep.spark"
 COMMANDS = {
     "synthesize": Command(f"{SPARK}.synthesis.synthesize", "spark", "write a dump with a known answer planted in it"),
     "explore": Command(f"{SPARK}.exploration.explore", "spark", "show a dump in one HTML page"),
+    "check-data": Command(f"{SPARK}.preparation.check_data", "spark", "check or propose the description of a data set"),
     "prepare": Command(f"{SPARK}.preparation.prepare", "spark", "turn a dump into checked, encoded Parquet shards"),
     "train": Command("widedeep.train", "torch", "train a model on prepared ratings"),
     "search": Command("widedeep.search", "process", "search for the settings of a training that are best"),
@@ -39,6 +40,8 @@ COMMANDS = {
     "evaluate": Command(f"{SPARK}.evaluation.evaluate", "spark", "measure systems on the test split"),
     "doctor": Command("widedeep.doctor", None, "show versions, memory and disk, and what is wrong"),
 }
+# Commands that may also be written in two words.
+IN_TWO_WORDS = {"data check": "check-data"}
 EPILOG = """
 widedeep COMMAND --help shows the settings of a command. What stands before a -- goes to what starts it, options of
 spark-submit (such as --master, --driver-memory) or of torchrun (such as --nproc-per-node):
@@ -66,6 +69,8 @@ def make_parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Run the command that the command line names."""
     parser = make_parser()
+    if long := IN_TWO_WORDS.get(" ".join(sys.argv[1:3])):
+        sys.argv[1:3] = [long]
     name, rest = parser.parse_args(sys.argv[1:2]).command, sys.argv[2:]
     command = COMMANDS[name]
     options, settings = split_at(rest, "--")
