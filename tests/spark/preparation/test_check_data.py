@@ -8,7 +8,7 @@ from widedeep.common.errors import InputError
 from widedeep.config.check_data import CheckDataConfig
 from widedeep.config.prepare import PrepareConfig
 from widedeep.data.propose_dataset import propose_dataset
-from widedeep.spark.preparation.check_data import check_data, main
+from widedeep.spark.preparation.check_data import check_data, conclude, main
 from widedeep.spark.preparation.check_summary import show_report
 from widedeep.spark.preparation.prepare import prepare
 
@@ -100,6 +100,8 @@ def test_too_many_bad_rows_and_missing_columns_are_told_together(spark, tmp_path
     assert "['Gender'] missing" in report.problems[0]
     assert "users-score-2023.csv: 12 of 18 rows are bad" in report.problems[1]
     assert "anime-dataset-2023.csv: 2 of 5 rows are bad" in report.problems[2]
+    with pytest.raises(InputError, match="prepare would refuse this data set: .*'Gender'"):
+        conclude(report)
 
 
 def test_repeated_pairs_are_a_problem_only_where_they_are_refused(spark, tmp_path):
@@ -117,8 +119,10 @@ def test_optional_files_may_be_missing_and_others_not(spark, tmp_path, capsys):
     (tmp_path / "d.toml").write_text(f'{SMALL}[items]\npath = "i.csv"\nid = "item"\noptional = true\n')
     report = check(spark, tmp_path, tmp_path / "d.toml")
     assert (report.missing, report.problems) == (("i.csv",), ())
-    show_report(report)
-    assert "not there" in capsys.readouterr().out
+    conclude(report)
+    said = capsys.readouterr().out
+    assert "not there" in said
+    assert said.endswith("prepare would take these files\n")
     (tmp_path / "d.toml").write_text(f'{SMALL}[items]\npath = "i.csv"\nid = "item"\n')
     with pytest.raises(InputError, match=r"i\.csv does not exist"):
         check(spark, tmp_path, tmp_path / "d.toml")

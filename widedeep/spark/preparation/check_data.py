@@ -166,6 +166,14 @@ def propose(config: CheckDataConfig) -> None:
     log.info("wrote %s: read it through, then check it with --dataset %s", config.write, config.write)
 
 
+def conclude(report: DataReport) -> None:
+    """Print a report; InputError if prepare would refuse the data set."""
+    show_report(report)
+    if report.problems:
+        raise InputError("prepare would refuse this data set: " + "\n".join(report.problems))
+    stdout.print("prepare would take these files")
+
+
 def main(argv: Sequence[str]) -> None:
     """Parse, build, run, close."""
     config = load_config(CheckDataConfig, argv, "check_data")
@@ -177,7 +185,4 @@ def main(argv: Sequence[str]) -> None:
         report = check_data(spark, config, config.dataset)
     finally:
         spark.stop()
-    show_report(report)
-    if report.problems:
-        raise InputError("prepare would refuse this data set: " + "\n".join(report.problems))
-    stdout.print("prepare would take these files")
+    conclude(report)
