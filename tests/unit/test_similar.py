@@ -50,8 +50,8 @@ def flags(folder, *more: str) -> list[str]:
     return ["--run-dir", str(folder / "run"), "--data", str(folder / "prepared"), *more]
 
 
-def test_similar_prints_the_nearest_anime(run, capsys):
-    similar.main(flags(run, "--anime", "the title 7", "--top", "4"))
+def test_similar_prints_the_nearest_items(run, capsys):
+    similar.main(flags(run, "--title", "the title 7", "--top", "4"))
     shown = capsys.readouterr().out
     model = load_artifact(run / "run" / "model.safetensors")
     with torch.no_grad():
@@ -72,14 +72,14 @@ def test_similar_prints_the_nearest_users(run, capsys):
         similar.main(flags(run, "--user", "77"))
 
 
-def test_similar_finds_an_anime_by_its_english_title(run, capsys):
-    similar.main(flags(run, "--anime", "english name 7", "--top", "1"))
+def test_similar_finds_an_item_by_its_english_title(run, capsys):
+    similar.main(flags(run, "--title", "english name 7", "--top", "1"))
     assert "like The Title 7 (" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("asked", [[], ["--user", "3", "--anime", "x"]])
-def test_either_anime_or_user(run, asked):
-    with pytest.raises(InputError, match="give either --anime or --user"):
+@pytest.mark.parametrize("asked", [[], ["--user", "3", "--title", "x"]])
+def test_either_a_title_or_a_user(run, asked):
+    with pytest.raises(InputError, match="give either --title or --user"):
         similar.main(flags(run, *asked))
 
 
@@ -106,7 +106,7 @@ def test_export_holds_vocabularies_scalers_and_unit_vectors(run, tmp_path, monke
         vectors = np.stack(frame["vector"])
         assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(count), abs=1e-5)
         assert np.array_equal(vectors, trained.vectors(side).numpy())
-    assert json.loads((output / "_manifest.json").read_text())["rows"]["anime.parquet"] == 61
+    assert json.loads((output / "_manifest.json").read_text())["rows"]["items.parquet"] == 61
 
 
 def test_export_replaces_an_export_and_nothing_else(run, tmp_path, capsys):

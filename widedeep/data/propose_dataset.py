@@ -150,8 +150,6 @@ def _ratings(ratings: Pairs, notes: list[str]) -> dict[str, Any]:
     if ratings.rating is not None and scale is None:
         del given["rating"]
         notes.append(f"{ratings.rating.name} has no scale of ratings: every row counts as a 1")
-    if ratings.time is not None and ratings.time.numeric and min(ratings.time.numbers) > 1e11:
-        notes.append(f"{ratings.time.name} has milliseconds, not seconds: splits by date would be wrong")
     described |= {role: name if ratings.sample.has_header else role for role, name in given.items()}
     return {**described, **(scale or {})}
 

@@ -100,7 +100,7 @@ def test_too_many_bad_rows_and_missing_columns_are_told_together(spark, tmp_path
     assert "['Gender'] missing" in report.problems[0]
     assert "users-score-2023.csv: 12 of 18 rows are bad" in report.problems[1]
     assert "anime-dataset-2023.csv: 2 of 5 rows are bad" in report.problems[2]
-    with pytest.raises(InputError, match="prepare would refuse this data set: .*'Gender'"):
+    with pytest.raises(InputError, match=r"prepare would refuse this data set: .*'Gender'"):
         conclude(report)
 
 

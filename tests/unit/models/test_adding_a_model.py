@@ -107,7 +107,7 @@ def test_the_guides_model_passes_the_contract_tests(copy):
 def test_the_guides_model_and_loss_are_in_help(copy):
     said = run(copy, "-c", "from widedeep.train import main; main(['--model.name', 'history_dot', '--help'])")
     assert "--model.history " in said
-    assert "joint, liked" in " ".join(said.split())
+    assert "joint_bpr, liked" in " ".join(said.split())
 
 
 @pytest.mark.parametrize("line", re.findall(r"^widedeep (train .*)$", GUIDE, re.MULTILINE))

@@ -30,6 +30,7 @@ from widedeep.spark.preparation.quarantine import (
     CheckedRatings,
     check_file,
     check_ratings,
+    harmless_reasons,
     require_few_bad_rows,
 )
 from widedeep.spark.preparation.workspace import find_inputs
@@ -118,7 +119,15 @@ def _report_ratings(
         checked = check_ratings(sample.path, typed, dataset, dataset.scale("drop"), keep)
     except InputError as error:  # repeated pairs, which the description refuses
         problems.append(str(error))
-    return _report("ratings", sample, checked, rating_roles(sample.first, typed, dataset), config, problems)
+    return _report(
+        "ratings",
+        sample,
+        checked,
+        rating_roles(sample.first, typed, dataset),
+        config,
+        problems,
+        harmless_reasons(dataset),
+    )
 
 
 def _report_entities(
@@ -135,9 +144,10 @@ def _report(
     roles: tuple[RoleReport, ...],
     config: CheckDataConfig,
     problems: list[str],
+    harmless: Sequence[str] = (),
 ) -> FileReport:
     try:
-        require_few_bad_rows(checked, config.max_bad_share)
+        require_few_bad_rows(checked, config.max_bad_share, harmless)
     except InputError as error:
         problems.append(str(error))
     return FileReport(

@@ -84,8 +84,8 @@ def entity_roles(rows: DataFrame, file: EntityFile, ids: Identifiers) -> tuple[R
     fields = fields_of(file)
     roles = [Role("id", file.id, ids.type, column_named(file.id), F.col(ID).isNotNull(), is_id=True)]
     if file.name is not None:
-        name = column_named(file.name)
-        roles.append(Role("name", file.name, "text", name, category(name).isNotNull()))
+        name = column_named(file.name.column)
+        roles.append(Role("name", file.name.column, "text", name, category(name).isNotNull()))
     for field in (*fields.numeric, *fields.category):
         source = file.numeric.get(field.name) or file.category[field.name]
         kind = "category" if source.parse == "text" else source.parse

@@ -220,9 +220,9 @@ def typed_ratings(raw: DataFrame, items: DataFrame | None, dataset: Dataset, sca
     typed = typed.withColumn("_value", rating)
     # The join comes first, so that Spark computes the reasons and the costly text of bad rows once, above it.
     if items is None:
-        frame = typed.withColumn("item", F.lit(None).cast("int"))
+        frame = typed.withColumn("_index", F.lit(None).cast("int"))
     else:
-        known = items.select(F.col("item_id").alias("_known_id"), "item")
+        known = items.select(F.col("item_id").alias("_known_id"), F.col("item").alias("_index"))
         frame = typed.join(F.broadcast(known), on=F.col("_item") == F.col("_known_id"), how="left")
     value, time = F.col("_value"), _seconds(described.time)
     unscored = value.isin(*described.unscored)
@@ -238,13 +238,13 @@ def typed_ratings(raw: DataFrame, items: DataFrame | None, dataset: Dataset, sca
         "rating_out_of_range": ~value.between(scale.lowest, scale.highest),
         "rating_between_steps": F.abs(steps - F.round(steps)) > STEP_TOLERANCE,
         "time_not_understood": time.isNull() if described.time else F.lit(False),
-        "unknown_item": F.lit(False) if items is None else F.col("item").isNull(),
+        "unknown_item": F.lit(False) if items is None else F.col("_index").isNull(),
     }
     reason = first_reason(faults)
     return frame.select(
         F.col("_user").alias("user_id"),
         F.col("_item").alias("item_id"),
-        "item",
+        F.col("_index").alias("item"),
         value.cast("float").alias("rating"),
         time.alias("time"),
         reason.alias(REASON),
