@@ -11,6 +11,7 @@ from tests.training import ROOT
 from tests.unit.test_layers import LAYERS
 from widedeep.__main__ import COMMANDS, split_at
 from widedeep.common.command import load_config
+from widedeep.config.check_data import CheckDataConfig
 from widedeep.config.doctor import DoctorConfig
 from widedeep.config.evaluate import EvaluateConfig
 from widedeep.config.explore import ExploreConfig
@@ -29,6 +30,7 @@ DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.m
 SETTINGS = {
     "synthesize": SynthesizeConfig,
     "explore": ExploreConfig,
+    "check-data": CheckDataConfig,
     "prepare": PrepareConfig,
     "train": TrainConfig,
     "search": SearchConfig,

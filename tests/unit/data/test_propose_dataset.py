@@ -69,7 +69,7 @@ def test_movielens_as_csv_with_half_stars(tmp_path):
     assert found.ids.item == "movie_id"
     scale = found.ratings.scale
     assert (scale.lowest, scale.highest, scale.step, scale.liked) == (0.5, 5.0, 0.5, 4.0)
-    assert (found.items.path, found.items.id, found.items.name) == ("movies.csv", "movieId", "title")
+    assert (found.items.path, found.items.id, found.items.name.column) == ("movies.csv", "movieId", "title")
     assert found.items.multi_hot["genres"].separator == "|"
     assert found.users is None
 
@@ -78,7 +78,7 @@ def test_a_typed_header_with_tabs(tmp_path):
     found = proposed(SHAPES["typed_header"](tmp_path))
     assert (found.ratings.path, found.ratings.delimiter, found.ratings.header) == ("small.inter", "\t", ())
     assert (found.ratings.user, found.ratings.item, found.ratings.rating) == ("user_id", "item_id", "rating")
-    assert (found.items.path, found.items.id, found.items.name) == ("small.item", "item_id", "movie_title")
+    assert (found.items.path, found.items.id, found.items.name.column) == ("small.item", "item_id", "movie_title")
     assert found.items.multi_hot["class"].separator == " "
     assert found.users.path == "small.user"
     assert found.users.category["gender"].column == "gender"
@@ -90,7 +90,7 @@ def test_texts_as_identifiers_in_json(tmp_path):
     assert (found.ratings.format, found.ratings.path) == ("jsonl", "reviews.jsonl.gz")
     assert (found.ratings.user, found.ratings.item, found.ratings.rating) == ("reviewerID", "asin", "overall")
     assert found.ratings.time == "unixReviewTime"
-    assert (found.items.path, found.items.id, found.items.name) == ("products.jsonl", "asin", "title")
+    assert (found.items.path, found.items.id, found.items.name.column) == ("products.jsonl", "asin", "title")
     assert found.items.multi_hot["categories"].column == "categories"
 
 
