@@ -19,7 +19,17 @@ Duplicates = Literal["first", "last", "mean", "refuse"]
 
 # Columns of the feature tables that prepare computes or copies itself; features cannot have their names.
 KEYS = ("user", "user_id", "username", "item", "item_id", "title")
-RESERVED = {*KEYS, "train_ratings", "train_mean", "mean_score", "score", "popularity", "rank", "rank_missing"}
+RESERVED = {
+    *KEYS,
+    "train_ratings",
+    "train_mean",
+    "damped_mean",
+    "mean_score",
+    "score",
+    "popularity",
+    "rank",
+    "rank_missing",
+}
 
 
 def _as_source(value: Any) -> Any:

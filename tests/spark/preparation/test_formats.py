@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from tests.light_spark import light_spark  # noqa: F401  a fixture of all tests here
 from widedeep.common.errors import InputError
 from widedeep.config.prepare import PrepareConfig
 from widedeep.data.dataset_descriptions import read_dataset

@@ -51,7 +51,7 @@ class RatedEntities(NamedTuple):
     """The items or the users, and the ratings of the training split that are theirs."""
 
     file: EntityFile | None  # the description of their file; None: there is none
-    raw: DataFrame  # _id and its columns as text, of the good rows
+    raw: DataFrame  # _identifier and its columns as text, of the good rows
     index: DataFrame  # item_id, item; or user_id, user
     train: DataFrame  # user, item, rating
     mean: float  # of the training ratings
@@ -97,7 +97,7 @@ def _name(file: EntityFile | None) -> Expression:
 
 
 def _parsed_rows(entities: RatedEntities) -> DataFrame:
-    """_id, _name, the parsed features, and the raw texts of the numbers, to count those that were not understood.
+    """_identifier, _name, the parsed features, and the texts of the numbers, to count those that were not understood.
 
     None of the file's own columns is left: they may be called as ours are.
     """

@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
+from py4j.protocol import Py4JJavaError
 from pyspark.errors import PySparkException
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
@@ -23,7 +24,7 @@ from widedeep.spark.preparation.text_parsers import identifier, number, text_ide
 
 # Columns beside those of the file: the text of a row that could not be split, where a row stands, why it is refused,
 # its text if it is, and the identifier of a user or an item.
-CORRUPT, FILE, BLOCK, LINE, REASON, ROW, ID = "_corrupt", "_file", "_block", "_line", "_reason", "_row", "_id"
+CORRUPT, FILE, BLOCK, LINE, REASON, ROW, ID = "_corrupt", "_file", "_block", "_line", "_reason", "_row", "_identifier"
 PLACE = (FILE, BLOCK, LINE)
 
 # The reason of a refused row that is not damaged: an item in a user's list without a score.
@@ -158,7 +159,7 @@ def _read_json(spark: SparkSession, paths: list[str], described: RowFile, requir
 def _read_parquet(spark: SparkSession, paths: list[str], path: str, required: Sequence[str]) -> DataFrame:
     try:
         frame = spark.read.parquet(*paths)
-    except PySparkException as error:
+    except (PySparkException, Py4JJavaError) as error:
         raise InputError(
             f"input file {path} cannot be read as Parquet: write it again, or give its format in the description"
         ) from error
@@ -320,7 +321,7 @@ def entity_rows(raw: DataFrame, key: str, columns: Sequence[str], ids: Identifie
         ids: what identifiers are.
 
     Returns:
-        _id (bigint or string), the columns, _reason, _row (bad rows only), _file.
+        _identifier (bigint or string), the columns, _reason, _row (bad rows only), _file.
 
     """
     to_id, fault = (identifier, "id_not_a_number") if ids.type == "number" else (text_identifier, f"id_{UNREADABLE}")
@@ -339,6 +340,6 @@ def entity_rows(raw: DataFrame, key: str, columns: Sequence[str], ids: Identifie
 
 
 def rows_of_ids(ids: DataFrame) -> DataFrame:
-    """The rows of `entity_rows` where there is no file: the distinct identifiers of the column `_id`."""
+    """The rows of `entity_rows` where there is no file: the distinct identifiers of the column `_identifier`."""
     nothing = F.lit(None).cast("string")
     return ids.select(ID).distinct().select(ID, *(nothing.alias(name) for name in (REASON, ROW, FILE)))
