@@ -101,7 +101,7 @@ REFUSED = {
         "['rating']",
         REMEDY,
     ),
-    "no JSON": (JSON, {"ratings.jsonl": GOOD}, "ratings.jsonl", "ann,1,5", REMEDY),
+    "no JSON": (JSON, {"ratings.jsonl": GOOD}, "ratings.jsonl", "wrong_arity: user,item", REMEDY),
     "an empty JSON file": (JSON, {"ratings.jsonl": ""}, "ratings.jsonl is empty", "again"),
     "Parquet with another column": (
         PARQUET,
@@ -314,3 +314,16 @@ def test_a_log_without_ratings_is_ones_however_often_a_pair_is_in_it(spark, tmp_
     assert (manifest.ratings.train_mean, manifest.ratings.quarantined) == (1.0, {"duplicate_pair": 84})
     assert len(splits_of(tmp_path / "out", manifest)) == 28
     assert manifest.audit is None
+
+
+def test_people_without_a_row_have_empty_lists_and_texts(spark, tmp_path):
+    users = (
+        '\n[users]\npath = "users.csv"\nid = "user"\ntext = { note = "note" }\nmulti_hot = { hobbies = "hobbies" }\n'
+    )
+    files = {"ratings.csv": GOOD, "users.csv": 'user,note,hobbies\nann,hello,"chess, tea"\n'}
+    run(spark, tmp_path, CSV + users, files, split={"train": 1.0, "valid": 0.0, "test": 0.0})
+    table = pq.read_table(tmp_path / "out" / "users").to_pylist()
+    assert [(row["user_id"], row["note"], len(row["hobbies"])) for row in table] == [
+        ("ann", "hello", 2),
+        ("bob", "", 0),
+    ]

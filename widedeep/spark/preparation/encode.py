@@ -41,8 +41,6 @@ class EncodedTable(NamedTuple):
     vocabularies: dict[str, tuple[str, ...]]
 
 
-NAME = "_name"  # of an item or a user, before it is a title
-
 # A column of a feature table and how it is computed.
 Feature = tuple[Column, Expression]
 
@@ -60,11 +58,11 @@ class RatedEntities(NamedTuple):
 
 def encode_items(items: RatedEntities, options: FeatureConfig) -> tuple[EncodedTable, dict[str, float]]:
     """The items' table, and the regression that imputed missing ranks."""
-    known, parsed_rows = _with_statistics(items, "item", options), _parsed_rows(items)
+    title = F.coalesce(_name(items.file), F.concat(F.lit("item "), F.col(ID))).alias("title")
+    known = _with_statistics(items, "item", options)
     # An inner join: every item has a row.
-    joined = known.join(parsed_rows, on=known["item_id"] == parsed_rows[ID], how="inner").drop(ID)
-    title = F.coalesce(NAME, F.concat(F.lit("item "), "item_id"))
-    parsed = joined.withColumn("title", title).drop(NAME)
+    joined = known.join(items.raw, on=F.col("_known.item_id") == F.col(ID), how="inner")
+    parsed = joined.select("_known.*", title, *_parsed(fields_of(items.file)))
     table = with_ranks(parsed, options.rank_min_ratings).localCheckpoint()
     regression = fit_rank_regression(table)
     guess = F.greatest(F.lit(1.0), F.col("popularity") * regression["slope"] + regression["intercept"])
@@ -76,19 +74,21 @@ def encode_items(items: RatedEntities, options: FeatureConfig) -> tuple[EncodedT
 
 def encode_users(users: RatedEntities, options: FeatureConfig) -> EncodedTable:
     """The users' table. A user without a row in their file has only missing values."""
-    known, parsed_rows = _with_statistics(users, "user", options), _parsed_rows(users)
-    # No broadcast: in memory the users' texts are ten times as large as in Parquet.
-    joined = known.join(parsed_rows.hint("merge"), on=known["user_id"] == parsed_rows[ID], how="left").drop(ID)
-    parsed = joined.withColumn("username", F.coalesce(NAME, F.lit(""))).drop(NAME)
+    name = F.coalesce(_name(users.file), F.lit("")).alias("username")
+    known = _with_statistics(users, "user", options)
+    # No broadcast: in memory the users' texts are ten times as large as in Parquet. Parsed after it: parsers make empty
+    # lists and texts for users without a row.
+    joined = known.join(users.raw.hint("merge"), on=F.col("_known.user_id") == F.col(ID), how="left")
+    parsed = joined.select("_known.*", name, *_parsed(fields_of(users.file)))
     table = parsed.withColumn("mean_score", F.col("damped_mean")).localCheckpoint()
     return _encode(table, users.file, {"mean_score": None}, ("user", "user_id", "username"), options)
 
 
 def _with_statistics(entities: RatedEntities, key: str, options: FeatureConfig) -> DataFrame:
-    """The index with what the training ratings say of each."""
+    """_known: the index with what the training ratings say of each; the file may have columns of the same names."""
     train, mean = entities.train, entities.mean
     statistics = rating_statistics(train, key, mean, options.prior_ratings, entities.scale)
-    return with_statistics(entities.index, statistics, key, mean)
+    return with_statistics(entities.index, statistics, key, mean).select(F.struct("*").alias("_known"))
 
 
 def _name(file: EntityFile | None) -> Expression:
@@ -96,16 +96,11 @@ def _name(file: EntityFile | None) -> Expression:
     return F.lit(None).cast("string") if file is None or file.name is None else name_of(file.name)
 
 
-def _parsed_rows(entities: RatedEntities) -> DataFrame:
-    """_identifier, _name, the parsed features, and the texts of the numbers, to count those that were not understood.
-
-    None of the file's own columns is left: they may be called as ours are.
-    """
-    fields = fields_of(entities.file)
+def _parsed(fields: Fields) -> list[Expression]:
+    """The parsed features; and the raw texts of the numbers, to count those that were not understood."""
     parsed = [field.parse.alias(field.name) for field in fields.all()]
     names = dict.fromkeys(field.source for field in fields.numeric)
-    texts = [column_named(name).alias(raw_name(name)) for name in names]
-    return entities.raw.select(ID, _name(entities.file).alias(NAME), *parsed, *texts)
+    return parsed + [column_named(name).alias(raw_name(name)) for name in names]
 
 
 def _encode(
