@@ -3,11 +3,12 @@ import math
 import pytest
 import torch
 
-from tests.builders import TEN_POINTS
+from tests.builders import PLAYS, TEN_POINTS
 from widedeep.common.errors import InputError
-from widedeep.models.base import Scores
+from widedeep.models.base import Recommender, Scores
 from widedeep.models.ncf import NCF
 from widedeep.models.wide_deep import WideDeep
+from widedeep.schema.rating_scale import RatingScale
 from widedeep.training.losses import (
     LOSSES,
     Loss,
@@ -47,18 +48,33 @@ def test_a_loss_is_least_where_the_prediction_is_the_rating(loss, scale):
         assert predicted[losses.argmin()].item() == pytest.approx(true, abs=1e-5)
 
 
+def unbuilt(architecture: type[Recommender], scale: RatingScale = TEN_POINTS) -> Recommender:
+    """A model without weights, of which only the class and the scale matter."""
+    model = architecture.__new__(architecture)
+    object.__setattr__(model, "scale", scale)
+    return model
+
+
 @pytest.mark.parametrize(("architecture", "name"), [(WideDeep, "mse"), (NCF, "cross_entropy")])
 def test_an_architecture_has_a_loss_of_its_own(architecture, name):
-    model = architecture.__new__(architecture)
+    model = unbuilt(architecture)
     assert find_loss(None, model) is LOSSES[name]
     assert find_loss("scaled_mse", model).of_rating is scaled_squared_error
+
+
+def test_without_ratings_the_ranking_is_trained():
+    model = unbuilt(NCF, PLAYS.ratings.scale)
+    assert find_loss(None, model) is LOSSES["softmax"]
+    assert find_loss("bpr", model) is LOSSES["bpr"]
+    with pytest.raises(InputError, match="joint needs ratings, and the data set has none: choose bpr or softmax"):
+        find_loss("joint", model)
 
 
 def test_an_unknown_loss_is_refused_with_the_known_ones():
     with pytest.raises(
         InputError, match="loss: there is no 'hinge'; choose one of mse, scaled_mse, cross_entropy, bpr"
     ):
-        find_loss("hinge", WideDeep.__new__(WideDeep))
+        find_loss("hinge", unbuilt(WideDeep))
 
 
 def drawn(log_q: list[list[float]]) -> Negatives:
