@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from widedeep.common.errors import InputError
 from widedeep.models.history.fitted import fitted_names
 from widedeep.models.history.inputs import Ledger
 
@@ -70,6 +69,7 @@ def test_fitted_tensors_are_named(model):
     assert not names & (trained | {"heads.centre", "heads.spread"})
 
 
-def test_a_missing_column_is_named(data):
-    with pytest.raises(InputError, match="no column mood"):
-        data.model({"columns": ("mood",)})
+def test_a_missing_column_is_named_and_left_out(data, caplog):
+    model = data.model({"columns": ("mood", "genres")})
+    assert "the items have no mood: the model goes without" in caplog.text
+    assert model.config.columns == ("genres",)
