@@ -4,13 +4,12 @@ import json
 import re
 from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 from widedeep.data.raw_samples import is_number
-from widedeep.schema.dataset import RESERVED
+from widedeep.schema.dataset import MISSING_WORDS, RESERVED
 
-MISSING = {"", "unknown", "not available", "nan", "none", "null", r"\n"}
+MISSING = {*MISSING_WORDS, r"\n"}
 USER_WORDS = {"user", "users", "reviewer", "customer", "member", "account", "profile", "reader", "listener", "visitor"}
 ITEM_WORDS = {
     *("item", "items", "movie", "movies", "film", "show", "anime", "manga", "book", "books", "isbn", "product"),
@@ -198,14 +197,3 @@ def _number_parsers(column: Column) -> list[tuple[str, str]]:
         if column.share_like(pattern) > 0.8:
             return [(suffix, parser)]
     return []
-
-
-def decimals(numbers: Iterable[float]) -> int | None:
-    """The digits that the numbers have behind the point, None if they are more than four."""
-    values = list(numbers)
-    return next((n for n in range(5) if all(abs(value - round(value, n)) < 1e-9 for value in values)), None)
-
-
-def smallest_step(levels: Sequence[float]) -> float:
-    """The smallest distance of two neighbours."""
-    return round(min(above - below for below, above in pairwise(levels)), 9)

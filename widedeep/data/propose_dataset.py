@@ -143,9 +143,7 @@ def _ids(ratings: Pairs) -> dict[str, Any]:
 def _ratings(ratings: Pairs, notes: list[str]) -> dict[str, Any]:
     roles = {"user": ratings.user, "item": ratings.item, "rating": ratings.rating, "time": ratings.time}
     given = {role: column.name for role, column in roles.items() if column is not None}
-    # Columns without names are called after their roles.
-    named = given if ratings.sample.has_header else {name: role for role, name in given.items()}
-    described = _file(ratings.sample, named)
+    described = _file(ratings.sample, {name: role for role, name in given.items()})
     scale = None if ratings.rating is None else guess_scale(ratings.rating.numbers)
     if ratings.rating is not None and scale is None:
         del given["rating"]
@@ -155,7 +153,7 @@ def _ratings(ratings: Pairs, notes: list[str]) -> dict[str, Any]:
 
 
 def _file(sample: RawSample, renamed: Mapping[str, str]) -> dict[str, Any]:
-    """How a file is read; without defaults."""
+    """How a file is read, without defaults; `renamed` has names for columns of files without a header."""
     described: dict[str, Any] = {"path": sample.path}
     if sample.format != "csv":
         described["format"] = sample.format

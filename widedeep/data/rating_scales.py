@@ -1,10 +1,9 @@
 """The scale that ratings seem to have."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
-
-from widedeep.data.column_guesses import decimals, smallest_step
 
 # (lowest, highest, step) of the scales that are in use, the narrow ones first.
 SCALES = ((1, 5, 1), (1, 5, 0.5), (0.5, 5, 0.5), (1, 10, 1), (1, 10, 0.5), (0.5, 10, 0.5))
@@ -35,7 +34,7 @@ def _is_on(rating: float, lowest: float, highest: float, step: float) -> bool:
 
 def _seen(ratings: Sequence[float]) -> dict[str, Any] | None:
     """The scale from the lowest to the highest rating, by steps that lead to all."""
-    levels, digits = sorted(set(ratings)), decimals(ratings)
+    levels, digits = sorted(set(ratings)), _decimals(ratings)
     if len(levels) < 2 or digits is None:
         return None
     step = smallest_step(levels)
@@ -45,6 +44,17 @@ def _seen(ratings: Sequence[float]) -> dict[str, Any] | None:
     if digits == 0 and (levels[-1] - levels[0]) / step >= MOST_LEVELS:
         return None
     return _described(levels[0], levels[-1], step)
+
+
+def _decimals(numbers: Iterable[float]) -> int | None:
+    """The digits that the numbers have behind the point, None if they are more than four."""
+    values = list(numbers)
+    return next((n for n in range(5) if all(abs(value - round(value, n)) < 1e-9 for value in values)), None)
+
+
+def smallest_step(levels: Sequence[float]) -> float:
+    """The smallest distance of two neighbours."""
+    return round(min(above - below for below, above in pairwise(levels)), 9)
 
 
 def _described(lowest: float, highest: float, step: float) -> dict[str, Any]:

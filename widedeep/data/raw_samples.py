@@ -13,6 +13,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from widedeep.schema.dataset import split_typed_name
+
 DELIMITERS = ("::", "\t", "|", ";", ",")
 # A table has the same number of fields in this share of its rows.
 ENOUGH_OF_ONE_ARITY = 0.9
@@ -121,7 +123,7 @@ def _read_text(path: str, size: int, text: str, encoding: str, rows: int) -> Raw
         return None
     delimiter, quote, table = split
     multi_line = any("\n" in field for row in table for field in row)
-    types = dict(_typed_name(name) for name in table[0])
+    types = dict(split_typed_name(name) for name in table[0])
     typed = any(types.values()) and len(types) == len(table[0])
     has_header = typed or _is_header(table[0], table[1:])
     names = [*types] if typed else table[0] if has_header else [f"column_{n}" for n in range(1, len(table[0]) + 1)]
@@ -158,11 +160,6 @@ def _take(rows: Iterator[list[str]], most: int) -> Iterator[list[str]]:
     """The first rows that are not empty."""
     for row, _ in zip((row for row in rows if row), range(most), strict=False):
         yield row
-
-
-def _typed_name(name: str) -> tuple[str, str]:
-    stem, _, kind = name.rpartition(":")
-    return (stem, kind) if stem and kind in ("token", "token_seq", "float", "float_seq") else (name, "")
 
 
 def _is_header(first: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:

@@ -17,6 +17,12 @@ CategoryParser = Literal["text", "season"]
 TextParser = Literal["text", "without_year"]
 Duplicates = Literal["first", "last", "mean", "refuse"]
 
+# Texts that stand for no value, in small letters.
+MISSING_WORDS = ("", "unknown", "not available", "nan", "none", "null")
+
+# What a header of typed columns, such as `user_id:token`, may say after the name.
+COLUMN_TYPES = ("token", "token_seq", "float", "float_seq")
+
 # Columns of the feature tables that prepare computes or copies itself; features cannot have their names.
 KEYS = ("user", "user_id", "username", "item", "item_id", "title")
 RESERVED = {
@@ -30,6 +36,12 @@ RESERVED = {
     "rank",
     "rank_missing",
 }
+
+
+def split_typed_name(name: str) -> tuple[str, str]:
+    """Return the name of a column and its type, which is empty if the header says none."""
+    stem, _, kind = name.rpartition(":")
+    return (stem, kind) if stem and kind in COLUMN_TYPES else (name, "")
 
 
 def _as_source(value: Any) -> Any:

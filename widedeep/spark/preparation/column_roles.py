@@ -1,12 +1,12 @@
 """Which column of a file plays which role, and how much of it is missing or not understood."""
 
 from collections.abc import Iterable, Sequence
-from itertools import pairwise
 from typing import Any, NamedTuple
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
+from widedeep.data.rating_scales import smallest_step
 from widedeep.schema.dataset import Dataset, EntityFile, Identifiers, ListSource, RatingsFile
 from widedeep.spark.preparation.fields import column_named, fields_of
 from widedeep.spark.preparation.ingest import CORRUPT, ID, LINE, REASON
@@ -138,5 +138,5 @@ def _scale_of(values: Iterable[float]) -> ScaleSeen | None:
     levels = sorted(values)
     if not levels:
         return None
-    steps = [above - below for below, above in pairwise(levels)]
-    return ScaleSeen(levels[0], levels[-1], min(steps, default=None), len(levels))
+    step = smallest_step(levels) if len(levels) > 1 else None
+    return ScaleSeen(levels[0], levels[-1], step, len(levels))

@@ -16,7 +16,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, MapType, StructType
 
 from widedeep.common.errors import InputError
-from widedeep.schema.dataset import Dataset, Duplicates, Identifiers, RowFile
+from widedeep.schema.dataset import Dataset, Duplicates, Identifiers, RowFile, split_typed_name
 from widedeep.schema.rating_scale import RatingScale
 from widedeep.spark.filesystem import Files
 from widedeep.spark.preparation.fields import column_named
@@ -41,9 +41,6 @@ LONGEST_LIST = 300
 
 # From here on a time is one of milliseconds since 1970: as seconds, it would be in the year 5138.
 MILLISECONDS = 1e11
-
-# What a header of typed columns, such as `user_id:token`, may say after the name.
-COLUMN_TYPES = ("token", "token_seq", "float", "float_seq")
 
 
 def read_rows(spark: SparkSession, files: Files, path: str, described: RowFile, required: Sequence[str]) -> DataFrame:
@@ -79,7 +76,7 @@ def read_rows(spark: SparkSession, files: Files, path: str, described: RowFile, 
     if described.format == "csv":
         header = _header(files, parts, described)
         split_at = f"its header, split at {described.delimiter!r},"
-        _require_columns(path, [_untyped(name) for name in header], required, split_at)
+        _require_columns(path, [split_typed_name(name)[0] for name in header], required, split_at)
         frame = _read_csv(spark, paths, described, header)
     elif described.format == "jsonl":
         _require_columns(path, _keys(files.head(parts[0], described.encoding), required), required)
@@ -128,14 +125,8 @@ def _read_csv(spark: SparkSession, paths: list[str], described: RowFile, header:
     reader = reader.option("encoding", described.encoding).option("multiLine", described.multi_line)
     # A part with other columns than the first must fail, not be read by position.
     reader = reader.option("enforceSchema", False).option("columnNameOfCorruptRecord", CORRUPT)
-    columns = (column_named(name).alias(_untyped(name)) for name in header)
+    columns = (column_named(name).alias(split_typed_name(name)[0]) for name in header)
     return reader.csv(paths).select(*columns, CORRUPT, "_metadata")
-
-
-def _untyped(name: str) -> str:
-    """The name of a column without its type, if the header has types."""
-    stem, _, kind = name.rpartition(":")
-    return stem if stem and kind in COLUMN_TYPES else name
 
 
 def _keys(head: str, otherwise: Sequence[str]) -> list[str]:
@@ -339,7 +330,17 @@ def entity_rows(raw: DataFrame, key: str, columns: Sequence[str], ids: Identifie
     return marked.select(ID, *map(column_named, columns), REASON, ROW, FILE)
 
 
-def rows_of_ids(ids: DataFrame) -> DataFrame:
-    """The rows of `entity_rows` where there is no file: the distinct identifiers of the column `_identifier`."""
+def rows_of_ids(raw: DataFrame, dataset: Dataset, scale: RatingScale, column: str) -> DataFrame:
+    """The rows of `entity_rows` where there is no file of users or items: those of the good ratings, each once.
+
+    Args:
+        raw: the ratings, from `read_rows`.
+        dataset: says which column is what.
+        scale: of the ratings.
+        column: user_id or item_id.
+
+    """
     nothing = F.lit(None).cast("string")
-    return ids.select(ID).distinct().select(ID, *(nothing.alias(name) for name in (REASON, ROW, FILE)))
+    good = typed_ratings(raw, None, dataset, scale).where(F.col(REASON).isNull())
+    ids = good.select(F.col(column).alias(ID)).distinct()
+    return ids.select(ID, *(nothing.alias(name) for name in (REASON, ROW, FILE)))

@@ -91,18 +91,18 @@ def check_files(workspace: Workspace, inputs: Inputs, scale: RatingScale, max_ba
     dataset, path = inputs.dataset, inputs.files["ratings"].path
     raw = ingest.read_rows(workspace.spark, workspace.files, path, dataset.ratings, dataset.ratings.columns)
 
-    def rated() -> DataFrame:
-        good = ingest.typed_ratings(raw, None, dataset, scale).where(F.col(ingest.REASON).isNull())
-        return ingest.rows_of_ids(good.select(F.col("item_id").alias(ingest.ID)))
+    def rows_of_ids(column: str) -> DataFrame:
+        return ingest.rows_of_ids(raw, dataset, scale, column)
 
-    def check_entities(kind: str, file: EntityFile | None, ids: Callable[[], DataFrame]) -> CheckedFile:
+    def check_entities(kind: str, file: EntityFile | None, rows: Callable[[], DataFrame]) -> CheckedFile:
         if file is None:
-            return CheckedFile(path, workspace.keep(kind, ids), 0, {})
+            return CheckedFile(path, workspace.keep(kind, rows), 0, {})
         return _check_entities(workspace, inputs.files[kind].path, kind, file, dataset.ids, max_bad_share)
 
     items, users = run_concurrently(
-        lambda: check_entities("items", dataset.items, rated),
-        lambda: check_entities("users", dataset.users, lambda: rated().limit(0)),  # raters get their index later
+        lambda: check_entities("items", dataset.items, lambda: rows_of_ids("item_id")),
+        # None: `index_users` adds all raters.
+        lambda: check_entities("users", dataset.users, lambda: rows_of_ids("user_id").limit(0)),
     )
     item_index = with_dense_index(items.good.select(F.col(ingest.ID).alias("item_id")), "item_id", "item").cache()
 
