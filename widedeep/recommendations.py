@@ -19,6 +19,7 @@ from widedeep.reporting.recommendation_table import show_list
 from widedeep.schema.dataset import Identifiers
 from widedeep.schema.manifest import HIDDEN_MANIFEST
 from widedeep.schema.recommendations import FORMAT_VERSION, RecommendationManifest, parse_row
+from widedeep.schema.records import require_format
 
 
 def recommendations_of(directory: Path, user: str) -> tuple[list[dict[str, Any]], Identifiers]:
@@ -30,14 +31,11 @@ def recommendations_of(directory: Path, user: str) -> tuple[list[dict[str, Any]]
     """
     file = directory / HIDDEN_MANIFEST
     try:
-        manifest = RecommendationManifest.model_validate_json(file.read_bytes())
+        text = file.read_text(encoding="utf-8")
+        require_format(text, FORMAT_VERSION, str(file), "jobs/score_all.py")
+        manifest = RecommendationManifest.model_validate_json(text)
     except (FileNotFoundError, ValidationError) as error:
         raise InputError(f"{directory} holds no recommendations ({error}); run jobs/score_all.py") from None
-    if manifest.format_version != FORMAT_VERSION:
-        raise InputError(
-            f"{file}: format_version is {manifest.format_version}, this release reads {FORMAT_VERSION}; "
-            "write the directory again with jobs/score_all.py"
-        )
     data = ds.dataset([str(directory / part.path) for part in manifest.files], format=CHECKED_FORMAT)
     user_id = manifest.ids.parse(user, "user")
     rows = data.to_table(filter=pc.field("user_id") == user_id).sort_by("rank").to_pylist()

@@ -4,17 +4,15 @@ A rating row is 12 bytes, `user:int32, item:int32, rating:float32`. `user` and `
 in the feature tables `users/` and `items/`, which map them back to `user_id` and `item_id`.
 """
 
-import re
 from pathlib import Path
 from typing import Any, Literal
 
 from widedeep.common.errors import InputError
 from widedeep.schema.dataset import Dataset
 from widedeep.schema.rating_scale import RatingScale
-from widedeep.schema.records import Record, parse_record
+from widedeep.schema.records import Record, parse_record, require_format
 
 FORMAT_VERSION = 4
-_FORMAT = re.compile(r'"format_version": ?(\d+)')
 MANIFEST = "manifest.json"
 # Where the manifest stands beside Parquet files: readers of a directory pass over names with an underscore.
 HIDDEN_MANIFEST = "_manifest.json"
@@ -171,9 +169,5 @@ def parse_manifest(text: str | None, directory: str) -> Manifest:
             f"run: spark-submit jobs/prepare.py --output {directory}"
         )
     file = f"{directory}/{MANIFEST}"
-    written = _FORMAT.search(text)  # before the rest: other fields may differ, too
-    if written and int(written[1]) != FORMAT_VERSION:
-        raise InputError(
-            f"{file}: format_version is {written[1]}, this release reads {FORMAT_VERSION}; run jobs/prepare.py again"
-        )
+    require_format(text, FORMAT_VERSION, file, "jobs/prepare.py")
     return parse_record(Manifest, text, file, "jobs/prepare.py")

@@ -68,24 +68,21 @@ class Recommendation(Record):
 
 def parse_row(row: Mapping[str, Any], ids: Identifiers) -> Recommendation:
     """Return a row of a list, whatever its data set calls items."""
-
-    def renamed(part: Mapping[str, Any]) -> dict[str, Any]:
-        return {"item_id" if name == ids.item else name: value for name, value in part.items() if name != "user_id"}
-
-    reasons = row["reasons"]
-    values = renamed(row) | {"reasons": None if reasons is None else [renamed(reason) for reason in reasons]}
-    return Recommendation.model_validate(values)
+    values = {name: value for name, value in row.items() if name != "user_id"}
+    return Recommendation.model_validate(_renamed(values, ids.item, "item_id"))
 
 
 def dump_row(row: Recommendation, ids: Identifiers) -> dict[str, Any]:
     """Return a row of a list as JSON has it, with items named as the data set names them."""
+    return _renamed(row.model_dump(mode="json"), "item_id", ids.item)
 
-    def renamed(part: Mapping[str, Any]) -> dict[str, Any]:
-        return {ids.item if name == "item_id" else name: value for name, value in part.items()}
 
-    values = renamed(row.model_dump(mode="json"))
-    reasons = values["reasons"]
-    return values | {"reasons": None if reasons is None else [renamed(reason) for reason in reasons]}
+def _renamed(row: Mapping[str, Any], old: str, new: str) -> dict[str, Any]:
+    """Return a row with another name for the item, in its reasons, too."""
+    renamed = {new if name == old else name: value for name, value in row.items()}
+    if reasons := renamed.get("reasons"):
+        renamed["reasons"] = [_renamed(reason, old, new) for reason in reasons]
+    return renamed
 
 
 class Recall(Record):

@@ -1,5 +1,6 @@
 """The base of all records that stages write and read."""
 
+import re
 from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -14,6 +15,24 @@ class Record(BaseModel):
 
 
 R = TypeVar("R", bound=Record)
+
+
+def require_format(text: str, version: int, file: str, job: str) -> None:
+    """Refuse what another release wrote, before its other fields are looked at: they may differ, too.
+
+    Args:
+        text: JSON of a record with a `format_version`.
+        version: that of this release.
+        file: its name, for the message.
+        job: the command that writes the file again, for the message.
+
+    Raises:
+        InputError: the version is another one.
+
+    """
+    written = re.search(r'"format_version": ?(\d+)', text)
+    if written and int(written[1]) != version:
+        raise InputError(f"{file}: format_version is {written[1]}, this release reads {version}; run {job} again")
 
 
 def parse_record(cls: type[R], text: str, file: str, job: str) -> R:
