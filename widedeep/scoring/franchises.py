@@ -18,6 +18,7 @@ from widedeep.scoring.title_stems import name_titles
 
 # Item types in the order in which they are taken for the main story of a franchise.
 MAIN_TYPES = ("TV", "Movie", "ONA", "OVA")
+RELATION_COLUMNS = ("related_id", "relation")  # of a file of relations; the other column has the item
 # Relations of items that have nothing but a character or less in common.
 LOOSE = frozenset(("character", "other"))
 # A part is watched after another if at least this share of its raters rated the other, too. On 395 K real ratings, it
@@ -96,9 +97,6 @@ def confirm(before: np.ndarray, user: np.ndarray, item: np.ndarray) -> np.ndarra
     found = pairs[np.searchsorted(pairs, wanted).clip(max=len(pairs) - 1)] == wanted
     raters, both = (np.bincount(item, weights, len(before)) for weights in (None, found))
     return np.where(both + PRIOR_RATERS >= SEQUEL_SHARE * (raters + PRIOR_RATERS), before, -1)
-
-
-RELATION_COLUMNS = ("related_id", "relation")
 
 
 def read_relations(file: Path, item_id: np.ndarray) -> Relations:

@@ -4,7 +4,6 @@ Legend: I items, A rated items (with training ratings), R = A + 1 rows (the last
 genres, n training ratings.
 """
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -76,20 +75,15 @@ class _Ratings(NamedTuple):
 
 def with_known_columns(config: WideDeepHistoryConfig, items: FeatureTable) -> WideDeepHistoryConfig:
     """Return the settings without columns that the items do not have; log which ones are left out."""
-    left_out: list[str] = []
-
-    def known(names: Sequence[str]) -> tuple[str, ...]:
-        left_out.extend(name for name in names if not items.has(name))
-        return tuple(name for name in names if items.has(name))
-
-    several = {name: known(getattr(config, name)) for name in ("columns", "kinds", "numbers")}
-    single = {
-        name: "".join(known([getattr(config, name)] if getattr(config, name) else []))
-        for name in ("release", "fame", "genres")
-    }
+    several = {name: getattr(config, name) for name in ("columns", "kinds", "numbers")}
+    single = {name: getattr(config, name) for name in ("release", "fame", "genres")}
+    wanted = [*(name for names in several.values() for name in names), *filter(None, single.values())]
+    left_out = [name for name in dict.fromkeys(wanted) if not items.has(name)]
     if left_out:
-        log.warning("the items have no %s: the model goes without", ", ".join(dict.fromkeys(left_out)))
-    return config.model_copy(update=several | single)
+        log.warning("the items have no %s: the model goes without", ", ".join(left_out))
+    kept = {field: tuple(name for name in names if name not in left_out) for field, names in several.items()}
+    kept |= {field: "" if name in left_out else name for field, name in single.items()}
+    return config.model_copy(update=kept)
 
 
 def fit_inputs(config: WideDeepHistoryConfig, tables: Tables) -> ModelInputs:
