@@ -31,11 +31,15 @@ class RerankConfig(Settings):
     popularity_discount: float = Field(
         default=0.0, ge=0, description="weight of being little known, against being wanted: more items are in some list"
     )
+    explore: Share = Field(
+        default=0.0,
+        description="share of the places that go to a candidate drawn at random; 0.1: places 10, 20, …",
+    )
 
     @property
     def chooses(self) -> bool:
         """Whether a list may differ from the best items that are not hidden."""
-        return bool(self.diversity or self.franchise_most or self.popularity_discount)
+        return bool(self.diversity or self.franchise_most or self.popularity_discount or self.explore)
 
     @property
     def active(self) -> bool:

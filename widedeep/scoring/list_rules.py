@@ -57,7 +57,10 @@ class ListRules:
         wanted = rerank.relevance(candidates.affinities, items, self.known, config.popularity_discount)
         groups = None if self.franchises is None else self.franchises.number[items]
         vectors = None if self.genres is None else self.genres[items]
-        chosen = rerank.choose(wanted, n, groups, config.franchise_most, vectors, config.diversity)
+        draws = rerank.draws(items) if config.explore else None
+        chosen = rerank.choose(
+            wanted, n, groups, config.franchise_most, vectors, config.diversity, draws, config.explore
+        )
         items, affinities, ratings = (np.take_along_axis(part, chosen, 1) for part in candidates)
         return TopItems(np.where(chosen < 0, -1, items), affinities, ratings)
 

@@ -5,6 +5,8 @@ Legend: U users, P candidates of a user, N items recommended, I items, D width o
 
 import numpy as np
 
+ROUNDING = 1e-9  # ten times 0.1 is a whole place
+
 
 def relevance(affinities: np.ndarray, items: np.ndarray, known: np.ndarray, discount: float) -> np.ndarray:
     """Return how much each candidate is wanted, less the discount for being well known.
@@ -43,12 +45,14 @@ def choose(
     most: int | None = None,
     vectors: np.ndarray | None = None,
     diversity: float = 0.0,
+    draws: np.ndarray | None = None,
+    explore: float = 0.0,
 ) -> np.ndarray:
     """Choose n candidates of each user, one after the other: each is the best, given those before it.
 
     The best is the one with the highest (1 - diversity) * wanted - diversity * (highest cosine with one before it),
-    the maximal marginal relevance of Carbonell and Goldstein (SIGIR 1998) with lambda = 1 - diversity. Of equal ones,
-    it is the first candidate.
+    the maximal marginal relevance of Carbonell and Goldstein (SIGIR 1998) with lambda = 1 - diversity. In places that
+    explore, it is the one with the highest draw. Of equal ones, it is the first candidate.
 
     Args:
         wanted: [U, P], -inf for candidates that must not be chosen.
@@ -57,6 +61,8 @@ def choose(
         most: candidates of one group that a user may get; None: no limit.
         vectors: [U, P, D] of length 1 or 0; None if diversity is 0.
         diversity: from 0 to 1.
+        draws: [U, P] random numbers from 0 to 1; None if explore is 0.
+        explore: share of the places that explore, the last ones of equal runs: 0.1 is the last of each ten.
 
     Returns:
         [U, N] indexes of candidates, -1 where none is left.
@@ -67,7 +73,10 @@ def choose(
     finite, similar = np.where(free, wanted, 0.0), np.full(wanted.shape, -1.0)
     chosen = np.full((len(wanted), n), -1)
     for place in range(min(n, wanted.shape[1])):
-        value = np.where(free, (1 - diversity) * finite - diversity * similar, -np.inf)
+        value = (1 - diversity) * finite - diversity * similar
+        if draws is not None and int((place + 1) * explore + ROUNDING) > int(place * explore + ROUNDING):
+            value = draws
+        value = np.where(free, value, -np.inf)
         best = value.argmax(1)
         chosen[:, place] = np.where(free[users, best], best, -1)
         if vectors is not None:
@@ -77,6 +86,30 @@ def choose(
             free &= taken < most
         free[users, best] = False
     return chosen
+
+
+def draws(items: np.ndarray) -> np.ndarray:
+    """Return a random number from 0 to 1 for each candidate, by a hash of it and of all candidates of the user.
+
+    So a list is the same in every run, in whatever block its user is scored, and two users get other numbers.
+
+    Args:
+        items: [U, P] item indexes, -1 for none.
+
+    Returns:
+        [U, P] float64.
+
+    """
+    hashed = _mix(items.astype(np.uint64))
+    return _mix(hashed ^ hashed.sum(1, keepdims=True, dtype=np.uint64)) / 2.0**64
+
+
+def _mix(x: np.ndarray) -> np.ndarray:
+    """Return hashes of 64 bits: the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014)."""
+    x = x + np.uint64(0x9E3779B97F4A7C15)
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
 
 
 def unready(before: np.ndarray, seen: np.ndarray) -> np.ndarray:

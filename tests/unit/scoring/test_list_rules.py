@@ -129,3 +129,13 @@ def test_as_many_candidates_as_are_needed():
 
 def test_every_how_many_th_user_is_asked():
     assert [sample_step(users) for users in (1, USERS_ASKED, USERS_ASKED + 1, 3 * USERS_ASKED)] == [1, 1, 2, 3]
+
+
+def test_places_that_explore_hold_other_items_and_obey_the_other_rules(tables):
+    items = np.stack([np.random.default_rng(user).permutation(ITEMS)[:40] for user in range(50)])
+    plain = make_rules(RerankConfig(popularity_discount=0.3), tables.items, no_sample).choose(candidates(*items), 5)
+    rules = make_rules(RerankConfig(popularity_discount=0.3, explore=0.2), tables.items, no_sample)
+    explored = rules.choose(candidates(*items), 5)
+    assert explored.items[:, :4].tolist() == plain.items[:, :4].tolist()
+    assert (explored.items[:, 4] != plain.items[:, 4]).mean() > 0.9
+    assert all(len(set(row)) == 5 for row in explored.items.tolist())

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from widedeep.scoring.rerank import choose, familiarity, relevance, unready
+from widedeep.scoring.rerank import choose, draws, familiarity, relevance, unready
 
 INF = np.inf
 
@@ -51,6 +51,34 @@ def test_maximal_marginal_relevance_by_hand():
     assert choose(wanted, 4, None, None, vectors, 0.2).tolist() == [[0, 1, 3, 2]]
     # lambda 0: after the first, only what is unlike counts: cosines of 1, 0, .6, then of 1 and .8
     assert choose(wanted, 4, None, None, vectors, 1.0).tolist() == [[0, 2, 3, 1]]
+
+
+def test_the_last_of_each_run_of_places_goes_to_the_highest_draw_that_is_left():
+    wanted = np.array([[0.9, 0.8, 0.7, 0.6, 0.5, 0.4, -INF]])
+    drawn = np.array([[0.9, 0.1, 0.2, 0.8, 0.7, 0.3, 1.0]])
+    assert choose(wanted, 6, draws=drawn, explore=0.5).tolist() == [[0, 3, 1, 4, 2, 5]]
+    assert choose(wanted, 4, draws=drawn, explore=1.0).tolist() == [[0, 3, 4, 5]]
+    assert choose(wanted, 4, draws=drawn, explore=0.3).tolist() == [[0, 1, 2, 3]]
+
+
+@pytest.mark.parametrize("share", [0.1, 0.05, 0.3, 0.15])
+def test_as_many_places_explore_as_asked_for(share):
+    wanted = np.linspace(1, 0, 200)[None]
+    explored = choose(wanted, 100, draws=np.linspace(0, 1, 200)[None], explore=share) >= 100
+    assert explored.sum() == round(100 * share)
+    assert explored[0, round(1 / share + 0.499) - 1]
+    assert not explored[0, : int(1 / share) - 1].any()
+
+
+def test_draws_are_even_and_differ_between_users_and_not_between_runs():
+    items = np.stack([np.random.default_rng(user).permutation(5_000)[:220] for user in range(300)])
+    drawn = draws(items)
+    assert np.histogram(drawn, 10, (0, 1))[0] == pytest.approx(6_600, rel=0.05)
+    order = np.random.default_rng(1).permutation(220)
+    assert draws(items[7:9][:, order]).tolist() == drawn[7:9][:, order].tolist()
+    user, row = np.nonzero(items == items[0, 0])
+    assert len(user) > 5
+    assert len(np.unique(drawn[user, row])) == len(user)
 
 
 def test_users_are_chosen_for_one_by_one():
