@@ -30,25 +30,32 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def presets(table: Mapping[str, Any]) -> list[list[str]]:
-    """Name, preset and flags of each model: the presets of conf/train, then their variants."""
+    """Name, preset and flags of each model: the presets to train as they are, then their variants.
+
+    Raises:
+        InputError: a flag is empty, which a shell that splits lines at tabs would not see.
+
+    """
     files = sorted((ROOT / "conf" / "train").glob("*.toml"))
-    plain = [[f.stem, f.stem] for f in files if not f.stem.endswith("_published")]
-    return plain + [[name, v["preset"], *v["flags"]] for name, v in table["presets"].items() if "preset" in v]
+    plain = table.get("train", [f.stem for f in files if not f.stem.endswith("_published")])
+    variants = [[name, v["preset"], *v["flags"]] for name, v in table["presets"].items() if "preset" in v]
+    for name, *words in variants:
+        if not all(words):
+            raise InputError(f"presets.{name}: a flag is empty; write --flag= as one text")
+    return [[name, name] for name in plain] + variants
 
 
-def write(work: Path, docs: Path, table: Mapping[str, Any]) -> None:
-    """Write leaderboard.json, leaderboard.md and leaderboard.svg."""
+def write(work: Path, docs: Path, name: str, table: Mapping[str, Any]) -> None:
+    """Write the tables and the picture: NAME.json, NAME.md and NAME.svg."""
     evaluations = read_evaluations(work)
     liked = next(iter(next(iter(evaluations.values())).values())).liked
     manifest = read_manifest(seed_directory(work, lowest_seed(evaluations)) / "prepared")
     entries = [*entries_over_seeds(work, table), *entries_as_published(work, table)]
     claims_file = work / "published.json"
     claims = published_claims(json.loads(claims_file.read_text())) if claims_file.exists() else []
-    (docs / "leaderboard.json").write_text(json.dumps(entries, indent=1) + "\n")
-    (docs / "leaderboard.md").write_text(
-        leaderboard_page(entries, claims, manifest.ratings.scale, liked, manifest.audit)
-    )
-    draw_leaderboard([e for e in entries if e["kind"] != "as published"], docs / "leaderboard.svg")
+    (docs / f"{name}.json").write_text(json.dumps(entries, indent=1) + "\n")
+    (docs / f"{name}.md").write_text(leaderboard_page(entries, claims, manifest, liked, name))
+    draw_leaderboard([e for e in entries if e["kind"] != "as published"], docs / f"{name}.svg")
 
 
 def main() -> None:
@@ -58,10 +65,17 @@ def main() -> None:
     parser.add_argument(
         "--work", type=Path, default=Path("data/leaderboard"), help="directory of scripts/leaderboard.sh"
     )
+    parser.add_argument(
+        "--systems",
+        type=Path,
+        default=ROOT / "scripts" / "leaderboard.toml",
+        help="TOML file: what to train (default: all presets), and what to say of it",
+    )
     parser.add_argument("--docs", type=Path, default=ROOT / "docs", help="where the tables go")
+    parser.add_argument("--name", default="leaderboard", help="of the tables and the picture")
     options = parser.parse_args()
-    table = read_toml(ROOT / "scripts" / "leaderboard.toml")
     try:
+        table = read_toml(options.systems)
         if options.action == "presets":
             print(*("\t".join(line) for line in presets(table)), sep="\n")
         elif options.action == "best":
@@ -69,7 +83,7 @@ def main() -> None:
             seed = lowest_seed(evaluations)
             print(*(f"{seed} {name}" for name in best_baselines(evaluations, table["baselines"])), sep="\n")
         else:
-            write(options.work, options.docs, table)
+            write(options.work, options.docs, options.name, table)
     except InputError as error:
         parser.error(str(error))
 

@@ -19,6 +19,9 @@ HIDDEN_MANIFEST = "_manifest.json"
 
 SPLITS = ("train", "valid", "test")
 
+# Every vocabulary of a category begins with these two, unknown and other: category ids 0 and 1.
+RESERVED_VALUES = ("", "<other>")
+
 # What a column of a feature table is; see Column.
 ColumnKind = Literal["key", "statistic", "numeric", "indicator", "category", "multi_hot"]
 # Which ratings a column was computed from: none, those of the training split, or all, held-out ones included.
@@ -73,6 +76,16 @@ class Table(Record):
     def of_kind(self, kind: str) -> tuple[str, ...]:
         """Return the names of the columns of one kind."""
         return tuple(column.name for column in self.columns if column.kind == kind)
+
+    def file_columns(self, filled: bool) -> tuple[str, ...]:
+        """Return the features that come from a file: those with any value, or the others, which are empty."""
+        features = [c for c in self.columns if c.source is not None and c.kind not in ("key", "indicator")]
+        return tuple(c.name for c in features if self._has_values(c.name) == filled)
+
+    def _has_values(self, name: str) -> bool:
+        if name in self.numeric:
+            return self.numeric[name].missing < self.rows
+        return any(value not in RESERVED_VALUES for value in self.vocabularies[name])
 
 
 class Ratings(Record):

@@ -1,6 +1,7 @@
 """The tables of the leaderboard, of evaluations with known metrics."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -19,10 +20,8 @@ from widedeep.schema.evaluation import (
     RatingMetrics,
     SystemDifferences,
 )
-from widedeep.schema.manifest import Audit, AuditedFeature
-from widedeep.schema.rating_scale import RatingScale
+from widedeep.schema.manifest import Audit, AuditedFeature, Manifest, read_manifest
 
-SCALE = RatingScale(lowest=1, highest=10, step=1, liked=8)
 TABLE = {"baselines": {"bias": "biases", "ease": "EASE"}, "presets": {"wide": {"label": "wide", "note": "a note"}}}
 
 
@@ -65,6 +64,10 @@ def work(tmp_path):
     return tmp_path
 
 
+def manifest_of(work: Path) -> Manifest:
+    return read_manifest(work / "seed-0" / "prepared")
+
+
 def test_best_baselines_by_error_and_by_lists(work):
     assert best_baselines(read_evaluations(work), TABLE["baselines"]) == ["bias", "ease"]
 
@@ -86,7 +89,7 @@ def test_an_impossible_error_is_flagged(work):
         file.write_text(evaluation("wide", 0.3, 0.02, seed).model_dump_json())
     entries = entries_over_seeds(work, TABLE)
     assert [bool(e["suspicion"]) for e in entries if e["system"] == "wide"] == [True]
-    assert "wide: its R2" in leaderboard_page(entries, [], SCALE, 8.0)
+    assert "wide: its R2" in leaderboard_page(entries, [], manifest_of(work), 8.0)
 
 
 def test_differences_name_what_they_are_from(work):
@@ -95,14 +98,14 @@ def test_differences_name_what_they_are_from(work):
         against="bias", data_digest="d", systems={"wide": SystemDifferences(ndcg_at_10=None, rmse=difference)}
     )
     (work / "seed-0" / "systems" / "against_bias.json").write_text(comparison.model_dump_json())
-    page = leaderboard_page(entries_over_seeds(work, TABLE), [], SCALE, 8.0)
+    page = leaderboard_page(entries_over_seeds(work, TABLE), [], manifest_of(work), 8.0)
     assert "RMSE - bias" in page
     assert "| wide | -0.0200 [-0.0300, -0.0100], p < 1e-09 |  |" in page
 
 
 def test_page_and_picture(work, tmp_path):
     entries = entries_over_seeds(work, TABLE)
-    page = leaderboard_page(entries, [], SCALE, 8.0)
+    page = leaderboard_page(entries, [], manifest_of(work), 8.0)
     assert "| wide | 1.1900 ± 0.0141 | 0.5950 ± 0.0071 |" in page
     assert "| wide |  | 1.190 |  |  |  |  |  |  |  |  | 0.250 |" in page
     assert "Lowest RMSE: biases among the baselines (1.2100), wide among the models (1.1900)." in page
@@ -122,7 +125,8 @@ def test_features_of_all_ratings_are_shown_and_of_the_others_the_most_telling(wo
 
     honest = [feature(f"honest {place}", 0.2 - 0.01 * place, "none") for place in range(FEATURES_SHOWN + 1)]
     audit = Audit(split="test", items=(*honest, feature("score", 0.001, "all", slope=5.0, sign=True)), users=())
-    page = leaderboard_page(entries_over_seeds(work, TABLE), [], SCALE, 8.0, audit)
+    manifest = manifest_of(work).model_copy(update={"audit": audit})
+    page = leaderboard_page(entries_over_seeds(work, TABLE), [], manifest, 8.0)
     assert "| anime: score | all | no | 0.001 | 0.001 | +5.00 ± 0.10 | computed from held-out ratings |" in page
     assert "honest 0" in page
     assert f"honest {FEATURES_SHOWN}" not in page

@@ -5,8 +5,7 @@ from typing import Any
 
 from widedeep.reporting.leaderboard.entries import RANKING_METRICS, RATING_METRICS
 from widedeep.schema.evaluation import BUCKETS
-from widedeep.schema.manifest import Audit, AuditedFeature
-from widedeep.schema.rating_scale import RatingScale
+from widedeep.schema.manifest import Audit, AuditedFeature, Manifest
 
 # Metric -> (heading, digits).
 METRIC_COLUMNS = {
@@ -33,51 +32,60 @@ Entry = Mapping[str, Any]
 def leaderboard_page(
     entries: Sequence[Entry],
     claims: Sequence[Mapping[str, str]],
-    scale: RatingScale,
+    manifest: Manifest,
     liked: float,
-    audit: Audit | None = None,
+    name: str = "leaderboard",
 ) -> str:
     """Return the Markdown page.
 
     Args:
         entries: the content of leaderboard.json.
         claims: rows of `published_claims`.
-        scale: of the ratings.
-        liked: lowest rating that makes an anime relevant.
-        audit: feature audit of the lowest seed; None: without its table.
+        manifest: of the prepared data of the lowest seed.
+        liked: lowest rating that makes an item relevant.
+        name: of the files beside the page.
 
     """
+    items = manifest.dataset.ids.item.removesuffix("_id")
     seeded = [e for e in entries if e["kind"] != "as published"]
     as_published = [e for e in entries if e["kind"] == "as published"]
     blocks = [
-        *_introduction(seeded, scale, liked),
+        *_introduction(seeded, manifest, liked, name),
         *_metrics_by_kind(seeded),
         *_ranked_lists(seeded),
-        *_errors_by_experience(seeded),
+        *_errors_by_experience(seeded, items),
         *_differences(seeded),
-        "## Published and measured",
-        _published_table(seeded, as_published, claims),
+        *_published(seeded, as_published, claims),
         "## Suspected of a leak",
         "\n".join(f"- {e['label']}: {why}" for e in entries for why in e["suspicion"])
         or "None: no system is better than it could be without one.",
-        *(_features(audit) if audit else ()),
+        *(_features(manifest.audit, items) if manifest.audit else ()),
     ]
     return "\n\n".join(blocks) + "\n"
 
 
-def _introduction(seeded: Sequence[Entry], scale: RatingScale, liked: float) -> list[str]:
+def _introduction(seeded: Sequence[Entry], manifest: Manifest, liked: float, name: str) -> list[str]:
     seeds = max(len(e["seeds"]) for e in seeded)
     over = f"drawn anew with each of {seeds} seeds; ± is the standard deviation over them" if seeds > 1 else "one seed"
     return [
         "# Leaderboard",
-        f"Written by `scripts/leaderboard.sh`; the figures are also in [leaderboard.json](leaderboard.json). "
-        f"Split: {seeded[0]['split']}, {over}. Errors are of test ratings on the {scale} scale. Lists are judged by "
-        f"test ratings of {liked:g} or more; the candidates are all anime that the user did not rate in train or "
-        "valid. Models of single ratings rank by predicted rating, as the published systems do; wide & deep over "
-        "histories has an affinity of its own.",
+        f"Written by `scripts/leaderboard.sh`; the figures are also in [{name}.json]({name}.json). "
+        f"Split: {seeded[0]['split']}, {over}. Errors are of test ratings on the {manifest.ratings.scale} scale. Lists "
+        f"are judged by test ratings of {liked:g} or more; the candidates are all {manifest.items.rows:,} items that "
+        "the user did not rate in train or valid. Models of single ratings rank by predicted rating, as the published "
+        "systems do; wide & deep over histories has an affinity of its own.",
+        _known_of_users(manifest),
         _winners(seeded),
-        "![RMSE beside NDCG@10 of every system](leaderboard.svg)",
+        f"![RMSE beside NDCG@10 of every system]({name}.svg)",
     ]
+
+
+def _known_of_users(manifest: Manifest) -> str:
+    """Return a sentence on what the data have of users besides their ratings."""
+    known, empty = (", ".join(f"`{c}`" for c in manifest.users.file_columns(filled)) for filled in (True, False))
+    return f"Of users the data have {known or 'nothing but their ratings'}." + (
+        f" These columns are empty: {empty}." if empty else ""
+    )
 
 
 def _winners(seeded: Iterable[Entry]) -> str:
@@ -104,15 +112,15 @@ def _ranked_lists(seeded: Iterable[Entry]) -> list[str]:
     return ["## Lists", _metric_table(ranked, columns)]
 
 
-def _errors_by_experience(seeded: Iterable[Entry]) -> list[str]:
+def _errors_by_experience(seeded: Iterable[Entry], items: str) -> list[str]:
     rows = []
     for e in sorted((e for e in seeded if e["rmse"] is not None), key=lambda e: e["rmse"]):
         errors = [e[f"rmse_by_{side}_ratings"][name] for side in ("user", "item") for name, _ in BUCKETS]
         rows.append([e["label"], *("" if v is None else f"{v:.3f}" for v in (*errors, e["calibration_error"]))])
-    headings = ["", *(f"{side} {name}" for side in ("user", "anime") for name, _ in BUCKETS), "off by"]
+    headings = ["", *(f"{side} {name}" for side in ("user", items) for name, _ in BUCKETS), "off by"]
     return [
         "## Errors by how much is known",
-        "RMSE by the number of training ratings of the user, and of the anime; and how far predictions are off "
+        f"RMSE by the number of training ratings of the user, and of the {items}; and how far predictions are off "
         "the mean of what they are made for, in bins of half a point.",
         _markdown_table(headings, rows),
     ]
@@ -149,9 +157,9 @@ def _difference(measured: Mapping[str, Any] | None) -> str:
     return text + (f", p {p_value:.1g}" if p_value >= SMALLEST_P else f", p < {SMALLEST_P:g}")
 
 
-def _published_table(
+def _published(
     seeded: Iterable[Entry], as_published: Sequence[Entry], claims: Iterable[Mapping[str, str]]
-) -> str:
+) -> list[str]:
     """Return the table of published results beside ours: as published, and on all ratings."""
     by_name = {e["system"]: e for e in seeded}
     rows = []
@@ -167,28 +175,28 @@ def _published_table(
         if e["kind"] == "model" and (e["published"] or e["note"]) and f"{e['system']}_published" not in named
     ]
     rows += [[c["claim"], c["published"], c["reproduced"], c["honest"], c["reason"]] for c in claims]
-    return _markdown_table(
-        ["", "published", "as published, measured here", "honest, on all ratings", "why they differ"], rows
-    )
+    if not rows:
+        return []
+    headings = ["", "published", "as published, measured here", "honest, on all ratings", "why they differ"]
+    return ["## Published and measured", _markdown_table(headings, rows)]
 
 
-def _features(audit: Audit) -> list[str]:
+def _features(audit: Audit, items: str) -> list[str]:
     return [
         "## What each feature alone knows",
         f"R2 of predicting ratings by one feature, fitted on train; the {FEATURES_SHOWN} most telling of each table, "
-        "and all that the dump computed from all ratings (left out unless the settings name them). The slope tells "
-        "what is of held-out ratings: of an honest feature it is at most 1 "
-        "([how](leak-audit.md)).",
+        "and all that the files have computed from all ratings (left out unless the settings name them). The slope "
+        "tells what is of held-out ratings: of an honest feature it is at most 1 ([how](leak-audit.md)).",
         _markdown_table(
-            ["", "ratings in it", "used", "R2 train", f"R2 {audit.split}", "slope", "sign"], _feature_rows(audit)
+            ["", "ratings in it", "used", "R2 train", f"R2 {audit.split}", "slope", "sign"], _feature_rows(audit, items)
         ),
     ]
 
 
-def _feature_rows(audit: Audit) -> list[list[str]]:
+def _feature_rows(audit: Audit, items: str) -> list[list[str]]:
     """Return rows of all features computed from all ratings, and of the most predictive others."""
     rows = []
-    for table, features in (("anime", audit.items), ("user", audit.users)):
+    for table, features in ((items, audit.items), ("user", audit.users)):
         leaks = [f for f in features if f.ratings_in_it == "all"]
         others = [f for f in features if f.ratings_in_it != "all"][:FEATURES_SHOWN]
         chosen = sorted([*leaks, *others], key=lambda f: -(f.held_out_r2 or 0.0))

@@ -6,10 +6,8 @@ from functools import partial
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from widedeep.schema.manifest import RESERVED_VALUES
 from widedeep.spark.preparation.text_parsers import literal_map
-
-# Every vocabulary of a category begins with these two: category ids 0 and 1.
-UNKNOWN, OTHER = "", "<other>"
 
 
 def fit_vocabularies(
@@ -41,7 +39,7 @@ def fit_vocabularies(
     kept = counts.where((F.col("count") >= min_count) | F.col("field").isin(*categories))
     rows = kept.withColumn("place", place).where(F.col("place") <= limit).orderBy("field", "place").collect()
     values = {name: tuple(row["value"] for row in rows if row["field"] == name) for name in (*categories, *multi_hot)}
-    return {name: (UNKNOWN, OTHER) + values[name] if name in categories else values[name] for name in values}
+    return {name: RESERVED_VALUES + values[name] if name in categories else values[name] for name in values}
 
 
 def _field_value(name: str, value: Column) -> Column:
