@@ -17,7 +17,7 @@ FLAGS = {
     "batch_size": 512,
     "epochs": 6,
     "ranking_users": 200,
-    "ranking__weight": 0.3,
+    "ranking__weight": 1.0,
     "select_by": "rmse",
     "optim__lr": 5e-3,
 }

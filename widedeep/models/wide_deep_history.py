@@ -53,7 +53,7 @@ class WideDeepHistory(Recommender):
     encodes_histories = True
     explains = True
     learns_from_histories = True
-    default_loss = "joint"
+    default_loss = "joint_bpr"
 
     def __init__(
         self,

@@ -108,9 +108,12 @@ def softmax_of_list(affinity: Tensor, liked: Tensor, log_weight: Tensor) -> Tens
 
 def bpr_of_list(affinity: Tensor, liked: Tensor, log_weight: Tensor) -> Tensor:
     """Return the mean of -log sigmoid(affinity of a liked candidate - affinity of another one) over all such pairs."""
-    pairs = softplus(affinity[:, None] - affinity[:, :, None])  # [u, liked one, other one]
-    other = (log_weight.exp() * (1.0 - liked))[:, None] * liked[:, :, None]
-    return (pairs * other).sum((1, 2)) / other.sum((1, 2)).clamp(min=1.0)
+    user, place = liked.nonzero(as_tuple=True)  # [l] each: few candidates are liked
+    other = log_weight.exp() * (1.0 - liked)
+    margins = affinity.index_select(0, user) - affinity[user, place][:, None]  # [l, C]
+    of_liked = (softplus(margins) * other.index_select(0, user)).sum(1)
+    pairs = liked.sum(1) * other.sum(1)
+    return affinity.new_zeros(len(affinity)).index_add(0, user, of_liked) / pairs.clamp(min=1.0)
 
 
 LOSSES: dict[str, Loss] = {
@@ -124,21 +127,27 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-IMPLICIT_LOSS = "softmax"  # of data without ratings
-
-
 def find_loss(name: str | None, model: Recommender) -> Loss:
-    """Return the loss of a name, or the architecture's own if it is None; for data without ratings that of the ranking.
+    """Return the loss of a name, or the architecture's own if it is None.
+
+    Of data without ratings, an architecture's own loss is the part of it for the ranking, or softmax if it has none.
 
     Raises:
         InputError: there is no loss of this name, or it needs ratings and there are none.
 
     """
     implicit = model.scale.implicit
-    name = name or (IMPLICIT_LOSS if implicit else model.default_loss)
+    name = name or (ranking_part(model.default_loss) if implicit else model.default_loss)
     if name not in LOSSES:
         raise InputError(f"loss: there is no {name!r}; choose one of {', '.join(LOSSES)}")
     if implicit and LOSSES[name].of_rating is not None:
         able = [other for other, loss in LOSSES.items() if loss.of_rating is None]
         raise InputError(f"loss: {name} needs ratings, and the data set has none: choose {' or '.join(able)}")
     return LOSSES[name]
+
+
+def ranking_part(name: str) -> str:
+    """Return the name of the loss that is the part of a loss for the ranking; softmax if that has none."""
+    part = LOSSES[name].of_ranking
+    alone = {loss.of_ranking: other for other, loss in LOSSES.items() if loss.of_rating is None}
+    return alone.get(part, "softmax")

@@ -8,6 +8,7 @@ from widedeep.common.errors import InputError
 from widedeep.models.base import Recommender, Scores
 from widedeep.models.ncf import NCF
 from widedeep.models.wide_deep import WideDeep
+from widedeep.models.wide_deep_history import WideDeepHistory
 from widedeep.schema.rating_scale import RatingScale
 from widedeep.training.losses import (
     LOSSES,
@@ -55,16 +56,19 @@ def unbuilt(architecture: type[Recommender], scale: RatingScale = TEN_POINTS) ->
     return model
 
 
-@pytest.mark.parametrize(("architecture", "name"), [(WideDeep, "mse"), (NCF, "cross_entropy")])
+@pytest.mark.parametrize(
+    ("architecture", "name"), [(WideDeep, "mse"), (NCF, "cross_entropy"), (WideDeepHistory, "joint_bpr")]
+)
 def test_an_architecture_has_a_loss_of_its_own(architecture, name):
     model = unbuilt(architecture)
     assert find_loss(None, model) is LOSSES[name]
     assert find_loss("scaled_mse", model).of_rating is scaled_squared_error
 
 
-def test_without_ratings_the_ranking_is_trained():
-    model = unbuilt(NCF, PLAYS.ratings.scale)
-    assert find_loss(None, model) is LOSSES["softmax"]
+@pytest.mark.parametrize(("architecture", "name"), [(NCF, "softmax"), (WideDeepHistory, "bpr")])
+def test_without_ratings_the_ranking_is_trained(architecture, name):
+    model = unbuilt(architecture, PLAYS.ratings.scale)
+    assert find_loss(None, model) is LOSSES[name]
     assert find_loss("bpr", model) is LOSSES["bpr"]
     with pytest.raises(InputError, match="joint needs ratings, and the data set has none: choose bpr or softmax"):
         find_loss("joint", model)
