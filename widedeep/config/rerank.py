@@ -33,7 +33,8 @@ class RerankConfig(Settings):
     )
     explore: Share = Field(
         default=0.0,
-        description="share of the places that go to a candidate drawn at random; 0.1: places 10, 20, …",
+        description="share of the places that go to a candidate drawn at random, little-known ones more often; 0.1: "
+        "places 10, 20, …",
     )
 
     @property

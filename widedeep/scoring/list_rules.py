@@ -36,7 +36,8 @@ class ListRules:
 
     config: RerankConfig
     hidden: np.ndarray  # [I] bool, whether no list may hold an item
-    known: np.ndarray  # [I] how well known each item is
+    ratings: np.ndarray  # [I] training ratings of each item
+    known: np.ndarray  # [I] how well known each item is by them
     franchises: Franchises | None
     genres: np.ndarray | None  # [I, G] float32, rows of length 1, or 0 for items without genres
 
@@ -57,7 +58,7 @@ class ListRules:
         wanted = rerank.relevance(candidates.affinities, items, self.known, config.popularity_discount)
         groups = None if self.franchises is None else self.franchises.number[items]
         vectors = None if self.genres is None else self.genres[items]
-        draws = rerank.draws(items) if config.explore else None
+        draws = rerank.draws(items, self.ratings) if config.explore else None
         chosen = rerank.choose(
             wanted, n, groups, config.franchise_most, vectors, config.diversity, draws, config.explore
         )
@@ -74,11 +75,13 @@ def make_rules(config: RerankConfig, items: FeatureTable, sample: SampleRatings)
     """
     if not config.active:
         return None
+    ratings = items.values("train_ratings")
     by_franchise = config.franchise_most is not None or config.next_part_only
     return ListRules(
         config=config,
         hidden=hidden_items(config.hide, items),
-        known=rerank.familiarity(items.values("train_ratings")),
+        ratings=ratings,
+        known=rerank.familiarity(ratings),
         franchises=franchises_of(items, config, sample) if by_franchise else None,
         genres=torch.nn.functional.normalize(items.multi_hot("genres")).numpy() if config.diversity else None,
     )

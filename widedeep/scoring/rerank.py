@@ -6,6 +6,7 @@ Legend: U users, P candidates of a user, N items recommended, I items, D width o
 import numpy as np
 
 ROUNDING = 1e-9  # ten times 0.1 is a whole place
+FEW_RATINGS = 5  # of items with fewer ratings, none is drawn more often than the others
 
 
 def relevance(affinities: np.ndarray, items: np.ndarray, known: np.ndarray, discount: float) -> np.ndarray:
@@ -61,7 +62,7 @@ def choose(
         most: candidates of one group that a user may get; None: no limit.
         vectors: [U, P, D] of length 1 or 0; None if diversity is 0.
         diversity: from 0 to 1.
-        draws: [U, P] random numbers from 0 to 1; None if explore is 0.
+        draws: [U, P] random numbers; None if explore is 0.
         explore: share of the places that explore, the last ones of equal runs: 0.1 is the last of each ten.
 
     Returns:
@@ -88,20 +89,25 @@ def choose(
     return chosen
 
 
-def draws(items: np.ndarray) -> np.ndarray:
-    """Return a random number from 0 to 1 for each candidate, by a hash of it and of all candidates of the user.
+def draws(items: np.ndarray, ratings: np.ndarray) -> np.ndarray:
+    """Return a random number for each candidate: the highest one is any of them, with odds of 1 / its ratings.
 
-    So a list is the same in every run, in whatever block its user is scored, and two users get other numbers.
+    These are the keys of Efraimidis and Spirakis (2006) for drawing by weight. Fewer than `FEW_RATINGS` count as so
+    many. Items without ratings come last: those among the candidates are the same few for everybody. The numbers are
+    hashes of a candidate and of all candidates of its user. So a list is the same in every run and in whatever block
+    its user is scored, and users with other candidates get other numbers.
 
     Args:
         items: [U, P] item indexes, -1 for none.
+        ratings: [I] training ratings of each item.
 
     Returns:
-        [U, P] float64.
+        [U, P] float64, at most 0.
 
     """
     hashed = _mix(items.astype(np.uint64))
-    return _mix(hashed ^ hashed.sum(1, keepdims=True, dtype=np.uint64)) / 2.0**64
+    even = (_mix(hashed ^ hashed.sum(1, keepdims=True, dtype=np.uint64)) + 0.5) / 2.0**64
+    return np.log(even) * np.where(ratings > 0, np.maximum(ratings, FEW_RATINGS), np.finfo(np.float32).max)[items]
 
 
 def _mix(x: np.ndarray) -> np.ndarray:

@@ -70,15 +70,25 @@ def test_as_many_places_explore_as_asked_for(share):
     assert not explored[0, : int(1 / share) - 1].any()
 
 
-def test_draws_are_even_and_differ_between_users_and_not_between_runs():
-    items = np.stack([np.random.default_rng(user).permutation(5_000)[:220] for user in range(300)])
-    drawn = draws(items)
-    assert np.histogram(drawn, 10, (0, 1))[0] == pytest.approx(6_600, rel=0.05)
+def test_draws_differ_between_users_and_not_between_runs():
+    items, ratings = (
+        np.stack([np.random.default_rng(user).permutation(5_000)[:220] for user in range(300)]),
+        np.ones(5_000),
+    )
+    drawn = draws(items, ratings)
     order = np.random.default_rng(1).permutation(220)
-    assert draws(items[7:9][:, order]).tolist() == drawn[7:9][:, order].tolist()
+    assert draws(items[7:9][:, order], ratings).tolist() == drawn[7:9][:, order].tolist()
     user, row = np.nonzero(items == items[0, 0])
     assert len(user) > 5
     assert len(np.unique(drawn[user, row])) == len(user)
+
+
+def test_the_highest_draw_is_of_an_item_with_odds_of_one_by_its_ratings():
+    """Of 5, 5, 10 and 20 ratings; 1 rating counts as 5, and what nobody has rated is not drawn."""
+    ratings = np.array([5, 1, 10, 20, 0, *np.ones(6_000, int) * 10**9])
+    items = np.column_stack([np.tile(np.arange(5), (6_000, 1)), np.arange(5, 6_005)])  # users differ in the last one
+    won = np.bincount(draws(items, ratings).argmax(1), minlength=6)
+    assert won / 6_000 == pytest.approx(np.array([4, 4, 2, 1, 0, 0]) / 11, abs=0.02)
 
 
 def test_users_are_chosen_for_one_by_one():
