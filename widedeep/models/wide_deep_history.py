@@ -1,4 +1,4 @@
-"""Wide & deep over histories: what a user has rated is crossed with what is shown. It needs no table of users.
+"""Wide & deep over histories: what a user has rated is crossed with what is shown. It needs no embedding of each user.
 
 docs/model.md has the picture and the formulas; models/history/ has the parts.
 
@@ -15,10 +15,12 @@ from torch import Tensor
 from widedeep.data.feature_tables import Tables
 from widedeep.data.histories import UserHistories
 from widedeep.models.base import Explanation, Histories, MakeEmbedding, Recommender, Scores
+from widedeep.models.feature_inputs import merge_inputs
 from widedeep.models.history.inputs import fit_inputs, with_known_columns
 from widedeep.models.history.learning import NOT_GIVEN, hold_out, unrated_log_weight
 from widedeep.models.history.network import Heads, Terms, Vectors, bag_of
 from widedeep.models.history.past import Past, bags_of, make_past, pad
+from widedeep.models.history.profile import SIDE, UserProfile, profile_inputs, with_known_profile
 from widedeep.models.history.reasons import explain
 from widedeep.models.history.settings import WideDeepHistoryConfig
 from widedeep.models.history.targets import Chunk, Survey, Targets, chunks
@@ -67,12 +69,15 @@ class WideDeepHistory(Recommender):
         self.config, self.shape, self.scale, self.rows = config, shape, scale, shape["rows"]
         self.terms = PairTerms(config, shape)
         self.heads = Heads(self.terms.width, config.heads, config.hidden, config.dropout)
+        known = f"{SIDE}.numbers" in shape
+        self.profile = UserProfile(shape, config.embedding_dim, config.embedding_sd) if known else None
+        self.cold_users_alike = not known
 
     @classmethod
     def from_tables(cls, config: Any, tables: Tables, embedding: MakeEmbedding = RowEmbedding) -> "WideDeepHistory":
         """Fit what has a closed form, and build the network untrained."""
-        config = with_known_columns(config, tables.items)
-        shape, buffers = fit_inputs(config, tables)
+        config = with_known_profile(with_known_columns(config, tables.items), tables.users)
+        shape, buffers = merge_inputs(fit_inputs(config, tables), profile_inputs(config, tables.users))
         model = cls(config, shape, tables.scale, embedding)
         model.load_state_dict(buffers, strict=False)
         model._standardise_terms()
@@ -94,8 +99,9 @@ class WideDeepHistory(Recommender):
             self.heads.standardise(torch.cat(numbers), self.terms.statistics.mean)
 
     def item_embeddings(self) -> list[Tensor]:
-        """Return the weights of the embeddings of items and their attributes."""
-        return [self.terms.vectors.items.weight, *self.terms.vectors.attributes.parameters()]
+        """Return the weights of the embeddings of items and their attributes, and of what is known of users."""
+        of_users = self.profile.parameters() if self.profile else ()
+        return [self.terms.vectors.items.weight, *self.terms.vectors.attributes.parameters(), *of_users]
 
     def labels(self, names: DataNames) -> Labels:
         """Return the labels of the embeddings of items and attributes; the towers keep the scale of their inputs."""
@@ -104,6 +110,7 @@ class WideDeepHistory(Recommender):
             "terms.vectors.items.weight": {0: names.item_id[rated]},
             **vectors.attributes.labels("terms.vectors.attributes", names.items),
             **vectors.kinds.labels("terms.vectors.kinds", names.items),
+            **(self.profile.labels(names.users) if self.profile else {}),
             **{f"heads.{name}": {} for name, _ in self.heads.named_buffers()},
         }
 
@@ -111,29 +118,40 @@ class WideDeepHistory(Recommender):
 
     def encode_users(self, user: Tensor) -> Tensor:
         """Encode users of the data by their training ratings: [B] int32 user indexes -> [B, C] float32."""
-        return self._encode(*self.terms.ledger.history(user, self.config.max_history), known=True)
+        profile = None if self.profile is None else self.profile(user)
+        return self._encode(*self.terms.ledger.history(user, self.config.max_history), profile, known=True)
 
     def encode_histories(self, histories: Histories) -> Tensor:
-        """Encode people by their ratings, as if these were in the data: histories of U people -> [U, C] float32."""
+        """Encode people by their ratings, as if these were in the data: histories of U people -> [U, C] float32.
+
+        Nothing else is known of them.
+        """
         item = histories.items.long()
         row = torch.where(item >= 0, self.terms.ledger.row_of[item.clamp(min=0)].long(), self.rows - 1)
         first = torch.argsort(row == self.rows - 1, dim=1, stable=True)[:, : self.config.max_history]
-        return self._encode(row.gather(1, first), histories.ratings.gather(1, first), known=False)
+        return self._encode(row.gather(1, first), histories.ratings.gather(1, first), None, known=False)
 
-    def _encode(self, row: Tensor, rating: Tensor, known: bool) -> Tensor:
-        """Return histories, filled up to `max_history`, and their wide scores side by side."""
+    def _encode(self, row: Tensor, rating: Tensor, profile: Tensor | None, known: bool) -> Tensor:
+        """Return histories, filled up to `max_history`, their wide scores and profiles side by side."""
         bags, residual = bags_of(make_past(row, rating, self.terms.statistics, self.scale))
         wide = self.terms.crosses.scores(bags, residual, known)
         short = len(row), self.config.max_history - row.shape[1]
         rows = [row.float(), torch.full(short, self.rows - 1.0, device=row.device)]
-        return torch.cat([*rows, rating, torch.zeros(short, device=row.device), *wide], dim=1)
+        if profile is None:
+            profile = torch.zeros(len(row), self._profile_width, device=row.device)
+        return torch.cat([*rows, rating, torch.zeros(short, device=row.device), *wide, profile], dim=1)
+
+    @property
+    def _profile_width(self) -> int:
+        return 1 if self.profile is None else self.config.embedding_dim
 
     def _unpack(self, encodings: Tensor) -> tuple[Past, WideScores]:
         """Return the histories and wide scores of encodings."""
         longest = self.config.max_history
-        row, rating, *wide = encodings.split([longest, longest, self.rows, self.rows], dim=1)
+        widths = [longest, longest, self.rows, self.rows, self._profile_width]
+        row, rating, *wide, profile = encodings.split(widths, dim=1)
         length = max(1, int((row < self.rows - 1).sum(1).max())) if len(row) else 1
-        past = make_past(row[:, :length].long(), rating[:, :length], self.terms.statistics, self.scale)
+        past = make_past(row[:, :length].long(), rating[:, :length], self.terms.statistics, self.scale, profile)
         return past, WideScores(*wide)
 
     def encode_items(self, item: Tensor) -> Tensor:
@@ -145,7 +163,9 @@ class WideDeepHistory(Recommender):
         ledger, bags = self.terms.ledger, []
         vectors, _ = self.terms.vectors(ledger.item_of.long(), torch.arange(self.rows, device=user.device))
         for part in user.split(USERS_AT_ONCE):
-            past = make_past(*ledger.history(part, self.config.max_history), self.terms.statistics, self.scale)
+            profile = None if self.profile is None else self.profile(part)
+            history = ledger.history(part, self.config.max_history)
+            past = make_past(*history, self.terms.statistics, self.scale, profile)
             bags.append(bag_of(past, Vectors(*(vector[past.row] for vector in vectors)), 0.0, False))
         return torch.cat(bags)
 
@@ -304,6 +324,8 @@ class WideDeepHistory(Recommender):
 
         """
         held = hold_out(histories, generator, self.config, self.terms, self.scale)
+        if self.profile is not None:
+            held = held._replace(past=held.past._replace(profile=self.profile(histories.user)))
         survey = self.terms.survey(held.past, held.wide, held.known, held.row, held.cold)
         rows, log_weight = held.sample(survey.candidates, self.config.trained_candidates, self.scale.liked, generator)
         # Where few items are left, the list of candidates is filled up with items that are none.

@@ -80,12 +80,15 @@ class Table(Record):
     def file_columns(self, filled: bool) -> tuple[str, ...]:
         """Return the features that come from a file: those with any value, or the others, which are empty."""
         features = [c for c in self.columns if c.source is not None and c.kind not in ("key", "indicator")]
-        return tuple(c.name for c in features if self._has_values(c.name) == filled)
+        return tuple(c.name for c in features if self.has_values(c.name) == filled)
 
-    def _has_values(self, name: str) -> bool:
+    def has_values(self, name: str) -> bool:
+        """Return whether there is a feature of this name and any row has a value of it."""
         if name in self.numeric:
             return self.numeric[name].missing < self.rows
-        return any(value not in RESERVED_VALUES for value in self.vocabularies[name])
+        if name in self.vocabularies:
+            return any(value not in RESERVED_VALUES for value in self.vocabularies[name])
+        return any(column.name == name for column in self.columns)
 
 
 class Ratings(Record):

@@ -225,7 +225,7 @@ class Heads(nn.Module):
 
 
 def bag_of(past: Past, vectors: Vectors, share: float, training: bool) -> Tensor:
-    """Return the bag of each history: the sum of item vectors and residual x residual vectors / sqrt(count), [u, D]."""
+    """Return the bag of each history, [u, D]: the user's profile + sum of item and residual vectors / sqrt(count)."""
     summed = torch.einsum("ul,uld->ud", past.present, vectors.item_bag)
     summed = summed + torch.einsum("ul,uld->ud", past.residual, vectors.residual_bag)
-    return dropout(summed / past.count.sqrt(), share, training)
+    return dropout(summed / past.count.sqrt() + past.profile, share, training)

@@ -24,14 +24,18 @@ class Past(NamedTuple):
     rating: Tensor  # [u, L] float32, of no meaning where there is none
     bias: Tensor  # [u, 1] float32, the user's bias by this history
     count: Tensor  # [u, 1] float32, number of ratings, 1 for an empty history
+    profile: Tensor  # [u, D] float32, the vector of what else is known of the user; [u, 1] zeros if nothing is
 
     def part(self, users: Tensor | slice, length: int) -> "Past":
         """Return some of the users, whose histories have at most `length` ratings."""
         row, present, weight, residual, rating = (column[users, :length] for column in self[:5])
-        return Past(row, present, weight, residual, rating, self.bias[users], self.count[users])
+        of_users = (column[users] for column in (self.bias, self.count, self.profile))
+        return Past(row, present, weight, residual, rating, *of_users)
 
 
-def make_past(row: Tensor, rating: Tensor, statistics: ItemStatistics, scale: RatingScale) -> Past:
+def make_past(
+    row: Tensor, rating: Tensor, statistics: ItemStatistics, scale: RatingScale, profile: Tensor | None = None
+) -> Past:
     """Return padded histories.
 
     Args:
@@ -39,6 +43,7 @@ def make_past(row: Tensor, rating: Tensor, statistics: ItemStatistics, scale: Ra
         rating: [u, L] float32.
         statistics: of the items.
         scale: of the ratings.
+        profile: [u, D] vectors of the users by what else is known of them; None: nothing is.
 
     """
     present = (row < len(statistics.count) - 1).float()
@@ -53,6 +58,7 @@ def make_past(row: Tensor, rating: Tensor, statistics: ItemStatistics, scale: Ra
         rating=rating,
         bias=bias,
         count=count.clamp(min=1.0),
+        profile=torch.zeros_like(bias) if profile is None else profile,
     )
 
 

@@ -38,6 +38,11 @@ class WideDeepHistoryConfig(ArchitectureConfig):
     )
     kinds: Names = Field(default=("type",), description="those of the columns that say what kind of item it is")
     numbers: Names = Field(default=("aired_start",), description="numbers of items")
+    user_columns: Names = Field(
+        default=("gender", "occupation", "location"),
+        description="category and multi-valued columns of users; those that the data set lacks are left out",
+    )
+    user_numbers: Names = Field(default=("age",), description="numbers of users")
     release: str = Field(default="aired_start", description="number that says when an item came out; empty: none does")
     fame: str = Field(default="members", description="number that says how well known an item is; empty: none does")
     genres: str = Field(

@@ -28,7 +28,16 @@ def history() -> Past:
     present = torch.tensor([[1.0, 1, 1, 1, 1], [1, 1, 0, 0, 0], [0, 0, 0, 0, 0]])
     weight, residual = (torch.randn(USERS, LENGTH).abs() * present, torch.randn(USERS, LENGTH) * present)
     count = present.sum(1, keepdim=True).clamp(min=1.0)
-    return Past(torch.zeros(USERS, LENGTH).long(), present, weight, residual, present, torch.zeros(USERS, 1), count)
+    return Past(
+        torch.zeros(USERS, LENGTH).long(),
+        present,
+        weight,
+        residual,
+        present,
+        torch.zeros(USERS, 1),
+        count,
+        torch.zeros(USERS, 1),
+    )
 
 
 def pairs() -> torch.Tensor:

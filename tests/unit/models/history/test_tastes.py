@@ -27,7 +27,7 @@ def test_histories_are_compared_with_targets_by_their_values():
     present = torch.tensor([[1.0, 1.0, 0.0]])
     residual = torch.tensor([[*residuals, 0.0]])
     zero = torch.zeros(1, 1)
-    past = Past(torch.tensor([[0, 2, 1]]), present, present, residual, present, zero, zero + 2)
+    past = Past(torch.tensor([[0, 2, 1]]), present, present, residual, present, zero, zero + 2, zero)
     found = tastes()(past, past.row, torch.tensor([[0, 1, 2, 3]]))[0]
     rated = [item for item in range(4) if RATED[item]]
     for target in range(4):
@@ -46,7 +46,7 @@ def test_histories_are_compared_with_targets_by_their_values():
 
 def test_an_empty_history_has_no_tastes():
     none = torch.zeros(1, 1)
-    past = Past(none.long(), none, none, none, none, none, none + 1)
+    past = Past(none.long(), none, none, none, none, none, none + 1, none)
     found = tastes()(past, past.row, torch.tensor([[0, 3]]))
     torch.testing.assert_close(found[..., 1::2], torch.zeros(1, 2, 2))
     # One rating at the usual shares is taken for granted.
@@ -57,4 +57,6 @@ def test_items_without_columns_are_not_compared():
     module = Tastes(2, FeatureLookup(2, 0, {}, {}))
     module.load_state_dict(fit_tastes(torch.zeros(2, 0, dtype=torch.int32), {}, {}, torch.ones(2, dtype=torch.bool)))
     one = torch.ones(1, 1)
-    assert module(Past(one.long(), one, one, one, one, one, one), one.long(), torch.tensor([[0, 1]])).shape == (1, 2, 0)
+    assert module(
+        Past(one.long(), one, one, one, one, one, one, 0 * one), one.long(), torch.tensor([[0, 1]])
+    ).shape == (1, 2, 0)

@@ -19,7 +19,7 @@ def lengths(counts: list[int]) -> Past:
     longest = max([1, *counts])
     present = (torch.arange(longest) < torch.tensor(counts)[:, None]).float()
     one = torch.zeros(len(counts), 1)
-    return Past(present.long(), *(present,) * 4, one, one)
+    return Past(present.long(), *(present,) * 4, one, one, 0 * one)
 
 
 @torch.no_grad()

@@ -29,6 +29,7 @@ def past() -> Past:
         rating=present,
         bias=torch.tensor([[0.5], [0.0]]),
         count=torch.tensor([[3.0], [1.0]]),
+        profile=torch.zeros(2, 1),
     )
 
 
