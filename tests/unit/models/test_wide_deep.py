@@ -140,6 +140,21 @@ def test_dropout_is_at_work_while_training_only():
     assert not torch.equal(model(*pair).rating, model(*pair).rating)
 
 
+@torch.no_grad()
+def test_embedding_dropout_sets_its_share_of_both_sides_to_zero_while_training_only():
+    model = build(embedding_dropout=0.25)
+    for embed, size in ((model.embed_users, USERS), (model.embed_items, ITEMS)):
+        index = indexes(2000, size)
+        whole = embed(index)
+        assert whole.abs().min() > 0
+        model.train()
+        dropped = embed(index)
+        model.eval()
+        zero = dropped == 0
+        assert zero.float().mean().item() == pytest.approx(0.25, abs=0.03)
+        torch.testing.assert_close(dropped[~zero], whole[~zero] / 0.75)
+
+
 @pytest.mark.parametrize("batch_norm", [False, True])
 def test_a_gradient_reaches_every_parameter(batch_norm):
     model = build(batch_norm=batch_norm)

@@ -1,3 +1,4 @@
+import copy
 import math
 
 import pytest
@@ -43,23 +44,33 @@ def test_the_rate_never_exceeds_its_peak(warmup):
     assert max(learning_rate(config, step, 10) for step in range(10)) <= 1.0
 
 
-def after_one_step(epochs: int = 1, **optim) -> tuple[WideDeep, WideDeep]:
-    """Return a model before and after a step on BATCH."""
-    torch.manual_seed(0)
-    config = TrainConfig.model_validate(
+def settings(epochs: int = 1, **optim) -> TrainConfig:
+    return TrainConfig.model_validate(
         {"epochs": epochs, "model": {"embedding_dim": 3, "hidden": [4]}, "optim": {"lr": LR, **optim}}
     )
+
+
+def new_model(config: TrainConfig) -> WideDeep:
+    """Return a model that is the same each time."""
+    torch.manual_seed(0)
     shape = {"users": 6, "items": 5, "user_rows": 6, "item_rows": 5, "wide": 2}
-    models = []
-    for _ in range(2):
-        torch.manual_seed(0)
-        model = WideDeep(config.model, shape, TEN_POINTS)
-        model.user_row.copy_(torch.arange(6))
-        model.item_row.copy_(torch.arange(5))
-        model.item_wide.fill_(0.5)
-        models.append(model)
-    TrainState(models[1], config, World(0, 1, torch.device("cpu")), steps=1).train_step(BATCH)
-    return models[0], models[1]
+    model = WideDeep(config.model, shape, TEN_POINTS)
+    model.user_row.copy_(torch.arange(6))
+    model.item_row.copy_(torch.arange(5))
+    model.item_wide.fill_(0.5)
+    return model
+
+
+def train_state(model: WideDeep, config: TrainConfig) -> TrainState:
+    return TrainState(model, config, World(0, 1, torch.device("cpu")), steps=1)
+
+
+def after_one_step(epochs: int = 1, **optim) -> tuple[WideDeep, WideDeep]:
+    """Return a model before and after a step on BATCH."""
+    config = settings(epochs, **optim)
+    before, after = new_model(config), new_model(config)
+    train_state(after, config).train_step(BATCH)
+    return before, after
 
 
 def moved(before: WideDeep, after: WideDeep) -> dict[str, torch.Tensor]:
@@ -92,6 +103,34 @@ def test_weight_decay_shrinks_the_dense_layers_only():
     for name, old in before.named_parameters():
         expected = torch.zeros_like(old) if "embedding" in name else -LR * 0.1 * old
         torch.testing.assert_close(difference[name], expected.detach(), rtol=1e-4, atol=1e-6)
+
+
+def test_adamw_decays_the_dense_layers_beside_the_gradient():
+    """Adam would take the decay for a part of the gradient, whose size it divides out."""
+    before, with_decay = after_one_step(name="adamw", weight_decay=0.1)
+    _, without = after_one_step(name="adamw")
+    _, adam = after_one_step(name="adam", weight_decay=0.1)
+    pull, pull_of_adam = moved(without, with_decay), moved(without, adam)
+    for name, old in before.named_parameters():
+        if "embedding" not in name:
+            torch.testing.assert_close(pull[name], -LR * 0.1 * old.detach(), rtol=1e-4, atol=1e-6)
+    assert (pull["user_part.weight"] - pull_of_adam["user_part.weight"]).abs().max() > 0.01
+
+
+def test_sgd_carries_nine_tenths_of_a_step_into_the_next_for_the_dense_layers_only():
+    config = settings(name="sgd", lr=0.01)
+    start, twice = new_model(config), new_model(config)
+    state = train_state(twice, config)
+    state.train_step(BATCH)
+    once = copy.deepcopy(twice)
+    state.train_step(BATCH)
+    alone = copy.deepcopy(once)  # the second step without a memory of the first
+    train_state(alone, config).train_step(BATCH)
+    first, second, plain = moved(start, once), moved(once, twice), moved(once, alone)
+    assert first["user_part.weight"].abs().max() > 1e-4
+    for name, move in plain.items():
+        carried = torch.zeros_like(move) if "embedding" in name else 0.9 * first[name]
+        torch.testing.assert_close(second[name], move + carried, rtol=1e-4, atol=1e-6)
 
 
 def test_clipping_bounds_the_step_of_the_dense_layers():
