@@ -64,6 +64,9 @@ class FeatureConfig(Settings):
     """How columns become numbers. All statistics are fitted on the training split."""
 
     impute: Literal["mean", "median"] = Field(default="median", description="statistic that replaces missing numbers")
+    mean_columns: Names = Field(
+        default=(), description="columns of numbers that the mean replaces missing values of, whatever `impute` says"
+    )
     scale: Literal["standard", "minmax"] = Field(
         default="minmax", description="standard: to mean 0 and standard deviation 1; minmax: to 0 to 1"
     )

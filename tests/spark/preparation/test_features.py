@@ -23,8 +23,8 @@ def parsed(spark, parse, texts):
 
 
 def test_durations_in_minutes(spark):
-    found = parsed(spark, minutes, ["24 min per ep", "1 hr 55 min", "2 hr", "30 sec per ep", "Unknown", None])
-    assert found == [24.0, 115.0, 120.0, 0.5, None, None]
+    found = parsed(spark, minutes, ["24 min per ep", "1 hr 55 min", "2 hr", "30 sec per ep", "0 min", "Unknown", None])
+    assert found == [24.0, 115.0, 120.0, 0.5, None, None, None]
 
 
 def test_dates_in_years(spark):
@@ -64,6 +64,26 @@ def test_imputation_and_scaling_as_sklearn_does_on_the_trained_entities(table, s
     expected = scaler.transform(np.array([[3.0], [fill], [9.0], [fill], [1000.0], [fill]]))[:, 0]
     rows = table.select("key", scaled("x", fitted)).orderBy("key").collect()
     assert [r["x"] for r in rows] == pytest.approx(expected.tolist(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("settings", "fills"),
+    [
+        ({}, (4.0, 4.0)),
+        ({"impute": "mean"}, (6.0, 6.0)),
+        ({"impute": "median"}, (4.0, 4.0)),
+        ({"mean_columns": ["y"]}, (4.0, 6.0)),
+    ],
+    ids=str,
+)
+def test_the_mean_and_the_median_differ_and_columns_may_differ_in_them(spark, settings, fills):
+    rows = [(1, 3.0), (2, 4.0), (3, 11.0), (4, None), (0, 1000.0)]
+    frame = spark.createDataFrame(rows, "train_ratings int, x double").withColumn("y", F.col("x"))
+    fitted = fit_numeric(frame, ["x", "y"], FeatureConfig(**settings), {})
+    assert (fitted["x"].fill, fitted["y"].fill) == fills
+    assert tuple({4.0: "median", 6.0: "mean"}[fill] for fill in fills) == (fitted["x"].impute, fitted["y"].impute)
+    filled = frame.select(*(scaled(name, fitted[name]) for name in ("x", "y"))).collect()[3]
+    assert tuple(filled) == pytest.approx([(fill - 3) / 8 for fill in fills])
 
 
 def test_a_constant_column_becomes_zeros(spark, table):

@@ -216,6 +216,8 @@ def test_settings_that_the_data_set_cannot_fulfil_are_refused(spark, tmp_path):
     settings = {"input": str(write_dump(tmp_path / "raw")), "output": str(tmp_path / "out")}
     with pytest.raises(InputError, match=r"leaky_columns: \['Mood'\] not among the leaks of mal2023"):
         run_prepare(spark, **settings, features={"leaky_columns": ["Mood"]})
+    with pytest.raises(InputError, match=r"mean_columns: \['length'\] not among the numbers of mal2023: \['aired_end'"):
+        run_prepare(spark, **settings, features={"mean_columns": ["length"]})
     with pytest.raises(InputError, match="time needs the time of each rating, which mal2023 does not name"):
         run_prepare(spark, **settings, split={"kind": "time"})
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
@@ -29,17 +30,17 @@ def fit_numeric(
     Args:
         table: rows with `train_ratings`, the double `columns` and the dump's raw text columns.
         columns: what to fit.
-        config: which mean, which scale.
+        config: which average, which scale.
         sources: column -> the dump's column, to count texts that are neither missing nor understood.
 
     """
     trained = F.col("train_ratings") > 0
-    average = F.avg if config.impute == "mean" else F.median
-    over_trained = {"fill": average, "mean": F.avg, "sd": F.stddev_pop, "min": F.min, "max": F.max, "known": F.count}
+    averages = {"mean": F.avg, "median": F.median}
+    over_trained = {"mean": F.avg, "sd": F.stddev_pop, "min": F.min, "max": F.max, "known": F.count}
     wanted = [
         f(F.when(trained, F.col(name))).alias(f"{name} {label}")
         for name in columns
-        for label, f in over_trained.items()
+        for label, f in {"fill": averages[imputed_by(name, config)], **over_trained}.items()
     ]
     wanted += [F.count_if(F.col(name).isNull()).alias(f"{name} missing") for name in columns]
     wanted += [
@@ -48,6 +49,11 @@ def fit_numeric(
     ]
     row = table.agg(F.count_if(trained).alias("trained"), *wanted).collect()[0]
     return {name: _fitted(row, name, config, name in sources) for name in columns}
+
+
+def imputed_by(name: str, config: FeatureConfig) -> Literal["mean", "median"]:
+    """Which statistic replaces the missing values of a column."""
+    return "mean" if name in config.mean_columns else config.impute
 
 
 def _fitted(row: Row, name: str, config: FeatureConfig, from_text: bool) -> Numeric:
@@ -62,7 +68,7 @@ def _fitted(row: Row, name: str, config: FeatureConfig, from_text: bool) -> Nume
         mean, sd = merged, math.sqrt(spread / (known + missing))
     center, scale = (mean, sd) if config.scale == "standard" else (low, high - low)
     return Numeric(
-        impute=config.impute,
+        impute=imputed_by(name, config),
         fill=fill,
         scaler=config.scale,
         center=rounded(center),

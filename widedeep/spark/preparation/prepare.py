@@ -77,6 +77,10 @@ def check_settings(config: PrepareConfig, dataset: Dataset) -> None:
     unknown = sorted(set(config.features.leaky_columns) - set(dataset.leaks))
     if unknown:
         raise InputError(f"features.leaky_columns: {unknown} not among the leaks of {dataset.name}: {[*dataset.leaks]}")
+    numbers = {name for file in (dataset.items, dataset.users) if file is not None for name in file.numeric}
+    unknown = sorted(set(config.features.mean_columns) - numbers)
+    if unknown:
+        raise InputError(f"features.mean_columns: {unknown} not among the numbers of {dataset.name}: {sorted(numbers)}")
     if config.split.kind in ("time", "date") and dataset.ratings.time is None:
         raise InputError(
             f"split.kind: {config.split.kind} needs the time of each rating, which {dataset.name} does not name: "

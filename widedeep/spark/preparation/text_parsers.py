@@ -65,14 +65,14 @@ def _years(moment: Column) -> Column:
 
 
 def minutes(text: Column) -> Column:
-    """`1 hr 55 min`, `24 min per ep`, `30 sec` -> minutes, as a double."""
+    """`1 hr 55 min`, `24 min per ep`, `30 sec` -> minutes, as a double; null for `0 min`: nothing takes no time."""
 
     def part(unit: str) -> Column:
         return F.regexp_extract(text, rf"(\d+)\s*{unit}", 1).try_cast("double")
 
     parts = [part("hr"), part("min"), part("sec")]
     total = sum((F.coalesce(p, F.lit(0.0)) * w for p, w in zip(parts, (60.0, 1.0, 1 / 60), strict=True)), F.lit(0.0))
-    return F.when(F.coalesce(*parts).isNotNull(), total)
+    return F.when(total > 0, total)
 
 
 def category(text: Column) -> Column:
