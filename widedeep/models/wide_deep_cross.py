@@ -52,9 +52,7 @@ class WideDeepCrossConfig(TowerConfig):
         default=("mean_score", "days_watched", "completed", "total_entries"),
         description="numbers of users that the MLP reads",
     )
-    deep_numeric: Names = Field(
-        default=(), description="numbers of items that the MLP reads; the published model has none"
-    )
+    deep_numeric: Names = Field(default=(), description="numbers of items that the MLP reads")
     wide_only: bool = Field(default=False, description="train the linear model without the MLP")
     deep_only: bool = Field(default=False, description="train the MLP without the linear model")
 

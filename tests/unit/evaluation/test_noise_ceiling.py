@@ -58,7 +58,14 @@ def test_published_preparations_are_understood(file):
     published = {
         "wide_deep_published": (100_000, 1.0, "random", 0.2, "drop"),
         "wide_deep_features_published": (None, 0.5, "stratified", 0.15, "drop"),
+        "wide_deep_cross_published": (None, 1.0, "random", 0.2, "drop"),
         "genre_hybrid_published": (None, 1.0, "random", 0.1, "zero"),
     }
     split = config.split
+    imputed = {
+        "wide_deep_published": ("mean", ()),
+        "wide_deep_features_published": ("median", ("duration",)),
+    }
+    features = config.features
+    assert imputed.get(file.stem, ("median", ())) == (features.impute, features.mean_columns)
     assert published[file.stem] == (split.sample_rows, split.sample, split.kind, split.test, config.ratings.unscored)
