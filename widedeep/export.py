@@ -1,4 +1,4 @@
-"""The command that exports a run as Parquet for other tools: encoders, scalers, and vectors of users and items.
+"""The command that exports a run as Parquet for other tools: encoders, scalers, the rating scale, and vectors.
 
 widedeep export --run-dir runs/best --output data/export
 """
@@ -44,6 +44,11 @@ def scaler_table(manifest: Manifest) -> pa.Table:
     )
 
 
+def rating_scale_table(manifest: Manifest) -> pa.Table:
+    """Return the scale of the ratings, one row: scaled to 0 to 1 they are (rating - lowest) / (highest - lowest)."""
+    return pa.Table.from_pylist([manifest.ratings.scale.model_dump()])
+
+
 def _table(rows: list[tuple], schema: dict[str, pa.DataType]) -> pa.Table:
     columns = list(zip(*rows, strict=True)) or [()] * len(schema)
     return pa.table({name: pa.array(column, schema[name]) for name, column in zip(schema, columns, strict=True)})
@@ -86,6 +91,7 @@ def export(trained: TrainedModel, output: Path) -> dict[str, int]:
     contents = {
         "encoders.parquet": iter([encoder_table(trained.manifest)]),
         "scalers.parquet": iter([scaler_table(trained.manifest)]),
+        "rating_scale.parquet": iter([rating_scale_table(trained.manifest)]),
         "users.parquet": vector_tables(trained, "users"),
         "items.parquet": vector_tables(trained, "items"),
     }

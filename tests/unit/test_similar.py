@@ -89,7 +89,7 @@ def test_a_run_on_other_data_is_refused(run, tmp_path):
         load_trained(run / "run", tmp_path / "other")
 
 
-def test_export_holds_vocabularies_scalers_and_unit_vectors(run, tmp_path, monkeypatch, capsys):
+def test_export_holds_vocabularies_scalers_the_rating_scale_and_unit_vectors(run, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr("widedeep.scoring.vectors.VECTORS_PER_BLOCK", 50)  # several blocks
     output = tmp_path / "export"
     export.main(flags(run, "--output", str(output)))
@@ -98,6 +98,8 @@ def test_export_holds_vocabularies_scalers_and_unit_vectors(run, tmp_path, monke
     encoders = pq.read_table(output / "encoders.parquet").to_pandas()
     assert encoders[encoders["column"] == "genres"]["value"].tolist() == list(GENRES)
     assert encoders.groupby("column")["code"].apply(list)["gender"] == [0, 1, 2, 3]
+    scale = {"lowest": 1.0, "highest": 10.0, "step": 1.0, "liked": 8.0, "implicit": False}
+    assert pq.read_table(output / "rating_scale.parquet").to_pylist() == [scale]
     for side, name, key, count in (("users", "users", "user_id", 150), ("items", "items", "anime_id", 61)):
         frame = pq.read_table(output / f"{name}.parquet").to_pandas()
         ids = trained.artifact.user_id if side == "users" else trained.artifact.item_id
@@ -106,7 +108,8 @@ def test_export_holds_vocabularies_scalers_and_unit_vectors(run, tmp_path, monke
         vectors = np.stack(frame["vector"])
         assert np.linalg.norm(vectors, axis=1) == pytest.approx(np.ones(count), abs=1e-5)
         assert np.array_equal(vectors, trained.vectors(side).numpy())
-    assert json.loads((output / "_manifest.json").read_text())["rows"]["items.parquet"] == 61
+    rows = json.loads((output / "_manifest.json").read_text())["rows"]
+    assert (rows["items.parquet"], rows["rating_scale.parquet"]) == (61, 1)
 
 
 def test_export_replaces_an_export_and_nothing_else(run, tmp_path, capsys):
