@@ -14,4 +14,4 @@ class ExploreConfig(RawDataSettings):
         description="directory that jobs/prepare.py wrote from it; its rejected rows and leak audit are shown",
     )
     output: str = Field(default="explore.html", description="page to write; an old one is replaced at the end")
-    studios: Count = Field(default=20, ge=1, le=100, description="number of studios shown, those with most ratings")
+    studios: Count = Field(default=20, ge=1, le=100, description="number of studios shown, those with most anime")

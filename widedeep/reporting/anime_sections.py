@@ -88,18 +88,19 @@ def _scores(findings: Findings) -> str:
 
 
 def studios_section(findings: Findings) -> Section:
-    """Return the section on the most rated studios."""
+    """Return the section on the studios with most anime."""
     known, bare = named_values(findings.studios)
     if known.empty:
         return Section("studios", "Studios", "No anime of this dump names a studio.")
     first = known.iloc[0]
     text = (
-        f"{several(findings.studio_count, 'studio')} are named. {first['value']} is the most rated "
-        f"({percent(first['ratings'] / findings.ratings)} of the ratings, with {count(first['anime'])} anime). "
+        f"{several(findings.studio_count, 'studio')} are named. {first['value']} has most anime "
+        f"({count(first['anime'])}, with {percent(first['ratings'] / findings.ratings)} of the ratings). "
         f"{best_and_worst(known, 'studio shown')} {several(bare, 'anime', 'anime')} ({percent(bare / findings.anime)}) "
         "name none."
     )
-    return Section("studios", "Studios", text.replace("  ", " "), _popularity(known, findings, "studio"))
+    ratings, anime, means = _popularity(known, findings, "studio")
+    return Section("studios", "Studios", text.replace("  ", " "), (anime, ratings, means))
 
 
 def premieres_section(findings: Findings) -> Section:
@@ -116,6 +117,7 @@ def premieres_section(findings: Findings) -> Section:
             f"{several(stated, 'anime', 'anime')} ({percent(stated / findings.anime)}) state the season of their "
             f"premiere, most often {most['value']} ({percent(most['anime'] / stated)}). "
         )
+        panels.append(_season_totals(seasons))
         wide = premieres.pivot_table(index="year", columns="season", values="anime", fill_value=0, aggfunc="sum")
         panels.append(Panel("Premieres by year", wide.astype(int).reset_index(), figures.season_years(premieres)))
         text += best_and_worst(seasons, "season") + " "
@@ -135,6 +137,15 @@ def premieres_section(findings: Findings) -> Section:
         means = figures.means(seasons["value"], seasons["mean"], findings.mean, "mean rating")
         panels.append(Panel("Mean rating by season", mean_as_text(seasons).rename(columns={"value": "season"}), means))
     return Section("years", "Seasons and years", text, tuple(panels))
+
+
+def _season_totals(seasons: pd.DataFrame) -> Panel:
+    """Return the panel of how many anime of all years each season has, in the seasons' colors."""
+    colors = [figures.SEASONS[season] for season in seasons["value"]]
+    bars = figures.bars(seasons["value"], seasons["anime"], "anime", colors)
+    shares = [percent(share) for share in seasons["anime"] / seasons["anime"].sum()]
+    table = seasons[["value", "anime"]].assign(share=shares).rename(columns={"value": "season"})
+    return Panel("Anime by season", table, bars)
 
 
 def _seasons(premieres: pd.DataFrame) -> pd.DataFrame:

@@ -50,9 +50,13 @@ def labels(values: Iterable[object]) -> list[str]:
 
 
 def bars(
-    values: Collection[object], numbers: Collection[float], axis: str, color: str = BLUE, form: str = ","
+    values: Collection[object],
+    numbers: Collection[float],
+    axis: str,
+    color: str | Sequence[str] = BLUE,
+    form: str = ",",
 ) -> go.Figure:
-    """Draw horizontal bars, the first at the top."""
+    """Draw horizontal bars, the first at the top; `color` is that of all or has one for each."""
     hover = f"%{{y}}: %{{x:{form}}}<extra></extra>"
     bar = go.Bar(x=list(numbers), y=labels(values), orientation="h", marker_color=color, hovertemplate=hover)
     figure = go.Figure(bar)

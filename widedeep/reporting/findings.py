@@ -47,7 +47,7 @@ class Findings:
     score_quantiles: pd.DataFrame
     genres: pd.DataFrame
     types: pd.DataFrame
-    studios: pd.DataFrame  # those shown; first the row of anime without a studio, if any
+    studios: pd.DataFrame  # those shown, which have most anime; first the row of anime without a studio, if any
     studio_count: int
     premieres: pd.DataFrame
     years: pd.DataFrame

@@ -10,6 +10,7 @@ from widedeep.common.errors import InputError
 from widedeep.config.explore import ExploreConfig
 from widedeep.reporting.page import PAGE_MARK, render
 from widedeep.schema.manifest import read_manifest
+from widedeep.spark.exploration.aggregates import by_category
 from widedeep.spark.exploration.explore import check_page, explore
 from widedeep.spark.filesystem import Files
 
@@ -84,11 +85,21 @@ def test_genres_types_and_studios(found, anime):
         expected = by(parts, "value")
         if name == "studios":
             assert found.studio_count == parts["value"].nunique()
-            best = sorted((v for v in expected if v), key=lambda v: expected[v][1], reverse=True)[:7]
+            made = parts.groupby("value").agg(anime=("n", "size"), ratings=("n", "sum")).reset_index()
+            most = made.sort_values(["anime", "ratings", "value"], ascending=[False, False, True])
+            best = most["value"].tolist()[:7]
             assert frame["value"].tolist()[1:] == best
             expected = {value: expected[value] for value in (None, *best)}
         assert listed(frame) == expected
     assert listed(found.types) == by(anime, "Type")
+
+
+def test_values_come_by_their_ratings_or_by_their_anime(spark):
+    rows = [(["big"], 1, 5.0), (["big", "hit"], 2, 12.0), (["big"], 0, 0.0), (["hit"], 9, 80.0), ([], 3, 20.0)]
+    rated = spark.createDataFrame(rows, "studios array<string>, n long, total double")
+    by_ratings, by_anime = (by_category(rated, "studios", most).collect() for most in ("ratings", "anime"))
+    assert [tuple(row)[:3] for row in by_ratings] == [(None, 1, 3), ("hit", 2, 11), ("big", 3, 3)]
+    assert [tuple(row)[:3] for row in by_anime] == [(None, 1, 3), ("big", 3, 3), ("hit", 2, 11)]
 
 
 def test_levels_and_scores_by_type(found, anime, ratings):

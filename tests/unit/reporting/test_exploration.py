@@ -178,6 +178,7 @@ def test_sentences_carry_the_computed_numbers():
     assert "commonest rating is 8 (60 %)" in said["ratings"]
     assert "90 % of the ratings are 8 or more and 10 % are 4 or less" in said["ratings"]
     assert "Action is in 80 % of the ratings" in said["genres"]
+    assert "2 studios are named. Action has most anime (2, with 80 % of the ratings)" in said["studios"]
     assert "1 user (25 %) rated nothing, and nobody rated 2 of the anime (50 %)" in said["tails"]
     assert "1 of 4 users (25 %) state a gender: 100 % Action. They wrote 20 % of the ratings." in said["gender"]
     assert "most of all Gender (100 %); 1 without any value" in said["missing"]
@@ -200,6 +201,32 @@ def test_the_page_holds_every_section_and_loads_nothing(found):
     assert all(figure["data"] and "template" not in figure["layout"] for figure in figures.values())
     assert set(page.json("themes")) == {"light", "dark"}
     assert text.count("plotly.js v") == 1
+
+
+def test_totals_of_the_seasons_are_those_of_all_years():
+    premieres = pd.DataFrame(
+        {
+            "year": [1998, 1998, 1999, 1999],
+            "season": ["fall", "spring", "spring", "winter"],
+            "anime": [3, 2, 4, 1],
+            "ratings": [8, 8, 8, 0],
+            "mean": [7.5, 7.0, 6.0, None],
+        }
+    )
+    (years,) = (s for s in sections(replace(some_findings(), premieres=premieres)) if s.slug == "years")
+    panel = years.panels[0]
+    assert panel.title == "Anime by season"
+    assert panel.table.to_numpy().tolist() == [["winter", 1, "10 %"], ["spring", 6, "60 %"], ["fall", 3, "30 %"]]
+    assert panel.figure is not None
+    (bar,) = panel.figure.data
+    assert (list(bar.y), list(bar.x)) == (["winter", "spring", "fall"], [1, 6, 3])
+    assert len(set(bar.marker.color)) == 3
+
+
+def test_the_studios_with_most_anime_come_first_and_so_does_their_number():
+    (studios,) = (section for section in sections(some_findings()) if section.slug == "studios")
+    titles = [panel.title for panel in studios.panels]
+    assert titles == ["Anime by studio", "Ratings by studio", "Mean rating by studio"]
 
 
 def test_every_axis_has_a_title():

@@ -5,6 +5,7 @@ category, or for each distinct number of ratings (R ratings have fewer than the 
 """
 
 from collections.abc import Collection, Sequence
+from typing import Literal
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
@@ -133,22 +134,24 @@ def long_tail(totals: DataFrame) -> DataFrame:
     return totals.where("n > 0").groupBy("n").agg(F.count("*").alias("entities")).orderBy("n")
 
 
-def by_category(rated: DataFrame, column: str) -> DataFrame:
+def by_category(rated: DataFrame, column: str, most: Literal["ratings", "anime"] = "ratings") -> DataFrame:
     """Anime and ratings by the values of a category.
 
     Args:
         rated: from `with_totals`.
         column: a category, or an array of them: an anime then counts for each of its values.
+        most: what the first values have most of.
 
     Returns:
         value:string (null: anime without a value), anime:bigint, ratings:bigint, mean:double (of the
-        ratings; null without any); null first, then the most rated.
+        ratings; null without any); null first, then by `most`.
 
     """
     many = dict(rated.dtypes)[column].startswith("array")
     value = F.explode_outer(column) if many else F.col(column)
     groups = rated.select(value.alias("value"), "n", "total").groupBy("value")
-    return groups.agg(*_sums()).orderBy(F.col("value").isNotNull(), F.desc("ratings"), F.desc("anime"), "value")
+    other = "anime" if most == "ratings" else "ratings"
+    return groups.agg(*_sums()).orderBy(F.col("value").isNotNull(), F.desc(most), F.desc(other), "value")
 
 
 def _sums() -> list[Column]:

@@ -135,7 +135,7 @@ def aggregate(checked: CheckedFiles, config: ExploreConfig, prepared: Prepared |
     users = keep("users", lambda: aggregates.all_users(checked.users.good, fields_of(dataset.users), totals))
     _, user_count = run_concurrently(levels.count, users.count)  # kept before many ask for them at once
     rated = keep("rated", lambda: aggregates.with_totals(checked.parsed_items, aggregates.anime_totals(levels, scale)))
-    studios = keep("studios", lambda: aggregates.by_category(rated, "studios"))
+    studios = keep("studios", lambda: aggregates.by_category(rated, "studios", most="anime"))
     log.info("counting by genre, type, studio, year, gender and activity")
     frames = small_frames(checked.parsed_items, levels, rated, users)
     frames["studios"] = studios.limit(config.studios + 1)
