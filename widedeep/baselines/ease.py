@@ -31,39 +31,51 @@ class Ease(Baseline):
         for weighted_fit in (False, True):
             history = splits.past(weighted_fit)[:, splits.rated].T.tocsr()  # [J, U]
             gram = dense_product(history, history)
-            for l2 in self.l2:
-                weights = ease_weights(gram, l2)
+            for settings, penalty in self.penalties(gram.diagonal()):
+                weights = ease_weights(gram, penalty)
                 for weighted in (True,) if weighted_fit else (False, True):
-                    settings = {"l2": l2, "weighted_fit": weighted_fit, "weighted_history": weighted}
-                    yield Candidate(settings, ranker=linear_ranker(splits, splits.past(weighted), weights))
+                    histories = {"weighted_fit": weighted_fit, "weighted_history": weighted}
+                    ranker = linear_ranker(splits, splits.past(weighted), weights)
+                    yield Candidate(settings | histories, ranker=ranker)
+
+    def penalties(self, diagonal: np.ndarray) -> Iterator[tuple[dict[str, float], float | np.ndarray]]:
+        """Yield each combination of settings and its penalty of the weights, as `ease_weights` takes it.
+
+        Args:
+            diagonal: [J] float32 diagonal of X^T X, the sum of each item's squared entries.
+
+        """
+        for l2 in self.l2:
+            yield {"l2": l2}, l2
 
     def memory_bytes(self, splits: Splits) -> int:
         """Estimate the memory of the dense matrices of item pairs."""
         return ITEM_PAIR_BYTES * len(splits.rated) ** 2
 
 
-def ease_weights(gram: np.ndarray, l2: float) -> np.ndarray:
-    """Solve for the weights B with zero diagonal that minimise |X - X B|^2 + l2 |B|^2.
+def ease_weights(gram: np.ndarray, penalty: float | np.ndarray) -> np.ndarray:
+    """Solve for the weights B with zero diagonal that minimise |X - X B|^2 + sum over i, j of penalty_i B_ij^2.
 
     Args:
         gram: [J, J] X^T X.
-        l2: strength of the penalty, above 0.
+        penalty: of all weights, or [J] of the weights that start from each item; above 0.
 
     Returns:
-        [J, J] float32, B = I - P / diag(P) by columns, where P is the inverse of gram + l2 I.
+        [J, J] float32, B = I - P / diag(P) by columns, where P is the inverse of gram + diag(penalty).
 
     Raises:
-        ValueError: gram + l2 I is not positive definite.
+        ValueError: gram + diag(penalty) is not positive definite.
 
     """
     inverse = gram.astype(np.float64, order="F")
-    inverse[np.diag_indices_from(inverse)] += l2
+    inverse[np.diag_indices_from(inverse)] += penalty
     factorise, invert = get_lapack_funcs(("potrf", "potri"), (inverse,))
     inverse, status = factorise(inverse, lower=1, overwrite_a=1)
     if not status:
         inverse, status = invert(inverse, lower=1, overwrite_c=1)  # fills the lower triangle only
     if status:
-        raise ValueError(f"the Gram matrix plus {l2:g} is not positive definite: use larger values of ease.l2")
+        least = np.min(penalty)
+        raise ValueError(f"the Gram matrix plus {least:g} is not positive definite: use larger values of l2")
     scale = -1.0 / inverse.diagonal()
     weights = np.empty_like(gram, np.float32)
     for row in range(len(weights)):  # mirrored row by row, to avoid a second float64 matrix

@@ -52,6 +52,7 @@ GRIDS = {
     "mf": {"ranks": (4,), "regularisations": (0.15,), "iterations": 3},
     "implicit_als": {"ranks": (4,), "regularisations": (0.1,), "alphas": (2.0,), "iterations": 3},
     "ease": {"l2": (20.0,)},
+    "edlae": {"l2": (20.0,), "dropouts": (0.2,)},
 }
 PREDICTING = {"global_mean", "bias", "user_knn", "item_knn", "als", "mf"}
 NAMES = [baseline.name for baseline in BASELINES]

@@ -30,7 +30,7 @@ def test_the_guides_baseline_passes_the_contract_tests(copy):
 def test_the_guides_baseline_has_its_settings_in_help(copy):
     said = run(copy, "-c", "from widedeep.spark.baseline_fits.baselines import main; main(['--help'])")
     assert "--item-mean.dampings" in said
-    assert "ease,item_mean" in said
+    assert "edlae,item_mean" in said
 
 
 def test_the_guide_names_what_exists():

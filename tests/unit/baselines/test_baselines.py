@@ -1,5 +1,6 @@
 """Each method against a library, or against its definition written out with loops over dense matrices."""
 
+import itertools
 import math
 
 import numpy as np
@@ -15,6 +16,7 @@ from widedeep.baselines import user_knn
 from widedeep.baselines.base import BaselineContext
 from widedeep.baselines.biases import bias_predictor, bias_ranker, fit_bias_grid
 from widedeep.baselines.ease import Ease, ease_weights
+from widedeep.baselines.edlae import Edlae
 from widedeep.baselines.factors import Factors, factor_predictor, factor_ranker
 from widedeep.baselines.item_knn import ItemKnn, nearest_items, weighted_mean
 from widedeep.baselines.similarity import residual_similarity, set_similarity
@@ -348,7 +350,7 @@ def correlations(rest: np.ndarray, there: np.ndarray, kind: str, shrinkage: floa
     return found
 
 
-# --- EASE and factors ----------------------------------------------------------------------------
+# --- EASE, EDLAE and factors ----------------------------------------------------------------------------
 
 
 def test_ease_is_ridge_regression_of_each_item_on_the_others(splits):
@@ -372,6 +374,66 @@ def test_ease_scores_plain_and_weighted_histories(splits):
         found = candidate.ranker(everyone(splits))
         assert np.allclose(found[:, splits.rated], matrices[scored] @ weights, atol=1e-5)
         assert (found[:, -2:] == -np.inf).all()
+
+
+def penalty_of(dropout: float, l2: float, gram: np.ndarray) -> np.ndarray:
+    ((settings, penalty),) = Edlae(dropouts=(dropout,), l2=(l2,)).penalties(gram.diagonal())
+    assert settings == {"dropout": dropout, "l2": l2}
+    return np.asarray(penalty)
+
+
+def test_edlae_reconstructs_what_dropout_removed_on_average_over_all_removals():
+    dropout, l2 = 0.3, 0.5
+    history = np.array([[1, 1, 0, 1], [1, 0, 1.5, 1], [0, 1, 1, 0], [1, 0.5, 0, 0], [0, 0, 1, 1]])
+    gram = (history.T @ history).astype(np.float32)
+    found = ease_weights(gram, penalty_of(dropout, l2, gram))
+    assert (found.diagonal() == 0).all()
+    kept = np.array(list(itertools.product((0, 1), repeat=3)))  # all removals from the entries of the other 3 items
+    likely = np.prod(np.where(kept, 1 - dropout, dropout), axis=1)
+    for item in range(4):
+        others = np.delete(history, item, axis=1)
+        # Least squares: a row for each user and removal, then one for the penalty of each weight. A removal leaves
+        # 1 - dropout of a history, while the full history is scored: B is the solution times that.
+        rows = (others[:, None] * kept * np.sqrt(likely)[:, None]).reshape(-1, 3) / (1 - dropout)
+        goal = np.outer(history[:, item], np.sqrt(likely)).ravel()
+        rows, goal = np.vstack([rows, math.sqrt(l2) * np.eye(3)]), np.append(goal, np.zeros(3))
+        assert np.delete(found[:, item], item) == pytest.approx(np.linalg.lstsq(rows, goal)[0], abs=1e-5)
+
+
+def test_edlae_penalises_weights_from_much_rated_items(splits):
+    matrix = dense(splits, preference(splits.pairs("train")[2], TEN_POINTS))[:, splits.rated]
+    gram = (matrix.T @ matrix).astype(np.float32)
+    found = ease_weights(gram, penalty_of(0.25, 3.0, gram))
+    for item in range(len(gram)):
+        others = np.delete(matrix, item, axis=1)
+        ridge = np.sqrt((others**2).sum(0) / 3 + 3.0)  # 0.25 / (1 - 0.25) is a third
+        rows, goal = np.vstack([others, np.diag(ridge)]), np.append(matrix[:, item], np.zeros(len(ridge)))
+        assert np.delete(found[:, item], item) == pytest.approx(np.linalg.lstsq(rows, goal)[0], abs=1e-5)
+
+
+def test_edlae_without_dropout_is_ease(splits):
+    context = context_of(splits)
+    expected = list(Ease(l2=(3.0, 30.0)).candidates(context))
+    found = list(Edlae(l2=(3.0, 30.0), dropouts=(0.0,)).candidates(context))
+    assert [c.settings for c in found] == [{"dropout": 0.0, **c.settings} for c in expected]
+    for ours, theirs in zip(found, expected, strict=True):
+        assert np.array_equal(ours.ranker(everyone(splits)), theirs.ranker(everyone(splits)))
+
+
+def test_the_valid_split_chooses_the_settings_of_edlae(splits):
+    edlae = Edlae(l2=(0.5, 50.0), dropouts=(0.0, 0.9))
+    candidates = list(edlae.candidates(context_of(splits)))
+    assert {(c.settings["dropout"], c.settings["l2"]) for c in candidates} == {(0, 0.5), (0, 50), (0.9, 0.5), (0.9, 50)}
+    train, users = np.stack(splits.pairs("train"), axis=1).tolist(), np.arange(USERS - 2)
+    for planted in candidates:  # the users like what this one lists
+        lists = recommend(planted.ranker, users, splits.history, 3)
+        valid = [(u, i, 10) for block in lists for u, row in zip(block.users, block.items, strict=True) for i in row]
+        tuned = tune(
+            "edlae",
+            edlae.candidates(context_of(splits_of(train, valid))),
+            context_of(splits_of(train, valid)).evaluator,
+        )
+        assert tuned.lists.settings == planted.settings
 
 
 def test_factors_predict_and_rank(monkeypatch):

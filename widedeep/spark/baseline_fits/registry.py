@@ -6,6 +6,7 @@ from pydantic import BeforeValidator, Field, create_model
 
 from widedeep.baselines.base import Baseline
 from widedeep.baselines.ease import Ease
+from widedeep.baselines.edlae import Edlae
 from widedeep.baselines.item_knn import ItemKnn
 from widedeep.baselines.simple import Bias, GlobalMean, Popularity
 from widedeep.baselines.user_knn import UserKnn
@@ -24,6 +25,7 @@ BASELINES: tuple[type[Baseline], ...] = (
     Mf,
     ImplicitAls,
     Ease,
+    Edlae,
 )
 B = TypeVar("B", bound=Baseline)
 
