@@ -3,6 +3,7 @@
 presets: print what to train, a line each: name, preset of conf/train and further flags, separated by tabs.
 best: print the baselines that the others are compared with, and the seed on which they are.
 write: write the tables and the picture.
+page: write the page and the picture again from what leaderboard.json holds, without measuring anything.
 """
 
 import argparse
@@ -13,17 +14,20 @@ from typing import Any
 
 from widedeep.common.command import read_toml
 from widedeep.common.errors import InputError
+from widedeep.reporting.leaderboard.board import Board, measured_data, read_board, shown_audit, write_board
 from widedeep.reporting.leaderboard.entries import (
     best_baselines,
     entries_as_published,
     entries_over_seeds,
     lowest_seed,
+    over_seeds_only,
     read_evaluations,
     seed_directory,
 )
 from widedeep.reporting.leaderboard.page import leaderboard_page
 from widedeep.reporting.leaderboard.picture import draw_leaderboard
 from widedeep.reporting.leaderboard.published_claims import published_claims
+from widedeep.reporting.leaderboard.verbal_claims import verbal_claims
 from widedeep.schema.manifest import read_manifest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -52,16 +56,28 @@ def write(work: Path, docs: Path, name: str, table: Mapping[str, Any]) -> None:
     manifest = read_manifest(seed_directory(work, lowest_seed(evaluations)) / "prepared")
     entries = [*entries_over_seeds(work, table), *entries_as_published(work, table)]
     claims_file = work / "published.json"
-    claims = published_claims(json.loads(claims_file.read_text())) if claims_file.exists() else []
-    (docs / f"{name}.json").write_text(json.dumps(entries, indent=1) + "\n")
-    (docs / f"{name}.md").write_text(leaderboard_page(entries, claims, manifest, liked, name))
-    draw_leaderboard([e for e in entries if e["kind"] != "as published"], docs / f"{name}.svg")
+    board = Board(
+        data=measured_data(manifest, liked),
+        entries=tuple(entries),
+        claims=published_claims(json.loads(claims_file.read_text())) if claims_file.exists() else (),
+        verbal_claims=verbal_claims(table, entries),
+        audit=shown_audit(manifest),
+    )
+    write_board(board, docs / f"{name}.json")
+    write_page(docs, name)
+
+
+def write_page(docs: Path, name: str) -> None:
+    """Write NAME.md and NAME.svg from NAME.json."""
+    board = read_board(docs / f"{name}.json")
+    (docs / f"{name}.md").write_text(leaderboard_page(board, name))
+    draw_leaderboard(over_seeds_only(board.entries), docs / f"{name}.svg")
 
 
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("presets", "best", "write"))
+    parser.add_argument("action", choices=("presets", "best", "write", "page"))
     parser.add_argument(
         "--work", type=Path, default=Path("data/leaderboard"), help="directory of scripts/leaderboard.sh"
     )
@@ -82,6 +98,8 @@ def main() -> None:
             evaluations = read_evaluations(options.work)
             seed = lowest_seed(evaluations)
             print(*(f"{seed} {name}" for name in best_baselines(evaluations, table["baselines"])), sep="\n")
+        elif options.action == "page":
+            write_page(options.docs, options.name)
         else:
             write(options.work, options.docs, options.name, table)
     except InputError as error:

@@ -1,9 +1,11 @@
-"""Reproduce three published results on a dump, each beside an honest one.
+"""Work three published results out on a dump, each beside an honest one.
+
+No published system runs here: simpler models, or arithmetic, show what such results mean.
 
 python scripts/published.py --input data/raw --json published.json
 
-With --unscored DIR it also writes the dump with the entries without a score that the last of the three results implies,
-as ratings of 0: the input of conf/prepare/genre_hybrid_published.toml.
+With --unscored DIR it also writes the dump with generated entries without a score, as many as the last of the
+three results implies, as ratings of 0: the input of conf/prepare/genre_hybrid_published.toml.
 """
 
 import argparse

@@ -39,7 +39,8 @@ def test_one_seed_of_one_model(spark, tmp_path):
     flags = ("--baselines", few, "--work", work, "--docs", docs, "--seeds", "4", "--only", only)
     done = leaderboard("--input", dump, *flags)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    entries = {entry["system"]: entry for entry in json.loads((docs / "leaderboard.json").read_text())}
+    board = json.loads((docs / "leaderboard.json").read_text())
+    entries = {entry["system"]: entry for entry in board["entries"]}
     baselines = {"global_mean", "bias", "popularity", "item_knn", "ease"}
     assert set(entries) == {"wide_deep", "genre_hybrid_published", *baselines}
     assert entries["wide_deep"]["seeds"] == [4]
@@ -51,6 +52,10 @@ def test_one_seed_of_one_model(spark, tmp_path):
     zeros = entries["genre_hybrid_published"]
     assert "those without a score as 0" in zeros["split"]
     assert zeros["rmse"] > 1.5 * entries["wide_deep"]["rmse"]
+    assert zeros["honest"] == "genre_hybrid_32"
+    assert len(board["claims"]) == 3
+    assert {claim["compared"] for claim in board["verbal_claims"]} == {None}  # none of those systems was trained
+    assert board["audit"]["items"]
     page = (docs / "leaderboard.md").read_text()
     for title in ("Models", "Baselines", "Lists", "Published and measured", "What each feature alone knows"):
         assert f"## {title}" in page

@@ -1,4 +1,4 @@
-"""Tests and confidence intervals for the difference of two systems, paired over the same users.
+"""Tests and confidence intervals for the difference of two systems, paired over the same users or taken over seeds.
 
 The ratings of one user are not independent, but users are: one observation is a user with all their ratings.
 """
@@ -25,6 +25,15 @@ class Spread(Record):
     low: float | None
     high: float | None
     runs: int
+
+
+class MeanDifference(Record):
+    """Difference of two means over seeds with its 95 % interval, whose bounds are None for a single seed."""
+
+    difference: float
+    low: float | None
+    high: float | None
+    paired: bool  # seed by seed; otherwise from the means and standard deviations alone (Welch)
 
 
 def compare_means(system: np.ndarray, baseline: np.ndarray) -> Difference:
@@ -111,3 +120,24 @@ def over_seeds(values: Sequence[float]) -> Spread:
     sd = float(runs.std(ddof=1))
     half = float(stats.t.ppf((1 + CONFIDENCE) / 2, len(runs) - 1)) * sd / len(runs) ** 0.5
     return Spread(mean=mean, sd=sd, low=mean - half, high=mean + half, runs=len(runs))
+
+
+def paired_over_seeds(first: Sequence[float], second: Sequence[float]) -> MeanDifference:
+    """First minus second, whose runs have the same seeds in the same order; ValueError if there are none."""
+    spread = over_seeds([a - b for a, b in zip(first, second, strict=True)])
+    return MeanDifference(difference=spread.mean, low=spread.low, high=spread.high, paired=True)
+
+
+def welch_difference(means: tuple[float, float], sds: tuple[float, float], runs: tuple[int, int]) -> MeanDifference:
+    """First minus second, of which only the mean, the standard deviation and the number of runs are known.
+
+    The interval is Welch's: the variances of the two may differ, and the degrees of freedom are those of
+    Satterthwaite, (a + b)^2 / (a^2 / (n - 1) + b^2 / (m - 1)) with a and b the squared standard errors.
+    """
+    difference = means[0] - means[1]
+    squares = [sd**2 / n for sd, n in zip(sds, runs, strict=True)]
+    half = 0.0
+    if any(squares):
+        freedom = sum(squares) ** 2 / sum(square**2 / (n - 1) for square, n in zip(squares, runs, strict=True))
+        half = float(stats.t.ppf((1 + CONFIDENCE) / 2, freedom)) * sum(squares) ** 0.5
+    return MeanDifference(difference=difference, low=difference - half, high=difference + half, paired=False)

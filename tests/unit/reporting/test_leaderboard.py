@@ -6,9 +6,11 @@ from pathlib import Path
 import pytest
 
 from tests.builders import write_prepared
+from widedeep.reporting.leaderboard.board import Board, measured_data, read_board, shown_audit, write_board
 from widedeep.reporting.leaderboard.entries import best_baselines, entries_over_seeds, read_evaluations
 from widedeep.reporting.leaderboard.page import FEATURES_SHOWN, leaderboard_page
 from widedeep.reporting.leaderboard.picture import draw_leaderboard
+from widedeep.reporting.leaderboard.verbal_claims import verbal_claims
 from widedeep.schema.evaluation import (
     EVALUATION_FILE,
     Comparison,
@@ -20,7 +22,7 @@ from widedeep.schema.evaluation import (
     RatingMetrics,
     SystemDifferences,
 )
-from widedeep.schema.manifest import Audit, AuditedFeature, Manifest, read_manifest
+from widedeep.schema.manifest import Audit, AuditedFeature, read_manifest
 
 TABLE = {"baselines": {"bias": "biases", "ease": "EASE"}, "presets": {"wide": {"label": "wide", "note": "a note"}}}
 
@@ -64,8 +66,15 @@ def work(tmp_path):
     return tmp_path
 
 
-def manifest_of(work: Path) -> Manifest:
-    return read_manifest(work / "seed-0" / "prepared")
+def board_of(work: Path, entries: list, audit: Audit | None = None) -> Board:
+    manifest = read_manifest(work / "seed-0" / "prepared").model_copy(update={"audit": audit})
+    return Board(
+        data=measured_data(manifest, liked=8.0),
+        entries=tuple(entries),
+        claims=(),
+        verbal_claims=verbal_claims(TABLE, entries),
+        audit=shown_audit(manifest),
+    )
 
 
 def test_best_baselines_by_error_and_by_lists(work):
@@ -89,7 +98,7 @@ def test_an_impossible_error_is_flagged(work):
         file.write_text(evaluation("wide", 0.3, 0.02, seed).model_dump_json())
     entries = entries_over_seeds(work, TABLE)
     assert [bool(e["suspicion"]) for e in entries if e["system"] == "wide"] == [True]
-    assert "wide: its R2" in leaderboard_page(entries, [], manifest_of(work), 8.0)
+    assert "wide: its R2" in leaderboard_page(board_of(work, entries))
 
 
 def test_differences_name_what_they_are_from(work):
@@ -98,14 +107,14 @@ def test_differences_name_what_they_are_from(work):
         against="bias", data_digest="d", systems={"wide": SystemDifferences(ndcg_at_10=None, rmse=difference)}
     )
     (work / "seed-0" / "systems" / "against_bias.json").write_text(comparison.model_dump_json())
-    page = leaderboard_page(entries_over_seeds(work, TABLE), [], manifest_of(work), 8.0)
+    page = leaderboard_page(board_of(work, entries_over_seeds(work, TABLE)))
     assert "RMSE - bias" in page
     assert "| wide | -0.0200 [-0.0300, -0.0100], p < 1e-09 |  |" in page
 
 
 def test_page_and_picture(work, tmp_path):
     entries = entries_over_seeds(work, TABLE)
-    page = leaderboard_page(entries, [], manifest_of(work), 8.0)
+    page = leaderboard_page(board_of(work, entries))
     assert "| wide | 1.1900 ± 0.0141 | 0.5950 ± 0.0071 |" in page
     assert "| wide |  | 1.190 |  |  |  |  |  |  |  |  | 0.250 |" in page
     assert "Lowest RMSE: biases among the baselines (1.2100), wide among the models (1.1900)." in page
@@ -125,8 +134,45 @@ def test_features_of_all_ratings_are_shown_and_of_the_others_the_most_telling(wo
 
     honest = [feature(f"honest {place}", 0.2 - 0.01 * place, "none") for place in range(FEATURES_SHOWN + 1)]
     audit = Audit(split="test", items=(*honest, feature("score", 0.001, "all", slope=5.0, sign=True)), users=())
-    manifest = manifest_of(work).model_copy(update={"audit": audit})
-    page = leaderboard_page(entries_over_seeds(work, TABLE), [], manifest, 8.0)
+    page = leaderboard_page(board_of(work, entries_over_seeds(work, TABLE), audit=audit))
     assert "| anime: score | all | no | 0.001 | 0.001 | +5.00 ± 0.10 | computed from held-out ratings |" in page
     assert "honest 0" in page
     assert f"honest {FEATURES_SHOWN}" not in page
+
+
+def test_an_empty_column_is_named_and_not_audited(work):
+    file = work / "seed-0" / "prepared" / "manifest.json"
+    manifest = json.loads(file.read_text())
+    fitted = {"impute": "median", "fill": 0.0, "scaler": "minmax", "center": 0.0, "scale": 1.0, "unparsed": 0}
+    empty, full = "age", "completed"
+    for name, missing in ((empty, manifest["users"]["rows"]), (full, 3)):
+        manifest["users"]["columns"].append({"name": name, "kind": "numeric", "source": name.title()})
+        manifest["users"]["numeric"][name] = {**fitted, "missing": missing}
+    file.write_text(json.dumps(manifest))
+    measured = {"train_rmse": 1.5, "train_r2": 0.0, "held_out_rmse": 1.5, "held_out_r2": 0.0, "slope": 0.0}
+    features = [
+        AuditedFeature.model_validate(
+            {**measured, "table": "users", "name": name, "kind": "numeric", "source": None, "used": True}
+            | {"ratings_in_it": "none", "slope_error": 0.1, "leaks": False}
+        )
+        for name in (empty, full)
+    ]
+    audit = Audit(split="valid", items=(), users=tuple(features))
+    page = leaderboard_page(board_of(work, entries_over_seeds(work, TABLE), audit=audit))
+    assert f"| user: {full} |" in page
+    assert f"| user: {empty} |" not in page
+    assert f"Of users the data have `{full}`. These columns are empty, " in page
+    assert f"what they are worth: `{empty}`." in page
+
+
+def test_the_data_behind_a_page_are_read_as_they_were_written(work, tmp_path):
+    board = board_of(work, entries_over_seeds(work, TABLE))
+    write_board(board, tmp_path / "a.json")
+    assert leaderboard_page(read_board(tmp_path / "a.json")) == leaderboard_page(board)
+    assert json.loads((tmp_path / "a.json").read_text())["entries"][0]["system"] == "bias"
+
+
+def test_entries_have_the_metrics_of_each_seed(work):
+    entries = {entry["system"]: entry for entry in entries_over_seeds(work, TABLE)}
+    assert (entries["wide"]["rmse_of_seeds"], entries["wide"]["ndcg_at_10_of_seeds"]) == ([1.18, 1.20], [0.02, 0.04])
+    assert entries["ease"]["rmse_of_seeds"] is None

@@ -1,4 +1,4 @@
-"""RMSE 1.70: worse than the mean of all ratings."""
+"""RMSE 1.70 of users' ratings, by the first wide & deep notebook: worse than the mean of all ratings."""
 
 from typing import Any
 

@@ -56,14 +56,23 @@ def seed_directory(work: Path, seed: int) -> Path:
 
 def metrics_over_seeds(evaluations: Iterable[Evaluation]) -> dict[str, Spread | None]:
     """Metric -> its spread over seeds; None where the system has no such metric."""
-    columns: dict[str, list[float | None]] = {name: [] for name in (*RATING_METRICS, *RANKING_METRICS)}
-    for evaluation in evaluations:
-        for name in RATING_METRICS:
-            columns[name].append(getattr(evaluation.rating.overall, name) if evaluation.rating else None)
-        for name in RANKING_METRICS:
-            columns[name].append(_number(getattr(evaluation.ranking, name)) if evaluation.ranking else None)
+    runs = list(evaluations)
+    columns = {name: [_metric(run, name) for run in runs] for name in (*RATING_METRICS, *RANKING_METRICS)}
     known = {name: [v for v in values if v is not None] for name, values in columns.items()}
     return {name: over_seeds(values) if values else None for name, values in known.items()}
+
+
+def _of_seeds(by_seed: Mapping[int, Evaluation], name: str) -> list[float] | None:
+    """A metric of each seed, in the order of the seeds; None if one of them lacks it."""
+    values = [_metric(by_seed[seed], name) for seed in sorted(by_seed)]
+    known = [value for value in values if value is not None]
+    return known if len(known) == len(values) else None
+
+
+def _metric(evaluation: Evaluation, name: str) -> float | None:
+    if name in RATING_METRICS:
+        return getattr(evaluation.rating.overall, name) if evaluation.rating else None
+    return _number(getattr(evaluation.ranking, name)) if evaluation.ranking else None
 
 
 def _number(metric: MeanOverUsers | float) -> float | None:
@@ -154,6 +163,7 @@ def _entry(
         "seeds": sorted(by_seed),
         **{key: spread.mean if spread else None for key, spread in spreads.items()},
         **{f"{key}_sd": spread.sd if spread else None for key, spread in spreads.items()},
+        **{f"{key}_of_seeds": _of_seeds(by_seed, key) for key in ("rmse", "ndcg_at_10")},
         **_by_experience(by_seed.values()),
         "rmse_against": _against("rmse", name, differences),
         "ndcg_at_10_against": _against("ndcg_at_10", name, differences),
@@ -196,9 +206,9 @@ def entries_as_published(work: Path, table: Mapping[str, Any]) -> list[dict[str,
     for file in sorted(work.glob("published/*/run/metrics.json")):
         name = file.parts[-3]
         metrics, manifest = json.loads(file.read_text()), read_manifest(file.parent.parent / "prepared")
-        label, published, note = describe_system(
-            table, name if name in table["presets"] else name.removesuffix("_published")
-        )
+        described = name if name in table["presets"] else name.removesuffix("_published")
+        label, published, note = describe_system(table, described)
+        said = table["presets"].get(described, {})
         bias = metrics["reference_models"]["bias"]
         reached = f"On that split biases have RMSE {bias['rmse']:.4f}, R2 {bias['r2']:.2f}."
         entries.append(
@@ -211,8 +221,15 @@ def entries_as_published(work: Path, table: Mapping[str, Any]) -> list[dict[str,
                 **{key: metrics["test"][key] for key in RATING_METRICS},
                 **{key: metrics["ranking"].get("model", {}).get(key) for key in RANKING_METRICS[:3]},
                 "published": published,
+                "measured": said.get("measured"),
+                "honest": said.get("honest", name.removesuffix("_published")),
                 "suspicion": _suspicions(manifest, ErrorMetrics(**metrics["test"])),
                 "note": f"{note or ''} {reached}".strip(),
             }
         )
     return entries
+
+
+def over_seeds_only(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The entries of systems that were evaluated over the seeds."""
+    return [e for e in entries if e["kind"] != "as published"]
