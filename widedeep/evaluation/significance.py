@@ -109,6 +109,19 @@ def _rmse_difference(system: np.ndarray, baseline: np.ndarray, ratings: np.ndarr
     return _rmse(system, ratings, axis) - _rmse(baseline, ratings, axis)
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Correct the p-values of several comparisons, so that all of them together err with the chance that each states.
+
+    The step-down method of Holm ("A simple sequentially rejective multiple test procedure", 1979). The corrected values
+    are in the order of `p_values`, and at most 1.
+    """
+    p = np.asarray(p_values, np.float64)
+    order = np.argsort(p, kind="stable")
+    corrected = np.empty_like(p)
+    corrected[order] = np.maximum.accumulate(p[order] * (len(p) - np.arange(len(p)))).clip(max=1.0)
+    return corrected.tolist()
+
+
 def over_seeds(values: Sequence[float]) -> Spread:
     """Mean and spread of a metric over runs that differ only in their seed; ValueError if there is none."""
     if not len(values):

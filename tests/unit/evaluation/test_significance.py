@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from widedeep.evaluation.significance import compare_means, compare_rmse, over_seeds
+from widedeep.evaluation.significance import compare_means, compare_rmse, holm, over_seeds
 
 
 def test_paired_t_by_hand():
@@ -78,3 +78,11 @@ def test_spread_by_hand():
     assert over_seeds([1.5]).model_dump() == {"mean": 1.5, "sd": None, "low": None, "high": None, "runs": 1}
     with pytest.raises(ValueError, match="values is empty"):
         over_seeds([])
+
+
+def test_holm_by_hand():
+    """The smallest counts four times, the next three times and so on; none gets below the one before it."""
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([0.2]) == [0.2]
+    assert holm([]) == []

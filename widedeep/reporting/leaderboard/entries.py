@@ -7,7 +7,7 @@ from typing import Any
 
 from widedeep.common.errors import InputError
 from widedeep.evaluation.noise_ceiling import noise_rmse, suspicion
-from widedeep.evaluation.significance import Spread, over_seeds
+from widedeep.evaluation.significance import Spread, holm, over_seeds
 from widedeep.schema.evaluation import (
     BUCKETS,
     EVALUATION_FILE,
@@ -132,6 +132,7 @@ def entries_over_seeds(work: Path, table: Mapping[str, Any]) -> list[dict[str, A
         if baseline
     }
     entries = [_entry(name, by_seed, manifest, table, differences) for name, by_seed in evaluations.items()]
+    correct_p_values(entries)
     return sorted(entries, key=lambda e: (e["kind"], e["rmse"] is None, e["rmse"] or -(e["ndcg_at_10"] or 0)))
 
 
@@ -171,6 +172,18 @@ def _entry(
         "suspicion": _suspicions(manifest, rating.overall) if rating else [],
         "note": note,
     }
+
+
+def correct_p_values(entries: Iterable[dict[str, Any]]) -> None:
+    """Set `p_value_holm` of the differences from the best baselines: by each metric, over all systems."""
+    for key in ("rmse_against", "ndcg_at_10_against"):
+        compared = [e[key] for e in entries if e.get(key)]
+        tested = [difference for difference in compared if difference["p_value"] is not None]
+        corrected = holm([difference["p_value"] for difference in tested])
+        for difference in compared:
+            difference["p_value_holm"] = None
+        for difference, p_value in zip(tested, corrected, strict=True):
+            difference["p_value_holm"] = p_value
 
 
 def _against(
