@@ -84,6 +84,25 @@ def test_entries_counted_as_zero_hide_the_error_of_ratings(dump):
     assert own["r2"] > 0.9  # who has no scores at all is told by the user alone
 
 
+def test_generated_entries_have_the_implied_share_fall_unevenly_and_on_popular_anime():
+    rng = np.random.default_rng(2)
+    popularity = 1 / np.arange(1, 2001)
+    drawn = np.concatenate(
+        [user * 2000 + rng.choice(2000, 100, replace=False, p=popularity / popularity.sum()) for user in range(400)]
+    )
+    ratings = pd.DataFrame({"user_id": drawn // 2000, "anime_id": drawn % 2000, "rating": 8})
+    users = pd.DataFrame({"Mal ID": np.arange(400), "Total Entries": 100})
+    added = unscored_entries.unscored_entries(ratings, users, "share_of_the_published")
+    share = unscored_entries.implied()[1][0]
+    assert len(added) / (len(added) + len(ratings)) == pytest.approx(share, abs=0.02)
+    # Shares of users come from a Beta distribution whose parameters sum to 1, whose sd is that of a coin / sqrt(2), 0.34;
+    # none is above 0.9, and they are scaled to the wanted total. Parameters that sum to 3 would give 0.21.
+    of_user = np.bincount(added["user_id"], minlength=400)
+    assert 0.24 < (of_user / (of_user + 100)).std() < 0.34
+    # Drawn uniformly, 5 % of them would be of the 100 most popular anime.
+    assert (added["anime_id"] < 100).mean() > 0.15
+
+
 def test_a_dump_gets_its_entries_without_a_score(tmp_path):
     source, target = tmp_path / "dump", tmp_path / "with_zeros"
     source.mkdir()

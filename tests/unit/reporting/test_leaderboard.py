@@ -1,13 +1,19 @@
 """The tables of the leaderboard, of evaluations with known metrics."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from tests.builders import write_prepared
 from widedeep.reporting.leaderboard.board import Board, measured_data, read_board, shown_audit, write_board
-from widedeep.reporting.leaderboard.entries import best_baselines, entries_over_seeds, read_evaluations
+from widedeep.reporting.leaderboard.entries import (
+    best_baselines,
+    entries_as_published,
+    entries_over_seeds,
+    read_evaluations,
+)
 from widedeep.reporting.leaderboard.page import FEATURES_SHOWN, leaderboard_page
 from widedeep.reporting.leaderboard.picture import draw_leaderboard
 from widedeep.reporting.leaderboard.verbal_claims import verbal_claims
@@ -122,6 +128,35 @@ def test_page_and_picture(work, tmp_path):
     draw_leaderboard(entries, tmp_path / "a.svg")
     draw_leaderboard(entries, tmp_path / "b.svg")
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
+
+
+def test_a_run_as_published_stands_beside_the_honest_one_that_the_settings_name(work):
+    table = {
+        "baselines": TABLE["baselines"],
+        "presets": {
+            "wide": {"label": "wide"},
+            "wide_published": {"label": "narrow", "published": "RMSE 2.79", "honest": "bias", "measured": "generated"},
+            "deep": {"label": "deep", "published": "R2 0.9"},
+        },
+    }
+    errors = {"rmse": 2.7, "mae": 1.9, "r2": 0.5, "ratings": 400}
+    metrics = {
+        "test": errors,
+        "ranking": {},
+        "train": {"seed": 7},
+        "reference_models": {"bias": {"rmse": 3.1, "r2": 0.4}},
+    }
+    for name in ("wide_published", "deep_published"):
+        run = work / "published" / name / "run"
+        run.mkdir(parents=True)
+        (run / "metrics.json").write_text(json.dumps(metrics))
+        shutil.copytree(work / "seed-0" / "prepared", run.parent / "prepared")
+    published = {entry["system"]: entry for entry in entries_as_published(work, table)}
+    assert [published[f"{name}_published"]["honest"] for name in ("wide", "deep")] == ["bias", "deep"]
+    page = leaderboard_page(board_of(work, [*entries_over_seeds(work, table), *published.values()]))
+    measured = "RMSE 2.7000, MAE 1.9000, R2 0.5000 (random 80/10/10 of 400 ratings; generated)"
+    assert f"| narrow, as published | RMSE 2.79 | {measured} | 1.2100 ± 0.0000 (biases) | On that split" in page
+    assert "| deep, as published | R2 0.9 | RMSE 2.7000" in page
 
 
 def test_features_of_all_ratings_are_shown_and_of_the_others_the_most_telling(work):
