@@ -95,8 +95,8 @@ def test_generated_entries_have_the_implied_share_fall_unevenly_and_on_popular_a
     added = unscored_entries.unscored_entries(ratings, users, "share_of_the_published")
     share = unscored_entries.implied()[1][0]
     assert len(added) / (len(added) + len(ratings)) == pytest.approx(share, abs=0.02)
-    # Shares of users come from a Beta distribution whose parameters sum to 1, whose sd is that of a coin / sqrt(2), 0.34;
-    # none is above 0.9, and they are scaled to the wanted total. Parameters that sum to 3 would give 0.21.
+    # Shares of users come from a Beta distribution whose parameters sum to 1, so its sd is that of a coin / sqrt(2),
+    # 0.34; none is above 0.9, and they are scaled to the wanted total. Parameters that sum to 3 would give 0.21.
     of_user = np.bincount(added["user_id"], minlength=400)
     assert 0.24 < (of_user / (of_user + 100)).std() < 0.34
     # Drawn uniformly, 5 % of them would be of the 100 most popular anime.

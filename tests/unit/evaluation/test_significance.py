@@ -3,7 +3,14 @@ import math
 import numpy as np
 import pytest
 
-from widedeep.evaluation.significance import compare_means, compare_rmse, holm, over_seeds
+from widedeep.evaluation.significance import (
+    compare_means,
+    compare_rmse,
+    holm,
+    over_seeds,
+    paired_over_seeds,
+    welch_difference,
+)
 
 
 def test_paired_t_by_hand():
@@ -86,3 +93,18 @@ def test_holm_by_hand():
     assert holm([0.5, 0.9]) == [1.0, 1.0]
     assert holm([0.2]) == [0.2]
     assert holm([]) == []
+
+
+def test_differences_over_seeds_by_hand():
+    # Differences 1, 2, 3, as in test_paired_t_by_hand.
+    paired = paired_over_seeds([2.0, 4.0, 6.0], [1.0, 2.0, 3.0])
+    assert (paired.difference, paired.paired) == (2.0, True)
+    assert paired.high == pytest.approx(2 + 4.302653 / math.sqrt(3), abs=1e-5)
+    # Equal deviations and runs: 4 degrees of freedom, whose 97.5 % point is 2.776445; squared standard error 2 / 3.
+    welch = welch_difference((5.0, 3.0), (1.0, 1.0), (3, 3))
+    assert (welch.difference, welch.paired) == (2.0, False)
+    assert welch.low == pytest.approx(2 - 2.776445 * math.sqrt(2 / 3), abs=1e-5)
+    exact = welch_difference((5.0, 3.0), (0.0, 0.0), (3, 3))
+    assert (exact.low, exact.high) == (2.0, 2.0)
+    with pytest.raises(ValueError, match="zip"):
+        paired_over_seeds([1.0], [1.0, 2.0])
