@@ -21,9 +21,9 @@ class Edlae(Ease):
     """A linear autoencoder of the history, trained with dropout, ranks items."""
 
     name = "edlae"
-    l2: Positives = Field(default=(50.0, 100.0, 200.0), description="further penalty of the weights, the same for all")
+    l2: Positives = Field(default=(100.0, 200.0, 400.0), description="further penalty of the weights, the same for all")
     dropouts: tuple[DropShare, ...] = Field(
-        default=(0.1, 0.25, 0.5), description="probability that an entry of a history is removed; 0 is EASE"
+        default=(0.1, 0.3), description="probability that an entry of a history is removed; 0 is EASE"
     )
 
     def penalties(self, diagonal: np.ndarray) -> Iterator[tuple[dict[str, float], float | np.ndarray]]:

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from sklearn.linear_model import Ridge
+from sklearn.linear_model import ElasticNet, Ridge
 from sklearn.metrics import mean_squared_error
 from sklearn.metrics.pairwise import cosine_similarity
 
 from tests.builders import TEN_POINTS
-from widedeep.baselines import user_knn
-from widedeep.baselines.base import BaselineContext
+from widedeep.baselines import slim, user_knn
+from widedeep.baselines.base import Baseline, BaselineContext
 from widedeep.baselines.biases import bias_predictor, bias_ranker, fit_bias_grid
 from widedeep.baselines.ease import Ease, ease_weights
 from widedeep.baselines.edlae import Edlae
@@ -21,6 +21,7 @@ from widedeep.baselines.factors import Factors, factor_predictor, factor_ranker
 from widedeep.baselines.item_knn import ItemKnn, nearest_items, weighted_mean
 from widedeep.baselines.similarity import residual_similarity, set_similarity
 from widedeep.baselines.simple import popularity_ranker, with_popular_for_cold
+from widedeep.baselines.slim import Slim, slim_weights
 from widedeep.baselines.tuning import Candidate, Evaluator, grid_edges, recommend, tune
 from widedeep.baselines.user_knn import UserKnn
 from widedeep.data.batches import Batch
@@ -350,7 +351,57 @@ def correlations(rest: np.ndarray, there: np.ndarray, kind: str, shrinkage: floa
     return found
 
 
-# --- EASE, EDLAE and factors ----------------------------------------------------------------------------
+# --- SLIM, EASE, EDLAE and factors ----------------------------------------------------------------------------
+
+
+def test_slim_is_the_elastic_net_of_each_item_on_the_items_of_largest_cosine(splits, monkeypatch):
+    monkeypatch.setattr(slim, "ITEMS_PER_BLOCK", 7)
+    monkeypatch.setattr(slim, "TOLERANCE", 1e-7)
+    matrix = dense(splits, preference(splits.pairs("train")[2], TEN_POINTS))[:, splits.rated]
+    rows, items = matrix.shape
+    candidates = list(Slim(neighbours=(5, 99), l1=(0.7,), l2=(2.0,)).candidates(context_of(splits)))
+    fitted = [c for c in candidates if c.settings["weighted_fit"]]
+    assert [c.settings["k"] for c in fitted] == [5, 99]
+    for candidate in fitted:
+        expected = np.zeros((items, items))
+        for item in range(items):
+            cosine = cosine_similarity(matrix.T)[item]
+            cosine[item] = -1
+            near = np.argsort(-cosine)[: min(candidate.settings["k"], items - 1)]
+            # scikit-learn divides the squared error by the number of rows.
+            net = ElasticNet(
+                alpha=2.7 / rows, l1_ratio=0.7 / 2.7, positive=True, fit_intercept=False, tol=1e-10, max_iter=10_000
+            ).fit(matrix[:, near], matrix[:, item])
+            expected[near, item] = net.coef_
+        assert 0 < (expected > 0).mean() < 0.5
+        found = candidate.ranker(everyone(splits))
+        assert np.allclose(found[:, splits.rated], matrix @ expected, atol=1e-4)
+        assert (found[:, -2:] == -np.inf).all()
+
+
+def test_a_slim_weight_by_hand():
+    # From item 1 alone, item 0 has the weight (6 - 1) / (8 + 2). From items 1 and 2 it has the solution of
+    # (8 + 2) a + 5 b = 6 - 1 and 5 a + (5 + 2) b = 4 - 1, as both a and b are above 0.
+    gram = np.array([[9, 6, 4], [6, 8, 5], [4, 5, 5]], np.float32)
+    one = slim_weights(gram, np.array([[1], [0], [1]]), 1.0, 2.0).toarray()
+    assert one == pytest.approx(np.array([[0, 5 / 11, 0], [0.5, 0, 0.4], [0, 0, 0]]))
+    both = slim_weights(gram, np.array([[1, 2], [0, 2], [1, 0]]), 1.0, 2.0).toarray()
+    assert both[1:, 0] == pytest.approx(np.linalg.solve([[8 + 2, 5], [5, 5 + 2]], [6 - 1, 4 - 1]), abs=1e-3)
+    assert (both.diagonal() == 0).all()
+    assert slim_weights(gram, np.array([[1, 2], [0, 2], [1, 0]]), 6.0, 2.0).nnz == 0
+
+
+def test_slim_gives_an_item_no_weight_for_itself(splits):
+    history = (dense(splits) > 0)[:, splits.rated].astype(np.float32)
+    everything = np.tile(np.arange(history.shape[1]), (history.shape[1], 1))
+    found = slim_weights(history.T @ history, everything, 0.1, 1.0).toarray()
+    assert (found.diagonal() == 0).all()
+    assert (found >= 0).all()
+    assert found.any(axis=0).all()
+
+
+def test_the_valid_split_chooses_the_settings_of_slim(splits):
+    assert_valid_chooses(Slim(neighbours=(3, 20), l1=(0.1, 2.0), l2=(1.0,)), splits)
 
 
 def test_ease_is_ridge_regression_of_each_item_on_the_others(splits):
@@ -422,17 +473,19 @@ def test_edlae_without_dropout_is_ease(splits):
 
 def test_the_valid_split_chooses_the_settings_of_edlae(splits):
     edlae = Edlae(l2=(0.5, 50.0), dropouts=(0.0, 0.9))
-    candidates = list(edlae.candidates(context_of(splits)))
+    candidates = edlae.candidates(context_of(splits))
     assert {(c.settings["dropout"], c.settings["l2"]) for c in candidates} == {(0, 0.5), (0, 50), (0.9, 0.5), (0.9, 50)}
-    train, users = np.stack(splits.pairs("train"), axis=1).tolist(), np.arange(USERS - 2)
-    for planted in candidates:  # the users like what this one lists
-        lists = recommend(planted.ranker, users, splits.history, 3)
+    assert_valid_chooses(edlae, splits)
+
+
+def assert_valid_chooses(baseline: Baseline, splits: Splits) -> None:
+    """Whichever candidate's lists are what the users like in the valid split: it is the one that tuning keeps."""
+    train = np.stack(splits.pairs("train"), axis=1).tolist()
+    for planted in baseline.candidates(context_of(splits)):
+        lists = recommend(planted.ranker, np.arange(USERS - 2), splits.history, 3)
         valid = [(u, i, 10) for block in lists for u, row in zip(block.users, block.items, strict=True) for i in row]
-        tuned = tune(
-            "edlae",
-            edlae.candidates(context_of(splits_of(train, valid))),
-            context_of(splits_of(train, valid)).evaluator,
-        )
+        context = context_of(splits_of(train, valid))
+        tuned = tune(baseline.name, baseline.candidates(context), context.evaluator)
         assert tuned.lists.settings == planted.settings
 
 

@@ -9,6 +9,7 @@ from widedeep.baselines.ease import Ease
 from widedeep.baselines.edlae import Edlae
 from widedeep.baselines.item_knn import ItemKnn
 from widedeep.baselines.simple import Bias, GlobalMean, Popularity
+from widedeep.baselines.slim import Slim
 from widedeep.baselines.user_knn import UserKnn
 from widedeep.config.baselines import BaselinesConfig
 from widedeep.config.fields import comma_separated
@@ -24,6 +25,7 @@ BASELINES: tuple[type[Baseline], ...] = (
     Als,
     Mf,
     ImplicitAls,
+    Slim,
     Ease,
     Edlae,
 )
