@@ -9,8 +9,9 @@ from widedeep.common.errors import InputError
 from widedeep.data.feature_tables import Tables
 from widedeep.models import REGISTRY, WideDeep
 from widedeep.models.wide_deep import WideDeepConfig
-from widedeep.recommend import require_histories, sample_ratings, show_matches
-from widedeep.scoring.personal import OwnRatings
+from widedeep.recommend import show_matches
+from widedeep.scoring.list_rules import sample_ratings
+from widedeep.scoring.personal import OwnRatings, require_histories
 
 
 @pytest.fixture

@@ -133,6 +133,14 @@ class Tables:
         user, item, rating = (parts[name].to_numpy() for name in columns)
         return user, item, rating
 
+    def rated_items(self, user: int, shards: Sequence[DataFile]) -> np.ndarray:
+        """Return the items that a user rated in some shards, ascending: int32 item indexes. It reads all of them."""
+        found = [np.empty(0, np.int32)]
+        for shard in shards:
+            rows = read_parquet(self._data / shard.path, ["user", "item"])
+            found.append(rows["item"].to_numpy()[rows["user"].to_numpy() == user])
+        return np.sort(np.concatenate(found))
+
     def add_training_ratings(self, user: np.ndarray, item: np.ndarray, rating: np.ndarray) -> None:
         """Count further ratings as training ratings: m users, items and ratings."""
         before = int(self.users.values("train_ratings").sum())

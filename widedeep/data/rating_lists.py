@@ -1,12 +1,13 @@
-"""A person's own ratings, read from a CSV file or from a list that MyAnimeList exported as XML."""
+"""A person's own ratings: from a CSV file, a list that MyAnimeList exported as XML, or pairs of Python values."""
 
 import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
+from numbers import Real
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 from xml.parsers import expat
 
@@ -25,7 +26,7 @@ XML_UNSCORED = (0.0,)
 class ListEntry(NamedTuple):
     """An item of a person's list."""
 
-    place: str  # where it stands in the file, such as `line 3`
+    place: str  # where it stands, such as `line 3` of a file
     item_id: int | str | None
     title: str
     rating: float | None  # None: not rated
@@ -50,6 +51,40 @@ def read_rating_list(file: Path, dataset: Dataset, scale: RatingScale) -> list[L
     if xml:
         return list(_xml_entries(file, content, dataset.ids, scale))
     return list(_csv_entries(file, content, dataset, scale))
+
+
+def read_rating_pairs(
+    pairs: Iterable[tuple[int | str, float | None]], known: Container[int | str], scale: RatingScale
+) -> list[ListEntry]:
+    """Return the entries of a list that is given as (identifier or title, rating); a rating of None means: not rated.
+
+    Args:
+        pairs: the list.
+        known: the identifiers of all items.
+        scale: the scale of the ratings.
+
+    Raises:
+        InputError: an entry is no pair, or its rating no number of the scale.
+
+    """
+    entries = []
+    for number, pair in enumerate(pairs):
+        place = f"history[{number}]"
+        try:
+            item, rating = pair
+        except (TypeError, ValueError):
+            raise InputError(f"{place} is {pair!r}: give a pair of identifier or title, and rating") from None
+        if rating is not None and not (isinstance(rating, Real) and scale.lowest <= rating <= scale.highest):
+            raise InputError(f"{place}: rating {rating!r} is no number of {scale}; give None if it was not rated")
+        entries.append(entry_of(place, item, known, None if rating is None else float(rating)))
+    return entries
+
+
+def entry_of(place: str, item: Any, known: Container[int | str], rating: float | None = None) -> ListEntry:
+    """Return the entry of an item that is named by its identifier or by a title: texts that are none of the former."""
+    if isinstance(item, str) and item not in known:
+        return ListEntry(place, None, item, rating, False)
+    return ListEntry(place, item, "", rating, False)
 
 
 def _read(file: Path) -> bytes:

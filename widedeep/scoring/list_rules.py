@@ -12,7 +12,7 @@ import torch
 
 from widedeep.common.errors import InputError
 from widedeep.config.rerank import RerankConfig
-from widedeep.data.feature_tables import FeatureTable
+from widedeep.data.feature_tables import FeatureTable, Tables
 from widedeep.scoring import rerank
 from widedeep.scoring.franchises import Franchises, confirm, find_franchises, read_relations
 from widedeep.scoring.scorer import TopItems
@@ -28,6 +28,13 @@ SampleRatings = Callable[[], tuple[np.ndarray, np.ndarray]]
 def sample_step(users: int) -> int:
     """Return which of the users to ask, every how many-th, to get USERS_ASKED at most."""
     return -(-users // USERS_ASKED)
+
+
+def sample_ratings(tables: Tables) -> tuple[np.ndarray, np.ndarray]:
+    """Return the users and items of the training ratings of a sample of users; see `make_rules`."""
+    user, item, _ = tables.train_ratings()
+    kept = user % sample_step(tables.users.rows) == 0
+    return user[kept], item[kept]
 
 
 @dataclass(frozen=True)

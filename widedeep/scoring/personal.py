@@ -10,8 +10,10 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from widedeep.common.command import presets, read_toml
 from widedeep.common.errors import InputError
 from widedeep.data.rating_lists import ListEntry
+from widedeep.models import ARCHITECTURES, REGISTRY, Recommender
 from widedeep.models.artifact import Artifact
 from widedeep.models.base import Histories
 from widedeep.schema.recommendations import Recommendation, parse_row
@@ -49,13 +51,13 @@ def match_entries(entries: Sequence[ListEntry], item_id: np.ndarray, titles: Tit
     remarks, not_found = [], []
     for entry in entries:
         try:
-            item = _item_of(entry, item_of, titles)
+            item, guess = find_item(entry, item_of, titles)
         except InputError as error:
             not_found.append(f"{entry.place}: {error}")
             continue
         title = titles.shown[item]
-        if entry.item_id is None and title.casefold() != entry.title.casefold():
-            remarks.append(f"{entry.place}: {entry.title!r} is taken for {title!r}")
+        if guess:
+            remarks.append(guess)
         if entry.rating is None:
             (planned if entry.planned else unrated).append(item)
             continue
@@ -73,12 +75,24 @@ def match_entries(entries: Sequence[ListEntry], item_id: np.ndarray, titles: Tit
     )
 
 
-def _item_of(entry: ListEntry, item_of: Mapping[int | str, int], titles: TitleIndex) -> int:
-    """Return the item of an entry; raise InputError if the data does not have it."""
+def find_item(entry: ListEntry, item_of: Mapping[int | str, int], titles: TitleIndex) -> tuple[int, str | None]:
+    """Return the item of an entry, and a remark if its title was guessed.
+
+    Args:
+        entry: of a list.
+        item_of: identifier -> item.
+        titles: of all items.
+
+    Raises:
+        InputError: the data does not have the item.
+
+    """
     if entry.item_id is None:
-        return titles.match(entry.title).best
+        item = titles.match(entry.title).best
+        same = titles.shown[item].casefold() == entry.title.casefold()
+        return item, None if same else f"{entry.place}: {entry.title!r} is taken for {titles.shown[item]!r}"
     if entry.item_id in item_of:
-        return item_of[entry.item_id]
+        return item_of[entry.item_id], None
     # The title is only reported: one that reads alike is likely that of another part of the series.
     near = titles.nearest(entry.title)
     raise InputError(
@@ -86,8 +100,32 @@ def _item_of(entry: ListEntry, item_of: Mapping[int | str, int], titles: TitleIn
     )
 
 
+def require_histories(model: Recommender, run: object) -> None:
+    """Raise InputError, naming the presets that can, if a model cannot serve people who are not in the data."""
+    if model.encodes_histories:
+        return
+    default = ARCHITECTURES[0].name()
+    names = {preset: read_toml(file).get("model", {}).get("name", default) for preset, file in presets("train").items()}
+    able = [preset for preset, name in names.items() if REGISTRY[name].encodes_histories]
+    remedy = f"train with --config {' or '.join(able)}" if able else "no preset of this release can"
+    raise InputError(
+        f"the model in {run} ({model.name()}) knows people by their index alone, so it cannot recommend to others: "
+        f"{remedy}"
+    )
+
+
+def as_histories(own: OwnRatings) -> Histories:
+    """Return a person's ratings as the history of one person: [1, L]."""
+    return Histories(torch.from_numpy(own.items)[None], torch.from_numpy(own.ratings)[None])
+
+
 def recommend_to(
-    artifact: Artifact, titles: Sequence[str], own: OwnRatings, top_n: int, rules: ListRules | None = None
+    artifact: Artifact,
+    titles: Sequence[str],
+    own: OwnRatings,
+    top_n: int,
+    rules: ListRules | None = None,
+    scorer: Scorer | None = None,
 ) -> list[Recommendation]:
     """Return the best unseen items of a person, best first.
 
@@ -97,10 +135,11 @@ def recommend_to(
         own: the person's ratings.
         top_n: length of the list; it is shorter only if there are fewer items.
         rules: what the list may hold and how it is chosen; None: it has the best items.
+        scorer: of the model; None: a new one, which encodes all items first.
 
     """
-    histories = Histories(torch.from_numpy(own.items)[None], torch.from_numpy(own.ratings)[None])
-    scorer = Scorer(artifact.model, len(artifact.item_id))
+    histories = as_histories(own)
+    scorer = scorer or Scorer(artifact.model, len(artifact.item_id))
     if rules is None:
         top = scorer.top_of_histories(histories, [own.seen], top_n)
     else:

@@ -47,6 +47,11 @@ class Scorer:
         return self._ratings(self._encode(users), torch.from_numpy(items).to(self._device)).cpu().numpy()
 
     @torch.inference_mode()
+    def ratings_of_histories(self, histories: Histories, items: np.ndarray) -> np.ndarray:
+        """Predict ratings of people who need not be in the data; see `ratings_of` and `top_of_histories`."""
+        return self._ratings(self._encode_histories(histories), torch.from_numpy(items).to(self._device)).cpu().numpy()
+
+    @torch.inference_mode()
     def top(self, users: np.ndarray, seen: Sequence[np.ndarray], n: int) -> TopItems:
         """Return the best unseen items of users of the data.
 
