@@ -31,8 +31,8 @@ class Slim(Baseline):
 
     name = "slim"
     neighbours: Counts = Field(default=(100,), description="items of largest cosine, which may have a weight")
-    l1: NonNegatives = Field(default=(5.0, 20.0), description="penalty of the weights that leaves few of them")
-    l2: Positives = Field(default=(50.0, 200.0), description="penalty of the squares of the weights")
+    l1: NonNegatives = Field(default=(1.0, 3.0, 10.0), description="penalty of the weights that leaves few of them")
+    l2: Positives = Field(default=(10.0, 50.0), description="penalty of the squares of the weights")
 
     def candidates(self, context: BaselineContext) -> Iterator[Candidate]:
         """Yield candidates for lists: plain or weighted histories, both to fit and to score."""
