@@ -44,7 +44,6 @@ class ListRules:
     config: RerankConfig
     hidden: np.ndarray  # [I] bool, whether no list may hold an item
     ratings: np.ndarray  # [I] training ratings of each item
-    known: np.ndarray  # [I] how well known each item is by them
     franchises: Franchises | None
     genres: np.ndarray | None  # [I, G] float32, rows of length 1, or 0 for items without genres
 
@@ -62,7 +61,8 @@ class ListRules:
     def choose(self, candidates: TopItems, n: int) -> TopItems:
         """Choose the lists of users, of N items, from their candidates, best first."""
         config, items = self.config, candidates.items
-        wanted = rerank.relevance(candidates.affinities, items, self.known, config.popularity_discount)
+        known = rerank.familiarity(self.ratings)
+        wanted = rerank.relevance(candidates.affinities, items, known, config.popularity_discount)
         groups = None if self.franchises is None else self.franchises.number[items]
         vectors = None if self.genres is None else self.genres[items]
         draws = rerank.draws(items, self.ratings) if config.explore else None
@@ -82,13 +82,11 @@ def make_rules(config: RerankConfig, items: FeatureTable, sample: SampleRatings)
     """
     if not config.active:
         return None
-    ratings = items.values("train_ratings")
     by_franchise = config.franchise_most is not None or config.next_part_only
     return ListRules(
         config=config,
         hidden=hidden_items(config.hide, items),
-        ratings=ratings,
-        known=rerank.familiarity(ratings),
+        ratings=items.values("train_ratings"),
         franchises=franchises_of(items, config, sample) if by_franchise else None,
         genres=torch.nn.functional.normalize(items.multi_hot("genres")).numpy() if config.diversity else None,
     )

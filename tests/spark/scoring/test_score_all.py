@@ -174,7 +174,7 @@ def test_lists_by_rules_from_tables_that_spark_reads(spark, prepared, run, tmp_p
     user, item, _ = Tables(prepared, read_manifest(prepared)).train_ratings()
     local = make_rules(config.rerank, table, lambda: (user, item))
     for spark_array, array in zip(
-        (made.hidden, made.known, *made.franchises), (local.hidden, local.known, *local.franchises), strict=True
+        (made.hidden, made.ratings, *made.franchises), (local.hidden, local.ratings, *local.franchises), strict=True
     ):
         assert np.array_equal(spark_array, array)
     assert 0 < made.hidden.sum() < len(made.hidden)

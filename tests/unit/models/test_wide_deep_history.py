@@ -128,8 +128,9 @@ def test_pairs_of_more_users_than_are_answered_at_once(model, monkeypatch):
 
 
 @torch.no_grad()
-def test_an_empty_history_and_one_of_unrated_items_say_the_same(model):
-    """Both are those of a cold user: the best known items in the order of their popularity."""
+def test_an_empty_history_and_one_of_unrated_items_say_the_same(data):
+    """Both are those of a cold user of whom nothing is known: the best known items in the order of their popularity."""
+    model = data.model({"user_columns": (), "user_numbers": ()})
     cold = [ITEMS - 1, ITEMS - 2]
     histories = Histories(torch.tensor([[-1, -1], cold]).int(), torch.tensor([[0.0, 0.0], [10.0, 9.0]]))
     found = affinities(model, model.encode_histories(histories))
