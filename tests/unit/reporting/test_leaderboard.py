@@ -130,6 +130,13 @@ def test_page_and_picture(work, tmp_path):
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
 
 
+def test_a_system_that_was_measured_on_fewer_seeds_is_named(work):
+    assert "fewer seeds" not in leaderboard_page(board_of(work, entries_over_seeds(work, TABLE)))
+    (work / "seed-1" / "systems" / "ease" / EVALUATION_FILE).unlink()
+    page = leaderboard_page(board_of(work, entries_over_seeds(work, TABLE)))
+    assert "Measured on fewer seeds: EASE (0)." in page
+
+
 def test_a_run_as_published_stands_beside_the_honest_one_that_the_settings_name(work):
     table = {
         "baselines": TABLE["baselines"],

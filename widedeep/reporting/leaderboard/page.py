@@ -56,10 +56,17 @@ def _introduction(seeded: Sequence[Entry], data: MeasuredData, name: str) -> lis
         f"are judged by test ratings of {data.liked:g} or more; the candidates are all {data.items:,} items that "
         "the user did not rate in train or valid. Models of single ratings rank by predicted rating, as the published "
         "systems do; wide & deep over histories has an affinity of its own.",
+        *_on_fewer_seeds(seeded, seeds),
         _known_of_users(data),
         _winners(seeded),
         f"![RMSE beside NDCG@10 of every system]({name}.svg)",
     ]
+
+
+def _on_fewer_seeds(seeded: Iterable[Entry], seeds: int) -> list[str]:
+    """Return a sentence on the systems that were measured on fewer seeds than others, if there are any."""
+    fewer = [f"{e['label']} ({', '.join(map(str, e['seeds']))})" for e in seeded if len(e["seeds"]) < seeds]
+    return [f"Measured on fewer seeds: {'; '.join(fewer)}."] if fewer else []
 
 
 def _known_of_users(data: MeasuredData) -> str:
