@@ -118,8 +118,8 @@ class WideDeepHistory(Recommender):
 
     def encode_users(self, user: Tensor) -> Tensor:
         """Encode users of the data by their training ratings: [B] int32 user indexes -> [B, C] float32."""
-        profile = None if self.profile is None else self.profile(user)
-        return self._encode(*self.terms.ledger.history(user, self.config.max_history), profile, known=True)
+        history = self.terms.ledger.history(user, self.config.max_history)
+        return self._encode(*history, self._profiles(user), known=True)
 
     def encode_histories(self, histories: Histories) -> Tensor:
         """Encode people by their ratings, as if these were in the data: histories of U people -> [U, C] float32.
@@ -140,6 +140,10 @@ class WideDeepHistory(Recommender):
         if profile is None:
             profile = torch.zeros(len(row), self._profile_width, device=row.device)
         return torch.cat([*rows, rating, torch.zeros(short, device=row.device), *wide, profile], dim=1)
+
+    def _profiles(self, user: Tensor) -> Tensor | None:
+        """Return the profiles of users of the data, [B, D]; None if nothing is known of users."""
+        return None if self.profile is None else self.profile(user)
 
     @property
     def _profile_width(self) -> int:
@@ -163,9 +167,8 @@ class WideDeepHistory(Recommender):
         ledger, bags = self.terms.ledger, []
         vectors, _ = self.terms.vectors(ledger.item_of.long(), torch.arange(self.rows, device=user.device))
         for part in user.split(USERS_AT_ONCE):
-            profile = None if self.profile is None else self.profile(part)
             history = ledger.history(part, self.config.max_history)
-            past = make_past(*history, self.terms.statistics, self.scale, profile)
+            past = make_past(*history, self.terms.statistics, self.scale, self._profiles(part))
             bags.append(bag_of(past, Vectors(*(vector[past.row] for vector in vectors)), 0.0, False))
         return torch.cat(bags)
 
@@ -324,8 +327,8 @@ class WideDeepHistory(Recommender):
 
         """
         held = hold_out(histories, generator, self.config, self.terms, self.scale)
-        if self.profile is not None:
-            held = held._replace(past=held.past._replace(profile=self.profile(histories.user)))
+        if (profile := self._profiles(histories.user)) is not None:
+            held = held._replace(past=held.past._replace(profile=profile))
         survey = self.terms.survey(held.past, held.wide, held.known, held.row, held.cold)
         rows, log_weight = held.sample(survey.candidates, self.config.trained_candidates, self.scale.liked, generator)
         # Where few items are left, the list of candidates is filled up with items that are none.

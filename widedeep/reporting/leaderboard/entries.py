@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from widedeep.common.errors import InputError
 from widedeep.evaluation.noise_ceiling import noise_rmse, suspicion
@@ -20,6 +20,7 @@ from widedeep.schema.evaluation import (
 )
 from widedeep.schema.manifest import SPLITS, Manifest, read_manifest
 
+E = TypeVar("E", bound=Mapping[str, Any])
 Evaluations = Mapping[str, Mapping[int, Evaluation]]  # system -> seed -> evaluation
 RATING_METRICS = ("rmse", "mae", "r2")
 RANKING_METRICS = (
@@ -243,6 +244,6 @@ def entries_as_published(work: Path, table: Mapping[str, Any]) -> list[dict[str,
     return entries
 
 
-def over_seeds_only(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def over_seeds_only(entries: Iterable[E]) -> list[E]:
     """The entries of systems that were evaluated over the seeds."""
     return [e for e in entries if e["kind"] != "as published"]

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from widedeep.reporting.leaderboard.cells import Entry, markdown_table, metric_cell, signed_interval
+from widedeep.reporting.leaderboard.entries import over_seeds_only
 from widedeep.reporting.leaderboard.published_claims import PublishedClaim
 from widedeep.reporting.leaderboard.verbal_claims import ClaimedDifference, VerbalClaim
 
@@ -12,7 +13,7 @@ NOT_MEASURED = "not measured"
 
 def published_and_measured(entries: Sequence[Entry]) -> list[str]:
     """Return the table of published results beside ours: as published, and on all ratings."""
-    seeded = {e["system"]: e for e in entries if e["kind"] != "as published"}
+    seeded = {e["system"]: e for e in over_seeds_only(entries)}
     as_published = [e for e in entries if e["kind"] == "as published"]
     rows = []
     for entry in as_published:

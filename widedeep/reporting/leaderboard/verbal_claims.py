@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from widedeep.evaluation.significance import MeanDifference, paired_over_seeds, welch_difference
 from widedeep.reporting.leaderboard.cells import Entry
+from widedeep.reporting.leaderboard.entries import over_seeds_only
 from widedeep.schema.records import Record
 
 Verdict = Literal["holds", "refuted", "open"]
@@ -41,7 +42,7 @@ def verbal_claims(table: Mapping[str, Any], entries: Iterable[Entry]) -> tuple[V
         A row for each pair whose two systems were evaluated, and one for a claim without such a pair.
 
     """
-    by_name = {e["system"]: e for e in entries if e["kind"] != "as published"}
+    by_name = {e["system"]: e for e in over_seeds_only(entries)}
     rows = []
     for said in table.get("verbal_claims", ()):
         pairs = [[by_name[name] for name in pair] for pair in said.get("pairs", ()) if set(pair) <= by_name.keys()]
