@@ -134,7 +134,7 @@ class WideDeepHistory(Recommender):
     def _encode(self, row: Tensor, rating: Tensor, profile: Tensor | None, known: bool) -> Tensor:
         """Return histories, filled up to `max_history`, their wide scores and profiles side by side."""
         bags, residual = bags_of(make_past(row, rating, self.terms.statistics, self.scale))
-        wide = self.terms.crosses.scores(bags, residual, known)
+        wide = self.terms.wide_scores(bags, residual, known)
         short = len(row), self.config.max_history - row.shape[1]
         rows = [row.float(), torch.full(short, self.rows - 1.0, device=row.device)]
         if profile is None:
@@ -152,7 +152,7 @@ class WideDeepHistory(Recommender):
     def _unpack(self, encodings: Tensor) -> tuple[Past, WideScores]:
         """Return the histories and wide scores of encodings."""
         longest = self.config.max_history
-        widths = [longest, longest, self.rows, self.rows, self._profile_width]
+        widths = [longest, longest, *[self.rows] * len(WideScores._fields), self._profile_width]
         row, rating, *wide, profile = encodings.split(widths, dim=1)
         length = max(1, int((row < self.rows - 1).sum(1).max())) if len(row) else 1
         past = make_past(row[:, :length].long(), rating[:, :length], self.terms.statistics, self.scale, profile)

@@ -12,7 +12,7 @@ from sklearn.metrics import mean_squared_error
 from sklearn.metrics.pairwise import cosine_similarity
 
 from tests.builders import TEN_POINTS
-from widedeep.baselines import slim, user_knn
+from widedeep.baselines import user_knn
 from widedeep.baselines.base import Baseline, BaselineContext
 from widedeep.baselines.biases import bias_predictor, bias_ranker, fit_bias_grid
 from widedeep.baselines.ease import Ease, ease_weights
@@ -21,9 +21,10 @@ from widedeep.baselines.factors import Factors, factor_predictor, factor_ranker
 from widedeep.baselines.item_knn import ItemKnn, nearest_items, weighted_mean
 from widedeep.baselines.similarity import residual_similarity, set_similarity
 from widedeep.baselines.simple import popularity_ranker, with_popular_for_cold
-from widedeep.baselines.slim import Slim, slim_weights
+from widedeep.baselines.slim import Slim
 from widedeep.baselines.tuning import Candidate, Evaluator, grid_edges, recommend, tune
 from widedeep.baselines.user_knn import UserKnn
+from widedeep.data import sparse_weights
 from widedeep.data.batches import Batch
 from widedeep.data.matrix_products import dense_product, sparse_from_top_k, top_k_columns
 from widedeep.data.rating_matrices import Splits, load_splits, preference
@@ -355,8 +356,8 @@ def correlations(rest: np.ndarray, there: np.ndarray, kind: str, shrinkage: floa
 
 
 def test_slim_is_the_elastic_net_of_each_item_on_the_items_of_largest_cosine(splits, monkeypatch):
-    monkeypatch.setattr(slim, "ITEMS_PER_BLOCK", 7)
-    monkeypatch.setattr(slim, "TOLERANCE", 1e-7)
+    monkeypatch.setattr(sparse_weights, "ITEMS_PER_BLOCK", 7)
+    monkeypatch.setattr(sparse_weights, "TOLERANCE", 1e-7)
     matrix = dense(splits, preference(splits.pairs("train")[2], TEN_POINTS))[:, splits.rated]
     rows, items = matrix.shape
     candidates = list(Slim(neighbours=(5, 99), l1=(0.7,), l2=(2.0,)).candidates(context_of(splits)))
@@ -377,27 +378,6 @@ def test_slim_is_the_elastic_net_of_each_item_on_the_items_of_largest_cosine(spl
         found = candidate.ranker(everyone(splits))
         assert np.allclose(found[:, splits.rated], matrix @ expected, atol=1e-4)
         assert (found[:, -2:] == -np.inf).all()
-
-
-def test_a_slim_weight_by_hand():
-    # From item 1 alone, item 0 has the weight (6 - 1) / (8 + 2). From items 1 and 2 it has the solution of
-    # (8 + 2) a + 5 b = 6 - 1 and 5 a + (5 + 2) b = 4 - 1, as both a and b are above 0.
-    gram = np.array([[9, 6, 4], [6, 8, 5], [4, 5, 5]], np.float32)
-    one = slim_weights(gram, np.array([[1], [0], [1]]), 1.0, 2.0).toarray()
-    assert one == pytest.approx(np.array([[0, 5 / 11, 0], [0.5, 0, 0.4], [0, 0, 0]]))
-    both = slim_weights(gram, np.array([[1, 2], [0, 2], [1, 0]]), 1.0, 2.0).toarray()
-    assert both[1:, 0] == pytest.approx(np.linalg.solve([[8 + 2, 5], [5, 5 + 2]], [6 - 1, 4 - 1]), abs=1e-3)
-    assert (both.diagonal() == 0).all()
-    assert slim_weights(gram, np.array([[1, 2], [0, 2], [1, 0]]), 6.0, 2.0).nnz == 0
-
-
-def test_slim_gives_an_item_no_weight_for_itself(splits):
-    history = (dense(splits) > 0)[:, splits.rated].astype(np.float32)
-    everything = np.tile(np.arange(history.shape[1]), (history.shape[1], 1))
-    found = slim_weights(history.T @ history, everything, 0.1, 1.0).toarray()
-    assert (found.diagonal() == 0).all()
-    assert (found >= 0).all()
-    assert found.any(axis=0).all()
 
 
 def test_the_valid_split_chooses_the_settings_of_slim(splits):

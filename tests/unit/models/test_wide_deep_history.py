@@ -81,6 +81,7 @@ def test_other_items_are_in_the_order_of_their_crosses(model):
     ledger, crossed = model.terms.ledger, model.terms.crossed(past, wide)
     score = wide.preference[:, ledger.row_of.long()]
     titles = model.terms.titles.crosses(ledger.item_of[past.row].long(), past.weight)
+    score = score + wide.sparse[:, ledger.row_of.long()]
     torch.testing.assert_close(crossed, score + 0.05 * titles, rtol=1e-4, atol=1e-5)
     candidates = ledger.item_of[model.terms.survey(past, wide).candidates].long()
     for user in range(5):

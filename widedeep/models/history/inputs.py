@@ -16,6 +16,7 @@ from widedeep.data.rating_matrices import preference
 from widedeep.models.feature_inputs import FeatureLookup, ModelInputs, feature_spec, standardise
 from widedeep.models.history.fitted import Fitted
 from widedeep.models.history.settings import WideDeepHistoryConfig
+from widedeep.models.history.sparse import fit_sparse
 from widedeep.models.history.statistics import fit_statistics
 from widedeep.models.history.tastes import fit_tastes
 from widedeep.models.history.timeline import fit_timeline
@@ -136,5 +137,8 @@ def _closed_forms(
     return {
         "statistics": fit_statistics(ratings.user, ratings.row, ratings.rating, shape),
         "crosses": fit_crosses(ratings.user, ratings.row, weight, shape, config.ridge, device),
+        "sparse": fit_sparse(
+            *(ratings.user, ratings.row, weight, shape), config.sparse_folds, config.sparse_l1, config.sparse_l2
+        ),
         "titles": fit_titles(tables.items.strings("title"), config.titles),
     }

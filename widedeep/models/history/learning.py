@@ -116,7 +116,7 @@ def hold_out(
     past = make_past(rows, ratings, statistics, scale)
     bags, residual = bags_of(past)
     full = Bags(histories.start, row, preference(histories.rating, scale))
-    wide = terms.crosses.scores_without(full, bags, residual)
+    wide = terms.wide_scores_without(histories.user.long(), full, bags, residual)
     others = ~held
     (known,) = pad(_starts(user[others], len(count)), (row[others],), (terms.unrated,))
     columns = row[held], histories.rating[held]

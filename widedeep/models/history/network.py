@@ -146,7 +146,8 @@ class Terms(NamedTuple):
     """The terms of pairs, of which the answers are made."""
 
     expected: Tensor  # [u, T] mean + user bias + item bias
-    wide: Tensor  # [u, T] standardised score of the item x item weights
+    wide: Tensor  # [u, T] standardised score of the item x item weights in closed form
+    sparse: Tensor  # [u, T] standardised score of the sparse ones
     titles: Tensor  # [u, T] log of 1 + sum over the history of preference x similarity of titles ^ 2
     rating_dot: Tensor  # [u, T] bag of the history . rating vector
     affinity_dot: Tensor  # [u, T] bag of the history . affinity vector
@@ -180,7 +181,7 @@ class Heads(nn.Module):
         """Build; `numbers` is the width of `Terms.numbers`, `share` that of hidden units dropped in training."""
         super().__init__()
         self.mix = nn.Parameter(torch.full((heads,), 1.0 / max(1, heads)))
-        self.wide = nn.Parameter(torch.tensor([1.0, 0.3]))  # of the item x item weights, of the titles
+        self.wide = nn.Parameter(torch.tensor([1.0, 0.3, 0.3]))  # of the terms wide, titles and sparse
         terms = numbers + 1 + 3 * heads + KIND_WIDTH
         self.rating, self.affinity = Tower(terms, hidden, share), Tower(terms, hidden, share)
         self.register_buffer("centre", torch.zeros(numbers))
@@ -195,7 +196,8 @@ class Heads(nn.Module):
     def parts(self, terms: Terms) -> Parts:
         """Return what the affinities are the sums of."""
         deep = terms.affinity_dot + self.affinity(self._inputs(terms))
-        return Parts(self.wide[0] * terms.wide, self.wide[1] * terms.titles, deep)
+        wide = self.wide[0] * terms.wide + self.wide[2] * terms.sparse
+        return Parts(wide, self.wide[1] * terms.titles, deep)
 
     def rate(self, terms: Terms) -> Tensor:
         """Return predicted ratings, [u, T]."""

@@ -26,11 +26,12 @@ def explain(
     parts = heads.parts(terms(past, wide, survey, targets))
     score = wide.preference.gather(1, targets.row)
     crossed = terms.crosses.contributions(past.row, past.weight, targets.row, score) / survey.sd[:, :, None]
+    sparse = terms.sparse.contributions(past.row, past.weight, targets.row) / survey.sparse_spread[:, :, None]
     past_item = terms.ledger.item_of[past.row].long()
     similar = terms.title_similarity(past, past_item, targets.item).square() * past.weight[:, None]  # [u, T, L]
     total = similar.sum(2, keepdim=True)
     content = similar * (total.log1p() / total.clamp(min=1e-9))
-    added = heads.wide[0] * crossed + heads.wide[1] * content
+    added = heads.wide[0] * crossed + heads.wide[1] * content + heads.wide[2] * sparse
     return Explanation(*parts, *strongest(added, past_item, past.rating))
 
 

@@ -11,9 +11,11 @@ import torch
 from torch import Tensor
 
 from widedeep.models.history.past import Past
+from widedeep.models.history.wide import WideScores
 
 # Elements u x T x L that are computed at once: their terms then stay in the cache.
 ELEMENTS_AT_ONCE = 1 << 18
+LEAST_SCORE = 0.01  # smaller sparse scores are alike; many are 0
 
 
 class Targets(NamedTuple):
@@ -40,6 +42,8 @@ class Survey(NamedTuple):
     mean: Tensor  # [u, 1] float32, mean of the wide scores without those of the history
     sd: Tensor  # [u, 1] float32, their standard deviation
     best: Tensor  # [u, 1] float32, the highest of them
+    sparse_spread: Tensor  # [u, 1] float32, root mean square of the sparse scores without those of the history
+    sparse_best: Tensor  # [u, 1] float32, the highest of them
 
     def part(self, users: Tensor) -> "Survey":
         """Return the survey of some of the users."""
@@ -49,6 +53,21 @@ class Survey(NamedTuple):
         """Return how many candidates score higher than the targets: [u, T] rows -> [u, T] float32."""
         score = self.crossed.gather(1, row)
         return torch.searchsorted(-self.cutoffs, -score).float()
+
+    def standings(self, wide: WideScores, row: Tensor) -> list[Tensor]:
+        """Return how targets, [u, T] rows, stand among all items by the weights in closed form, [u, T] each.
+
+        By the score above the mean, below the best, and of residuals, in standard deviations; by rank; and by score.
+        """
+        score = wide.preference.gather(1, row)
+        others = (score - self.mean, score - self.best, wide.residual.gather(1, row))
+        return [*(other / self.sd for other in others), self.rank(row).log1p(), score]
+
+    def sparse_standings(self, wide: WideScores, row: Tensor) -> list[Tensor]:
+        """Return the same by the sparse weights: by the score in spreads, below the best, its log, and of residuals."""
+        score = wide.sparse.gather(1, row)
+        residual = wide.sparse_residual.gather(1, row)
+        return [score / self.sparse_spread, score - self.sparse_best, (score + LEAST_SCORE).log(), residual]
 
 
 class Chunk(NamedTuple):

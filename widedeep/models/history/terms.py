@@ -14,20 +14,21 @@ from widedeep.models.history.nearest import nearest
 from widedeep.models.history.network import Attended, Attention, ItemVectors, Terms, Vectors, bag_of
 from widedeep.models.history.past import Past
 from widedeep.models.history.settings import WideDeepHistoryConfig
+from widedeep.models.history.sparse import SparseCrosses
 from widedeep.models.history.statistics import ItemStatistics, PairEvidence
 from widedeep.models.history.targets import Survey, Targets
 from widedeep.models.history.tastes import Tastes
 from widedeep.models.history.timeline import NEAR_TITLE, Timeline
 from widedeep.models.history.timeline import NUMBERS as TIMELINE_NUMBERS
 from widedeep.models.history.titles import TitleNeighbours
-from widedeep.models.history.wide import WideCrosses, WideScores
+from widedeep.models.history.wide import Bags, WideCrosses, WideScores
 
 # Weights in the choice of candidates beside the item x item weights: of similar titles, and of the number of ratings,
 # which only orders the items for an empty history.
-TITLE_SHARE, POPULARITY_SHARE = 0.05, 1e-9
+SPARSE_SHARE, TITLE_SHARE, POPULARITY_SHARE = 1.0, 0.05, 1e-9
 # Weight of similar titles in the choice of unrated candidates, beside their fame.
 COLD_TITLES = 3.0
-PLAIN_NUMBERS = 18 + NEAREST_NUMBERS + TIMELINE_NUMBERS  # of `Terms.numbers` beside those of the items' columns
+PLAIN_NUMBERS = 22 + NEAREST_NUMBERS + TIMELINE_NUMBERS  # of `Terms.numbers` beside those of the items' columns
 
 
 class PairTerms(nn.Module):
@@ -42,6 +43,7 @@ class PairTerms(nn.Module):
         self.bag_dropout = config.bag_dropout
         self.ledger = Ledger(shape)
         self.statistics, self.crosses = ItemStatistics(rows), WideCrosses(rows)
+        self.sparse = SparseCrosses(rows, config.sparse_folds)
         self.titles = TitleNeighbours(items, config.titles)
         self.columns = FeatureLookup.from_shape("terms.columns", shape, items)
         self.timeline, self.tastes = Timeline(items), Tastes(items, self.columns)
@@ -64,10 +66,10 @@ class PairTerms(nn.Module):
         evidence = self._evidence(past, targets)
         with torch.no_grad():
             bias = self.statistics.bias_without(targets.row, targets.own, targets.residual)
-            scores = self._standardised(wide, survey, targets)
+            scores, sparse = survey.standings(wide, targets.row), survey.sparse_standings(wide, targets.row)
             content, crossed = self._content(past, past_item, targets.item)
             close = nearest(evidence.together, self._count(targets), self.statistics.count[past.row], past.weight)
-            plain = [*scores, *crossed, *self._facts(past, targets, bias), *close]
+            plain = [*scores, *sparse, *crossed, *self._facts(past, targets, bias), *close]
             plain = torch.stack([number.expand_as(bias) for number in plain], dim=-1)
             columns = self._columns(past, past_item, targets.item)
         match = torch.einsum("utd,uld->utl", of_target.query, of_past.key)
@@ -77,6 +79,7 @@ class PairTerms(nn.Module):
         return Terms(
             expected=self.statistics.mean + past.bias + bias,
             wide=scores[0],
+            sparse=sparse[0],
             titles=crossed[0],
             rating_dot=rating_dot,
             affinity_dot=affinity_dot,
@@ -86,6 +89,18 @@ class PairTerms(nn.Module):
             numbers=torch.cat([plain, torch.stack([rating_dot, affinity_dot], dim=-1), *columns], dim=-1),
             kind=kind,
         )
+
+    def wide_scores(self, past: Bags, residual: Tensor, known: bool) -> WideScores:
+        """Score all rated items for histories; for the arguments see `WideCrosses.scores`."""
+        return WideScores(*self.crosses.scores(past, residual, known), *self.sparse.scores(past, residual))
+
+    def wide_scores_without(self, user: Tensor, full: Bags, past: Bags, residual: Tensor) -> WideScores:
+        """Score all rated items as if users of the data, [u] indexes, had only a part of their ratings.
+
+        For the other arguments see `WideCrosses.scores_without`.
+        """
+        closed = self.crosses.scores_without(full, past, residual)
+        return WideScores(*closed, *self.sparse.scores(past, residual, user))
 
     @torch.no_grad()
     def survey(
@@ -123,7 +138,11 @@ class PairTerms(nn.Module):
         mean = score.nanmean(1, keepdim=True).nan_to_num(0.0)
         variance = (score - mean).square().nanmean(1, keepdim=True).nan_to_num(1.0)
         highest = score.nan_to_num(-torch.inf).amax(1, keepdim=True).nan_to_num(neginf=0.0)
-        return Survey(crossed, best.indices, best.values, unrated, mean, variance.sqrt() + 1e-6, highest)
+        sparse = wide.sparse.scatter(1, known, 0.0)
+        return Survey(
+            *(crossed, best.indices, best.values, unrated, mean, variance.sqrt() + 1e-6, highest),
+            *(sparse.square().mean(1, keepdim=True).sqrt() + 1e-3, sparse.amax(1, keepdim=True)),
+        )
 
     def crossed(self, past: Past, wide: WideScores) -> Tensor:
         """Return the scores of all items by which candidates are chosen, [u, I]."""
@@ -131,7 +150,7 @@ class PairTerms(nn.Module):
 
     def _crossed_scores(self, titles: Tensor, wide: WideScores) -> Tensor:
         """Return the scores by which candidates are chosen; `titles` are the crosses of titles, all [u, I]."""
-        rated = wide.preference + POPULARITY_SHARE * self.statistics.count
+        rated = wide.preference + SPARSE_SHARE * wide.sparse + POPULARITY_SHARE * self.statistics.count
         return (titles * TITLE_SHARE).add_(rated[:, self.ledger.row_of.long()])
 
     def _cold_candidates(self, titles: Tensor, cold: Tensor | None) -> Tensor:
@@ -162,13 +181,6 @@ class PairTerms(nn.Module):
     def _count(self, targets: Targets) -> Tensor:
         """Return how many other users rated the targets, [u, T]."""
         return self.statistics.count[targets.row] - targets.own
-
-    @staticmethod
-    def _standardised(wide: WideScores, survey: Survey, targets: Targets) -> list[Tensor]:
-        """Return the standing of the targets: above the mean, below the best, by residuals, rank, and score."""
-        score = wide.preference.gather(1, targets.row)
-        others = (score - survey.mean, score - survey.best, wide.residual.gather(1, targets.row))
-        return [*(other / survey.sd for other in others), survey.rank(targets.row).log1p(), score]
 
     def _facts(self, past: Past, targets: Targets, bias: Tensor) -> list[Tensor]:
         """Return what is known of the targets alone, given their biases [u, T], and of the users alone [u, 1]."""

@@ -41,15 +41,24 @@ class Bags(NamedTuple):
         return self.start.diff().float()
 
 
-class WideScores(NamedTuple):
-    """Scores of all rated items."""
+class LinearScores(NamedTuple):
+    """Scores of all rated items by one kind of weights."""
 
     preference: Tensor  # [u, A] float32, by the weights of the ratings
     residual: Tensor  # [u, A] float32, by how much better or worse than expected the ratings are
 
+
+class WideScores(NamedTuple):
+    """Scores of all rated items: by the weights in closed form, and by the sparse ones."""
+
+    preference: Tensor  # [u, A] float32, see `LinearScores`
+    residual: Tensor
+    sparse: Tensor
+    sparse_residual: Tensor
+
     def part(self, users: Tensor) -> "WideScores":
         """Return the scores of some of the users."""
-        return WideScores(self.preference[users], self.residual[users])
+        return WideScores(*(score[users] for score in self))
 
 
 class WideCrosses(Fitted):
@@ -66,7 +75,7 @@ class WideCrosses(Fitted):
         self.register_buffer("item_scale", torch.zeros(items))
         self.register_buffer("user_scale", torch.zeros(()))
 
-    def scores(self, past: Bags, residual: Tensor, known: bool) -> WideScores:
+    def scores(self, past: Bags, residual: Tensor, known: bool) -> LinearScores:
         """Score all items for histories.
 
         Args:
@@ -79,10 +88,10 @@ class WideCrosses(Fitted):
         fit, diagonal = self._product(past, past.weight, size), self.inverse.diagonal()
         odd = self._product(past, residual, size)
         if known:
-            return WideScores(-fit / diagonal / size, -odd / diagonal / size)
+            return LinearScores(-fit / diagonal / size, -odd / diagonal / size)
         return self._add(past, fit, odd, diagonal, size)
 
-    def scores_without(self, full: Bags, past: Bags, residual: Tensor) -> WideScores:
+    def scores_without(self, full: Bags, past: Bags, residual: Tensor) -> LinearScores:
         """Score all items as if users of the data had only a part of their ratings.
 
         Args:
@@ -123,7 +132,7 @@ class WideCrosses(Fitted):
         cancelled = total.abs() <= LEAST_TOTAL * parts.abs().sum(2)
         return parts * torch.where(cancelled, 1.0, score / total)[:, :, None]
 
-    def _add(self, past: Bags, fit: Tensor, odd: Tensor, diagonal: Tensor, size: Tensor) -> WideScores:
+    def _add(self, past: Bags, fit: Tensor, odd: Tensor, diagonal: Tensor, size: Tensor) -> LinearScores:
         """Return the scores after the histories c were added to the Gram matrix.
 
         Args:
@@ -137,7 +146,7 @@ class WideCrosses(Fitted):
         share = fit / (1.0 + self._dot(past, past.weight, size, fit))
         odd = odd - share * self._dot(past, past.weight, size, odd)
         diagonal = diagonal - fit * share
-        return WideScores(-share / diagonal / size, -odd / diagonal / size)
+        return LinearScores(-share / diagonal / size, -odd / diagonal / size)
 
     def _size(self, bags: Bags) -> Tensor:
         """Return the factor that scales each user's history, [u, 1]."""

@@ -63,7 +63,9 @@ def test_the_wide_scores_are_those_without_the_held_out_ratings(data, model):
     held = draw(model, histories)
     row = model.terms.ledger.row_of[histories.item].long()
     full = Bags(histories.start, row, preference(histories.rating, model.scale))
-    for found, expected in zip(held.wide, model.terms.crosses.scores_without(full, *bags_of(held.past)), strict=True):
+    closed = model.terms.crosses.scores_without(full, *bags_of(held.past))
+    sparse = model.terms.sparse.scores(*bags_of(held.past), without=histories.user.long())
+    for found, expected in zip(held.wide, (*closed, *sparse), strict=True):
         torch.testing.assert_close(found, expected)
 
 

@@ -116,7 +116,7 @@ def test_a_bag_is_only_thinned_in_training():
 
 def terms() -> Terms:
     torch.manual_seed(1)
-    single = (torch.randn(USERS, TARGETS) for _ in range(5))
+    single = (torch.randn(USERS, TARGETS) for _ in range(6))
     return Terms(*single, *(torch.randn(USERS, TARGETS, n) for n in (HEADS, HEADS, HEADS, 7, 8)))
 
 
@@ -130,7 +130,8 @@ def heads() -> Heads:
 @torch.no_grad()
 def test_before_training_the_answers_are_sums_of_terms(heads):
     pair = terms()
-    torch.testing.assert_close(heads.score(pair), pair.wide + 0.3 * pair.titles + pair.affinity_dot)
+    crosses = pair.wide + 0.3 * pair.titles + 0.3 * pair.sparse
+    torch.testing.assert_close(heads.score(pair), crosses + pair.affinity_dot)
     expected = pair.expected + pair.residual.mean(-1) + pair.rating_dot
     torch.testing.assert_close(heads.rate(pair), expected)
 

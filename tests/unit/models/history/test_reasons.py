@@ -71,9 +71,9 @@ def test_scores_that_cancel_do_not_blow_up(model):
 @torch.no_grad()
 def test_shares_are_those_of_loops_over_ratings(model):
     found = model.explain_chosen(model.encode_users(USERS), torch.arange(80.0)[:, None], TARGETS)
-    terms, (w_wide, w_content) = model.terms, model.heads.wide.tolist()
+    terms, (w_wide, w_content, w_sparse) = model.terms, model.heads.wide.tolist()
     past, wide = model._unpack(model.encode_users(USERS))
-    sd = terms.survey(past, wide).sd
+    survey = terms.survey(past, wide)
     inverse, scale = terms.crosses.inverse.tolist(), terms.crosses.item_scale.tolist()
     for user in range(len(USERS)):
         rows, ratings = (column[0].tolist() for column in terms.ledger.history(USERS[user : user + 1], 1000))
@@ -84,8 +84,11 @@ def test_shares_are_those_of_loops_over_ratings(model):
             similar = {j: weight[j] * near.get(int(terms.ledger.item_of[j]), 0.0) ** 2 for j in rows}
             total = sum(similar.values())
             content = {j: math.log1p(total) * amount / total if total else 0.0 for j, amount in similar.items()}
-            crossed = {j: weight[j] * scale[j] * -inverse[j][k] / inverse[k][k] / float(sd[user]) for j in rows}
-            added = {j: max(0.0, w_wide * crossed[j] + w_content * content[j]) for j in rows}
+            crossed = {j: weight[j] * scale[j] * -inverse[j][k] / inverse[k][k] / float(survey.sd[user]) for j in rows}
+            pairs = zip(terms.sparse.item[-1, k].tolist(), terms.sparse.weight[-1, k].tolist(), strict=True)
+            linear = {j: amount * weight[j] / float(survey.sparse_spread[user]) for j, amount in pairs if j in weight}
+            parts = {j: (crossed[j], content[j], linear.get(j, 0.0)) for j in rows}
+            added = {j: max(0.0, np.dot((w_wide, w_content, w_sparse), parts[j])) for j in rows}
             best = sorted(added, key=lambda j: -added[j])[:3]
             assert found.items[user, place].tolist() == [int(terms.ledger.item_of[j]) for j in best]
             expected = [added[j] / sum(added.values()) for j in best]
@@ -105,7 +108,7 @@ class Sequel(Tables):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("weights", [(1.0, 0.0), (0.0, 1.0), (1.0, 0.3)])
+@pytest.mark.parametrize("weights", [(1.0, 0.0, 0.0), (0.0, 1.0, 0.0), (0.0, 0.0, 1.0), (1.0, 0.3, 0.3)])
 def test_the_first_part_speaks_for_its_sequel(data, monkeypatch, weights):
     tables = Sequel(data.path, data.manifest)
     titles = [f"{'bcdfghjklm'[item % 10]}a{'npqrstvwxz'[item // 10]}o" for item in range(80)]

@@ -6,7 +6,7 @@ import torch
 from widedeep.models.history import targets as module
 from widedeep.models.history.past import Past
 from widedeep.models.history.targets import Chunk, Targets, chunks
-from widedeep.models.history.terms import TITLE_SHARE
+from widedeep.models.history.terms import SPARSE_SHARE, TITLE_SHARE
 from widedeep.models.history.timeline import NEAR_TITLE
 from widedeep.models.history.wide import WideScores
 
@@ -31,8 +31,11 @@ def test_a_survey_ranks_the_items_out_of_the_history(model):
     torch.manual_seed(0)
     scores = torch.randn(4, unrated + 1)
     scores[:, unrated] = 99.0
-    survey = model.terms.survey(past, WideScores(scores, scores))
-    crossed = TITLE_SHARE * model.terms.titles.crosses(ledger.item_of[past.row].long(), past.weight)
+    sparse = torch.rand(4, unrated + 1)
+    sparse[:, unrated] = 0.0
+    survey = model.terms.survey(past, WideScores(scores, scores, sparse, sparse))
+    titles = model.terms.titles.crosses(ledger.item_of[past.row].long(), past.weight)
+    crossed = SPARSE_SHARE * sparse[:, ledger.row_of.long()] + TITLE_SHARE * titles
     for user in range(4):
         rows = [row for row in range(unrated) if row not in past.row[user].tolist()]
         total = {row: float(scores[user, row] + crossed[user, ledger.item_of[row]]) for row in rows}
@@ -43,6 +46,10 @@ def test_a_survey_ranks_the_items_out_of_the_history(model):
         mine = scores[user, rows]
         found = [value[user, 0] for value in (survey.mean, survey.sd, survey.best)]
         torch.testing.assert_close(torch.stack(found), torch.stack([mine.mean(), mine.std(correction=0), mine.max()]))
+        mine = sparse[user, rows]
+        spread = (mine.square().sum() / (unrated + 1)).sqrt() + 1e-3
+        found = torch.stack([survey.sparse_spread[user, 0], survey.sparse_best[user, 0]])
+        torch.testing.assert_close(found, torch.stack([spread, mine.max()]))
 
 
 @torch.no_grad()
@@ -65,8 +72,10 @@ def test_who_has_rated_all_items_has_a_survey(model):
     rows = torch.arange(model.terms.unrated)[None]
     past = lengths([rows.shape[1]])._replace(row=rows)
     scores = torch.randn(1, model.terms.unrated + 1)
-    survey = model.terms.survey(past, WideScores(scores, scores))
-    assert all(getattr(survey, name).isfinite().all() for name in ("mean", "sd", "best"))
+    sparse = torch.rand(scores.shape)
+    survey = model.terms.survey(past, WideScores(scores, scores, sparse, sparse))
+    numbers = ("mean", "sd", "best", "sparse_spread", "sparse_best")
+    assert all(getattr(survey, name).isfinite().all() for name in numbers)
     assert (survey.candidates < model.terms.unrated).all()
 
 

@@ -1,0 +1,94 @@
+"""SLIM: each item as a sparse, non-negative sum of similar items (Ning & Karypis, ICDM 2011).
+
+"SLIM: Sparse linear methods for top-N recommender systems", in the variant fsSLIM: only the items of largest cosine may
+have a weight. One item after another would be slow, so the items of a block take each step of the descent together.
+
+Legend: J items, b items of a block, k items that may have a weight, candidates in short.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from widedeep.data.matrix_products import row_blocks, top_k_columns
+
+# Items that are solved for at once: their products of candidates take 4 b k^2 bytes.
+ITEMS_PER_BLOCK = 1024
+# An item is solved when none of its weights moves further than this in a sweep over its candidates, or after so many
+# sweeps.
+TOLERANCE, MOST_SWEEPS = 1e-4, 200
+
+
+class Neighbours(NamedTuple):
+    """The items from which each item is predicted."""
+
+    item: np.ndarray  # [J, k] int64
+    weight: np.ndarray  # [J, k] float32, not negative
+
+
+def nearest_by_cosine(gram: np.ndarray, k: int) -> np.ndarray:
+    """Return the k items of largest cosine with each item, itself aside: [J, J] X^T X -> [J, k] int64, best first."""
+    scale = 1.0 / np.sqrt(np.maximum(gram.diagonal(), np.float32(1e-9)))
+    nearest = []
+    for rows in row_blocks(len(gram)):
+        block = gram[rows] * scale
+        block[np.arange(len(block)), np.arange(rows.start, rows.stop)] = -1.0
+        nearest.append(top_k_columns(block, min(k, len(gram) - 1)))
+    return np.concatenate(nearest)
+
+
+def slim_weights(gram: np.ndarray, nearest: np.ndarray, l1: float, l2: float) -> Neighbours:
+    """Solve for the weights B >= 0 with zero diagonal that minimise 1/2 |X - X B|^2 + l2/2 |B|^2 + l1 sum of B.
+
+    Args:
+        gram: [J, J] float32 X^T X, where X has no negative entries.
+        nearest: [J, k] int64 candidates of each item; a weight of an item for itself stays 0.
+        l1: strength of the penalty that makes weights 0.
+        l2: strength of the penalty that makes weights small, above 0.
+
+    Returns:
+        the candidates and their weights, many of them 0.
+
+    """
+    weights = np.zeros(nearest.shape, np.float32)
+    for low in range(0, len(nearest), ITEMS_PER_BLOCK):
+        block = slice(low, low + ITEMS_PER_BLOCK)
+        near = nearest[block]
+        item = np.arange(low, low + len(near))[:, None]
+        # Without a positive product with the goal a weight stays 0, since no products are negative.
+        goal = np.where(near == item, 0, gram[item, near])
+        weights[block] = descend(gram[near.T[:, :, None], near], goal, l1, l2)
+    return Neighbours(nearest, weights)
+
+
+def descend(products: np.ndarray, goal: np.ndarray, l1: float, l2: float) -> np.ndarray:
+    """Minimise 1/2 w Q w - w goal + l2/2 |w|^2 + l1 sum of w over w >= 0 for several items, by coordinate descent.
+
+    Args:
+        products: [k, b, k] float32 Q: products of a candidate with the other candidates of the same item.
+        goal: [b, k] products of the candidates with the item.
+        l1: as in `slim_weights`.
+        l2: the same.
+
+    Returns:
+        [b, k] float32.
+
+    """
+    weights, rest = np.zeros(goal.shape, np.float32), goal.astype(np.float32)  # rest: goal - Q w
+    own = np.diagonal(products, axis1=0, axis2=2)  # [b, k] squared lengths of the candidates
+    open_items = np.arange(len(goal))
+    for _ in range(MOST_SWEEPS):
+        furthest = np.zeros(len(goal), np.float32)
+        for column, others in enumerate(products):
+            old, length = weights[open_items, column], own[open_items, column]
+            best = (rest[open_items, column] + length * old - l1) / (length + l2)
+            step = np.maximum(best, 0) - old
+            moves = np.flatnonzero(step)  # few: most weights stay 0
+            moved, step = open_items[moves], step[moves]
+            weights[moved, column] += step
+            rest[moved] -= others[moved] * step[:, None]
+            furthest[moved] = np.maximum(furthest[moved], np.abs(step))
+        open_items = np.flatnonzero(furthest > TOLERANCE)
+        if not len(open_items):
+            break
+    return weights
