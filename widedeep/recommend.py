@@ -41,7 +41,7 @@ def main(argv: Sequence[str]) -> None:
     artifact = model.artifact
     require_histories(artifact.model, config.run_dir)
     entries = read_rating_list(config.ratings, model.trained.manifest.dataset, artifact.scale)
-    own = match_entries(entries, artifact.item_id, model.titles)
+    own = match_entries(entries, model.item_of, model.titles)
     show_matches(own, len(entries))
     if not len(own.items):
         raise InputError(f"{config.ratings} has no rating of an item of the data, so there is nothing to go by")

@@ -158,7 +158,8 @@ class LoadedModel:
         return Scorer(self.artifact.model, len(self.artifact.item_id))
 
     @cached_property
-    def _item_of(self) -> dict[int | str, int]:
+    def item_of(self) -> dict[int | str, int]:
+        """Identifier -> item index."""
         return {identifier: item for item, identifier in enumerate(self.artifact.item_id.tolist())}
 
     def rules(self, config: RerankConfig) -> ListRules | None:
@@ -186,7 +187,7 @@ class LoadedModel:
 
         """
         try:
-            found, guess = find_item(entry_of(place, item, self._item_of), self._item_of, self.titles)
+            found, guess = find_item(entry_of(place, item, self.item_of), self.item_of, self.titles)
         except InputError as error:
             raise InputError(f"{place}: {error}") from None
         if guess:
@@ -235,8 +236,8 @@ class LoadedModel:
 
     def _own_ratings(self, history: History) -> OwnRatings:
         require_histories(self.artifact.model, self._run_dir)
-        entries = read_rating_pairs(history, self._item_of, self.artifact.scale)
-        own = match_entries(entries, self.artifact.item_id, self.titles)
+        entries = read_rating_pairs(history, self.item_of, self.artifact.scale)
+        own = match_entries(entries, self.item_of, self.titles)
         if own.not_found:
             raise InputError(f"{'; '.join(own.not_found)}: leave out what the data does not have")
         if not len(own.items):

@@ -36,16 +36,15 @@ class OwnRatings(NamedTuple):
     not_found: tuple[str, ...]  # one for each entry whose item is not in the data
 
 
-def match_entries(entries: Sequence[ListEntry], item_id: np.ndarray, titles: TitleIndex) -> OwnRatings:
+def match_entries(entries: Sequence[ListEntry], item_of: Mapping[int | str, int], titles: TitleIndex) -> OwnRatings:
     """Find the items of a person's list: by their item_id, or by their title if there is none.
 
     Args:
         entries: the list.
-        item_id: [I] the identifier of each item.
+        item_of: identifier -> item index.
         titles: their titles.
 
     """
-    item_of = {identifier: item for item, identifier in enumerate(item_id.tolist())}
     ratings: dict[int, float] = {}
     unrated, planned = [], []
     remarks, not_found = [], []

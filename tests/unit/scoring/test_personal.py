@@ -14,6 +14,7 @@ from widedeep.scoring.title_search import TitleIndex
 TITLES = ["Gintama", "Gintama'", "Mushishi", "Naruto", "Monster"]
 VECTORS = [[1.0, 0.0], [2.0, 0.0], [0.0, 1.0], [1.0, 1.0], [-1.0, 3.0]]
 ARTIFACT = taste_artifact(VECTORS, [5, 4, 3, 2, 1])
+ITEM_OF = {10: 0, 20: 1, 30: 2, 40: 3, 50: 4}  # item_id -> item index
 INDEX = TitleIndex([TITLES], ARTIFACT.item_ratings.tolist())
 
 
@@ -32,7 +33,7 @@ def test_no_entry_is_lost():
             entry("line 7", None, "zzz", 8.0),
             entry("line 8", None, "Gintama", 7.0),
         ],
-        ARTIFACT.item_id,
+        ITEM_OF,
         INDEX,
     )
     assert (own.items.tolist(), own.ratings.tolist()) == ([0, 2], [7.0, 4.0])
@@ -50,14 +51,12 @@ def test_no_entry_is_lost():
 
 
 def test_a_planned_anime_that_was_rated_is_not_recommended():
-    own = match_entries([entry("anime 1", 10, "", 6.0, planned=True)], ARTIFACT.item_id, INDEX)
+    own = match_entries([entry("anime 1", 10, "", 6.0, planned=True)], ITEM_OF, INDEX)
     assert (own.seen.tolist(), own.planned) == ([0], 0)
 
 
 def test_a_list_by_hand():
-    own = match_entries(
-        [entry("", 10, "", 9.0), entry("", 30, "", 4.0), entry("", 40, "", None)], ARTIFACT.item_id, INDEX
-    )
+    own = match_entries([entry("", 10, "", 9.0), entry("", 30, "", 4.0), entry("", 40, "", None)], ITEM_OF, INDEX)
     # 4 * [1, 0] - 1 * [0, 1] = [4, -1]; the unseen vectors are [2, 0] and [-1, 3]
     found = recommend_to(ARTIFACT, TITLES, own, 3)
     assert [row.model_dump(exclude_none=True) for row in found] == [
@@ -68,7 +67,7 @@ def test_a_list_by_hand():
 
 
 def test_a_list_by_rules():
-    own = match_entries([entry("", 30, "", 9.0)], ARTIFACT.item_id, INDEX)
+    own = match_entries([entry("", 30, "", 9.0)], ITEM_OF, INDEX)
     # 4 * [0, 1]: the affinities of the unseen are 0, 0, 4 and 12. Gintama' is left out, as nobody has seen Gintama.
     series = Franchises(np.array([0, 0, 1, 2, 3]), np.zeros(5, int), np.array([-1, 0, -1, -1, -1]))
     hidden = np.array([False, False, False, False, True])
@@ -78,7 +77,7 @@ def test_a_list_by_rules():
 
 
 def test_ratings_are_clipped_to_the_scale():
-    own = match_entries([entry("", 50, "", 10.0)], ARTIFACT.item_id, INDEX)
+    own = match_entries([entry("", 50, "", 10.0)], ITEM_OF, INDEX)
     # 5 * [-1, 3] = [-5, 15]: affinities 15, 10, -5, -10
     found = recommend_to(ARTIFACT, TITLES, own, 10)
     assert [row.predicted_rating for row in found] == pytest.approx([10.0, 10.0, 2.5, 1.0])
@@ -86,14 +85,14 @@ def test_ratings_are_clipped_to_the_scale():
 
 def test_a_model_that_ranks_only_predicts_no_ratings(monkeypatch):
     monkeypatch.setattr(ARTIFACT.model, "rates", False)
-    own = match_entries([entry("", 50, "", 10.0)], ARTIFACT.item_id, INDEX)
+    own = match_entries([entry("", 50, "", 10.0)], ITEM_OF, INDEX)
     found = recommend_to(ARTIFACT, TITLES, own, 2)
     assert [(row.affinity, row.predicted_rating) for row in found] == [(15.0, None), (10.0, None)]
 
 
 def test_a_model_that_explains_tells_why():
     candid = taste_artifact(VECTORS, [5, 4, 3, 2, 1], CandidTaste)
-    own = match_entries([entry("", 10, "", 9.0), entry("", 30, "", 4.0)], candid.item_id, INDEX)
+    own = match_entries([entry("", 10, "", 9.0), entry("", 30, "", 4.0)], ITEM_OF, INDEX)
     best = recommend_to(candid, TITLES, own, 1)[0]
     # 4 * [1, 0] - 1 * [0, 1] = [4, -1], and the best unseen vector is [2, 0]
     assert best.model_dump() == {
