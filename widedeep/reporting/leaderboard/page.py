@@ -50,7 +50,7 @@ def _introduction(seeded: Sequence[Entry], data: MeasuredData, name: str) -> lis
     seeds = max(len(e["seeds"]) for e in seeded)
     over = f"drawn anew with each of {seeds} seeds; ± is the standard deviation over them" if seeds > 1 else "one seed"
     return [
-        "# Leaderboard",
+        f"# {name.replace('-', ' ').capitalize()}",
         f"Written by `scripts/leaderboard.sh`; all that it shows is also in [{name}.json]({name}.json). "
         f"Split: {seeded[0]['split']}, {over}. Errors are of test ratings on the {data.scale} scale. Lists "
         f"are judged by test ratings of {data.liked:g} or more; the candidates are all {data.items:,} items that "
