@@ -53,6 +53,11 @@ VARIANTS: dict[str, dict] = {
         "embedding_dim": 6,
         "dense": (8, 5),
     },
+    "lightgcn": {"embedding_dim": 8, "layers": 2, "embedding_sd": 0.5},
+    "lightgcn with content": {
+        **{"embedding_dim": 8, "embedding_sd": 0.5, "embedding_dropout": 0.1},
+        **{"columns": ("genres", "type"), "cold_items": 0.1},
+    },
     # Its affinities of items that are no candidates only order them: here all rated items are candidates.
     "wide_deep_history": {
         **{"embedding_dim": 4, "heads": 2, "attention_hidden": 4, "hidden": (8,), "titles": 4},

@@ -6,6 +6,7 @@ from pydantic import Discriminator, Tag
 
 from widedeep.models.base import Recommender
 from widedeep.models.genre_hybrid import GenreHybrid
+from widedeep.models.lightgcn import LightGCN
 from widedeep.models.ncf import NCF
 from widedeep.models.recommender_net import RecommenderNet
 from widedeep.models.wide_deep import WideDeep
@@ -21,6 +22,7 @@ ARCHITECTURES: tuple[type[Recommender], ...] = (
     GenreHybrid,
     NCF,
     RecommenderNet,
+    LightGCN,
     WideDeepHistory,
 )
 REGISTRY: dict[str, type[Any]] = {architecture.name(): architecture for architecture in ARCHITECTURES}

@@ -47,8 +47,7 @@ class Optimizer:
 def _dense_optimizer(model: Recommender, parameters: list[nn.Parameter], config: OptimConfig) -> torch.optim.Optimizer:
     groups: list[dict[str, Any]] = [{"params": parameters}]  # may be empty: a model can be embedding tables alone
     rate, decay = config.lr, config.weight_decay
-    if model.learns_from_histories:  # its embeddings are dense: they decay as a whole
-        tables = {id(weight) for weight in model.item_embeddings()}
+    if tables := {id(weight) for weight in model.item_embeddings()}:  # dense embeddings decay as a whole
         embeddings, layers = ([p for p in parameters if (id(p) in tables) == of] for of in (True, False))
         groups = [{"params": layers}, {"params": embeddings, "weight_decay": config.embedding_decay}]
     if config.name == "adam":
