@@ -5,11 +5,14 @@ import pytest
 import torch
 
 from tests.builders import COLD, write_prepared
+from widedeep.config.train import OptimConfig
 from widedeep.data.feature_tables import Tables
 from widedeep.models.artifact import load_artifact, save_artifact
 from widedeep.models.base import Histories
 from widedeep.models.lightgcn import LightGCN, LightGCNConfig
+from widedeep.parallel.world import ALONE
 from widedeep.schema.manifest import Manifest
+from widedeep.training.optimizer import Optimizer
 
 USERS, ITEMS, GENRES, TYPES = 30, 20, 3, 4
 COLUMNS = ("genres", "type")
@@ -184,6 +187,14 @@ def test_a_person_is_a_user_without_an_embedding(tables):
     expected = model.vectors[:USERS] - model.embedding[:USERS] / 4
     torch.testing.assert_close(people[rated], expected[rated], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(people[~rated], model.vectors[:USERS][~rated])
+
+
+@pytest.mark.parametrize(("setting", "share"), [("embedding_decay", 0.95), ("weight_decay", 1.0)])
+def test_embeddings_decay_by_their_own_setting(tables, setting, share):
+    model = build(tables)
+    before, model.embedding.grad = model.embedding.detach().clone(), torch.zeros_like(model.embedding)
+    Optimizer(model, OptimConfig.model_validate({"name": "sgd", setting: 0.5}), ALONE).step(0.1)
+    torch.testing.assert_close(model.embedding.detach(), share * before)
 
 
 @torch.no_grad()
