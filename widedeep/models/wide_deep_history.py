@@ -7,14 +7,14 @@ L ratings of the longest history, T targets (items to be judged) of a user, C ca
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from widedeep.data.feature_tables import Tables
 from widedeep.data.histories import UserHistories
-from widedeep.models.base import Explanation, Histories, MakeEmbedding, Recommender, Scores
+from widedeep.models.base import Explanation, Histories, MakeEmbedding, Scores
 from widedeep.models.feature_inputs import merge_inputs
 from widedeep.models.history.inputs import fit_inputs, with_known_columns
 from widedeep.models.history.learning import NOT_GIVEN, hold_out, unrated_log_weight
@@ -26,6 +26,7 @@ from widedeep.models.history.settings import WideDeepHistoryConfig
 from widedeep.models.history.targets import Chunk, Survey, Targets, chunks
 from widedeep.models.history.terms import PairTerms
 from widedeep.models.history.wide import WideScores
+from widedeep.models.history_learner import HistoryLearner, Learned
 from widedeep.models.labels import DataNames, Labels
 from widedeep.parallel.row_embeddings import RowEmbedding
 from widedeep.schema.rating_scale import RatingScale
@@ -37,24 +38,12 @@ USERS_AT_ONCE = 128  # whose pairs are answered together
 Head = Callable[[Terms], Tensor]  # a method of `Heads`: terms of [u, T] -> [u, T], or both answers [2, u, T]
 
 
-class Learned(NamedTuple):
-    """The answers of a training step: for the held-out ratings, h in all, and for candidates."""
-
-    rating: Tensor  # [h] predicted
-    truth: Tensor  # [h]
-    affinity: Tensor  # [u, C] of the candidates
-    liked: Tensor  # [u, C] float32, 1.0 for held-out items that the user liked
-    log_weight: Tensor  # [u, C] float32, log of the number of candidates that each stands for
-
-
-class WideDeepHistory(Recommender):
+class WideDeepHistory(HistoryLearner):
     """affinity = crosses with the history + bag . item + MLP(terms); rating = biases + attention + bag . item + MLP."""
 
     config_class = WideDeepHistoryConfig
     affinity_is_rating = False
-    encodes_histories = True
     explains = True
-    learns_from_histories = True
     default_loss = "joint_bpr"
 
     def __init__(

@@ -13,7 +13,7 @@ from widedeep.data.batches import Batch
 from widedeep.data.histories import UserHistories
 from widedeep.models import Recommender
 from widedeep.models.base import Scores
-from widedeep.models.wide_deep_history import Learned, WideDeepHistory
+from widedeep.models.history_learner import HistoryLearner, Learned
 from widedeep.parallel.world import World
 from widedeep.training.losses import Loss
 from widedeep.training.negatives import NegativeSampler
@@ -57,7 +57,7 @@ class RatingPass(nn.Module):
 class HistoryPass(nn.Module):
     """The pass of models that are trained on whole histories."""
 
-    def __init__(self, model: WideDeepHistory, loss: Loss, weight: float, seed: int, world: World):
+    def __init__(self, model: HistoryLearner, loss: Loss, weight: float, seed: int, world: World):
         """Take what a pass needs.
 
         Args:
@@ -86,7 +86,7 @@ class HistoryPass(nn.Module):
 
     def _loss_of(self, learned: Learned) -> Tensor:
         # Both answers are part of the loss, whatever its kind: DDP expects a gradient of every parameter.
-        loss = 0.0 * (learned.rating.sum() + learned.affinity.sum())
+        loss = learned.penalty + 0.0 * (learned.rating.sum() + learned.affinity.sum())
         if self._loss.of_rating:
             scores = Scores(learned.rating, learned.rating)
             losses = self._loss.of_rating(scores, learned.truth, self.model.scale)
@@ -103,6 +103,6 @@ def make_pass(
     model: Recommender, loss: Loss, weight: float, seed: int, world: World, sampler: NegativeSampler | None
 ) -> RatingPass | HistoryPass:
     """Return the training pass of a model; for the arguments see `RatingPass` and `HistoryPass`."""
-    if isinstance(model, WideDeepHistory):
+    if isinstance(model, HistoryLearner):
         return HistoryPass(model, loss, weight, seed, world)
     return RatingPass(model, loss, weight, sampler)

@@ -6,7 +6,8 @@ import torch
 from tests.builders import TEN_POINTS
 from tests.unit.models.conftest import Data, prepared
 from widedeep.data.histories import UserHistories
-from widedeep.models.wide_deep_history import Learned, WideDeepHistory
+from widedeep.models.history_learner import Learned
+from widedeep.models.wide_deep_history import WideDeepHistory
 from widedeep.parallel.world import World
 from widedeep.training.losses import LOSSES
 from widedeep.training.passes import HistoryPass, Outcome, make_pass
@@ -89,6 +90,12 @@ def test_losses_are_means_over_ratings_and_over_users(loss, expected):
     assert outcome.loss.item() == pytest.approx(expected)
     assert outcome.ratings == 3
     assert outcome.squared_errors.item() == 10
+
+
+def test_the_penalty_of_a_model_is_added_to_the_loss():
+    learned = LEARNED._replace(penalty=torch.tensor(0.75))
+    outcome = HistoryPass(Fixed(learned), LOSSES["joint"], 0.5, 0, world())(HISTORIES, 0)
+    assert outcome.loss.item() == pytest.approx(10 / 3 + 0.5 * CROSS_ENTROPY + 0.75)
 
 
 @pytest.mark.parametrize("loss", ["mse", "softmax", "bpr", "joint", "joint_bpr"])

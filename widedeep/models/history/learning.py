@@ -12,9 +12,9 @@ from torch import Tensor
 
 from widedeep.data.histories import UserHistories
 from widedeep.data.rating_matrices import preference
+from widedeep.models.history.biases import USER_DAMPING
 from widedeep.models.history.past import Past, bags_of, make_past, pad
 from widedeep.models.history.settings import WideDeepHistoryConfig
-from widedeep.models.history.statistics import USER_DAMPING
 from widedeep.models.history.targets import Targets
 from widedeep.models.history.terms import PairTerms
 from widedeep.models.history.wide import Bags, WideScores

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from widedeep.data.rating_matrices import preference
-from widedeep.models.history.statistics import USER_DAMPING, ItemStatistics
+from widedeep.models.history.biases import USER_DAMPING
+from widedeep.models.history.statistics import ItemStatistics
 from widedeep.models.history.wide import Bags
 from widedeep.schema.rating_scale import RatingScale
 

@@ -14,11 +14,8 @@ import torch
 from torch import Tensor
 
 from widedeep.data.matrix_products import dense_product
-from widedeep.models.history.fitted import Fitted
+from widedeep.models.history.biases import ItemBiases, bias_buffers, fit_biases
 
-# A bias is shrunk as if its user or item had this many further ratings at bias 0.
-USER_DAMPING, ITEM_DAMPING = 3.0, 1.0
-SWEEPS = 15  # of the alternating least squares that fit the biases
 # Co-ratings at which a correlation counts half.
 SHRINKAGE = 50.0
 # Pair tables hold their sums divided by this, as float16: whole numbers up to 2048 are exact, 1 M does not overflow.
@@ -35,41 +32,19 @@ class PairEvidence(NamedTuple):
     log_agreement: Tensor  # its log if it is positive
 
 
-class ItemStatistics(Fitted):
+class ItemStatistics(ItemBiases):
     """Biases of items, and for each pair of items how many users rated both and how far they agree."""
 
-    mean: Tensor  # [] float32, mean training rating
-    count: Tensor  # [A] float32, training ratings
-    bias: Tensor  # [A] float32
     squares: Tensor  # [A] float32, sum of squared residuals
     variance: Tensor  # [] float32, mean squared residual
     pairs: Tensor  # [A, A, 2] float16: users who rated both, sum of the products of their residuals; both / UNIT
 
     def __init__(self, items: int):
         """Build with empty buffers for `items` rated items."""
-        super().__init__()
-        for name in ("mean", "variance"):
-            self.register_buffer(name, torch.zeros(()))
-        for name in ("count", "bias", "squares"):
-            self.register_buffer(name, torch.zeros(items))
+        super().__init__(items)
+        self.register_buffer("variance", torch.zeros(()))
+        self.register_buffer("squares", torch.zeros(items))
         self.register_buffer("pairs", torch.zeros(items, items, 2, dtype=torch.float16))
-
-    def deviations(self, item: Tensor, rating: Tensor) -> Tensor:
-        """Return rating - mean - item bias: rated items [...] int64 and ratings [...] -> [...]."""
-        return rating - self.mean - self.bias[item]
-
-    def bias_without(self, item: Tensor, own: Tensor, own_residual: Tensor) -> Tensor:
-        """Return the biases of items without a user's own rating of them.
-
-        Args:
-            item: [...] int64 rated items.
-            own: [...] 1.0 where the statistics hold a rating of the user, else 0.0.
-            own_residual: [...] the residual of that rating.
-
-        """
-        bias, count = self.bias[item], self.count[item]
-        total = bias * (count + ITEM_DAMPING) - own * (own_residual + bias)
-        return total / (count - own + ITEM_DAMPING)
 
     def spread_without(self, item: Tensor, own: Tensor, own_residual: Tensor) -> Tensor:
         """Return the standard deviation of the items' residuals without a user's own; see `bias_without`."""
@@ -121,7 +96,7 @@ def fit_statistics(user: np.ndarray, item: np.ndarray, rating: np.ndarray, shape
 
     """
     users, items = shape
-    mean, user_bias, item_bias = _fit_biases(user, item, rating.astype(np.float64), shape)
+    mean, user_bias, item_bias = fit_biases(user, item, rating, shape)
     residual = (rating - mean - user_bias[user] - item_bias[item]).astype(np.float32)
     rated, residuals = (
         sp.csr_matrix((values, (item, user)), shape=(items, users), dtype=np.float32)
@@ -134,25 +109,7 @@ def fit_statistics(user: np.ndarray, item: np.ndarray, rating: np.ndarray, shape
         pairs[..., place] = table.fill_diagonal_(0.0)  # an item says nothing about itself
     return {
         "pairs": pairs,
-        "mean": torch.tensor(mean, dtype=torch.float32),
+        **bias_buffers(item, mean, item_bias),
         "variance": torch.tensor(float(squares.sum() / max(1, len(user))), dtype=torch.float32),
-        "count": torch.from_numpy(np.bincount(item, minlength=items).astype(np.float32)),
-        "bias": torch.from_numpy(item_bias.astype(np.float32)),
         "squares": torch.from_numpy(squares.astype(np.float32)),
     }
-
-
-def _fit_biases(
-    user: np.ndarray, item: np.ndarray, rating: np.ndarray, shape: tuple[int, int]
-) -> tuple[float, np.ndarray, np.ndarray]:
-    """Return the mean, user biases [U] and item biases [A]; the user biases fit the item biases exactly."""
-    mean = float(rating.mean())
-    biases = [np.zeros(size) for size in shape]  # of users, of items
-    damped = [
-        np.bincount(index, minlength=size) + damping
-        for index, size, damping in zip((user, item), shape, (USER_DAMPING, ITEM_DAMPING), strict=True)
-    ]
-    for _ in range(SWEEPS):
-        biases[1] = np.bincount(item, rating - mean - biases[0][user], shape[1]) / damped[1]
-        biases[0] = np.bincount(user, rating - mean - biases[1][item], shape[0]) / damped[0]
-    return mean, biases[0], biases[1]

@@ -7,9 +7,9 @@ import torch
 
 from widedeep.data.histories import UserHistories
 from widedeep.data.rating_matrices import preference
+from widedeep.models.history.biases import USER_DAMPING
 from widedeep.models.history.learning import NOT_GIVEN, HeldOut, hold_out, unrated_log_weight
 from widedeep.models.history.past import bags_of
-from widedeep.models.history.statistics import USER_DAMPING
 from widedeep.models.history.wide import Bags
 from widedeep.models.wide_deep_history import WideDeepHistory
 

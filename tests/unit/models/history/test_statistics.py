@@ -6,14 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from widedeep.models.history.statistics import (
-    ITEM_DAMPING,
-    LEAST_EVIDENCE,
-    SHRINKAGE,
-    USER_DAMPING,
-    ItemStatistics,
-    fit_statistics,
-)
+from widedeep.models.history.biases import ITEM_DAMPING, USER_DAMPING
+from widedeep.models.history.statistics import LEAST_EVIDENCE, SHRINKAGE, ItemStatistics, fit_statistics
 
 USERS, ITEMS = 30, 8
 
