@@ -44,6 +44,16 @@ class UserHistories(NamedTuple):
         row = moved + torch.arange(total, device=moved.device)
         return UserHistories(self.user[index], start, self.item[row], self.rating[row])
 
+    def owner(self) -> torch.Tensor:
+        """Return the row of `user` that each rating belongs to, [n] int64."""
+        return torch.repeat_interleave(self.start.diff(), output_size=len(self.item))
+
+    def part(self, chosen: torch.Tensor) -> "UserHistories":
+        """Return the same users with some of their ratings: [n] bool."""
+        count = torch.bincount(self.owner()[chosen], minlength=len(self))
+        start = torch.cat([count.new_zeros(1), count.cumsum(0)])
+        return UserHistories(self.user, start, self.item[chosen], self.rating[chosen])
+
     def to(self, device: torch.device) -> "UserHistories":
         """Return the same histories on a device."""
         return UserHistories(*(column.to(device) for column in self))

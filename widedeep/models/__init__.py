@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Union
 
 from pydantic import Discriminator, Tag
 
+from widedeep.models.autoencoder import Autoencoder
 from widedeep.models.base import Recommender
 from widedeep.models.genre_hybrid import GenreHybrid
 from widedeep.models.lightgcn import LightGCN
@@ -24,6 +25,7 @@ ARCHITECTURES: tuple[type[Recommender], ...] = (
     RecommenderNet,
     LightGCN,
     WideDeepHistory,
+    Autoencoder,
 )
 REGISTRY: dict[str, type[Any]] = {architecture.name(): architecture for architecture in ARCHITECTURES}
 

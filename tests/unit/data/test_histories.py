@@ -52,6 +52,15 @@ def test_selected_histories_come_in_the_order_asked_for(ratings, dtype):
     assert [column.dtype for column in selected] == [torch.int32, torch.int64, torch.int32, torch.float32]
 
 
+def test_a_part_of_the_ratings_keeps_all_users():
+    histories = group_ratings(ROWS)
+    assert histories.owner().tolist() == [0, 0, 1, 2, 2, 2]
+    part = histories.part(torch.tensor([False, True, False, True, False, True]))
+    assert plain(part) == [(7, [11], [2.0]), (2, [], []), (5, [30, 32], [4.0, 6.0])]
+    assert part.owner().tolist() == [0, 2, 2]
+    assert plain(histories.part(torch.zeros(6, dtype=torch.bool))) == [(7, [], []), (2, [], []), (5, [], [])]
+
+
 def test_a_user_can_be_selected_twice_or_nobody():
     histories = group_ratings(ROWS)
     assert plain(histories.select(torch.tensor([1, 2, 1]))) == [TWO, FIVE, TWO]

@@ -55,8 +55,8 @@ class RatingLedger(Fitted):
     def histories(self, user: Tensor) -> UserHistories:
         """Return all training ratings of users, whose histories may be empty: [u] int32 user indexes."""
         users = torch.arange(len(self.start) - 1, dtype=torch.int32, device=user.device)
-        some = UserHistories(users, self.start, self.row, self.rating).select(user)
-        return some._replace(item=self.item_of[some.item])
+        user, start, row, rating = UserHistories(users, self.start, self.row, self.rating).select(user)
+        return UserHistories(user, start, self.item_of[row], rating)
 
 
 class TrainingRatings(NamedTuple):

@@ -24,6 +24,15 @@ def test_histories_of_users_are_padded_with_the_row_of_unrated_items(ledger):
     assert rating.tolist() == [[6, 0, 0, 0, 0], [1, 2, 3, 4, 5], [0] * 5]
 
 
+def test_whole_histories_of_users_have_items_for_rows(ledger):
+    ledger.item_of.copy_(torch.tensor([10, 11, 12, 13, 0]))
+    found = ledger.histories(torch.tensor([2, 0, 1]).int())
+    assert found.user.tolist() == [2, 0, 1]
+    assert found.start.tolist() == [0, 1, 6, 6]
+    assert found.item.tolist() == [11, 13, 12, 11, 10, 12]
+    assert found.rating.tolist() == [6, 1, 2, 3, 4, 5]
+
+
 def test_of_a_long_history_ratings_at_equal_distances_are_read(ledger):
     row, rating = ledger.history(torch.tensor([0, 2]).int(), 2)
     assert rating.tolist() == [[1, 3], [6, 0]]  # places 0 and 2 of 5
