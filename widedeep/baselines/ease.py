@@ -1,22 +1,21 @@
 """EASE: a linear autoencoder of the history in closed form (Steck, WWW 2019).
 
-Legend: U users, J rated items, I all items.
+Legend: J rated items.
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from pydantic import Field
 from scipy.linalg import get_lapack_funcs
 
-from widedeep.baselines.base import ITEM_PAIR_BYTES, Baseline, BaselineContext, Positives
-from widedeep.baselines.tuning import Candidate, Ranker
-from widedeep.data.matrix_products import dense_product
+from widedeep.baselines.base import ITEM_PAIR_BYTES, Positives
+from widedeep.baselines.item_weights import LinearAutoencoder
 from widedeep.data.rating_matrices import Splits
 
 
-class Ease(Baseline):
+class Ease(LinearAutoencoder):
     """A linear autoencoder of the history ranks items."""
 
     name = "ease"
@@ -25,18 +24,10 @@ class Ease(Baseline):
         description="penalty of the weights; the best grows with the number of users, to 1000 or more for 270 K",
     )
 
-    def candidates(self, context: BaselineContext) -> Iterator[Candidate]:
-        """Yield candidates for lists: plain or weighted histories, both to fit and to score."""
-        splits = context.splits
-        for weighted_fit in (False, True):
-            history = splits.past(weighted_fit)[:, splits.rated].T.tocsr()  # [J, U]
-            gram = dense_product(history, history)
-            for settings, penalty in self.penalties(gram.diagonal()):
-                weights = ease_weights(gram, penalty)
-                for weighted in (True,) if weighted_fit else (False, True):
-                    histories = {"weighted_fit": weighted_fit, "weighted_history": weighted}
-                    ranker = linear_ranker(splits, splits.past(weighted), weights)
-                    yield Candidate(settings | histories, ranker=ranker)
+    def fits(self, gram: np.ndarray) -> Iterator[tuple[dict[str, Any], np.ndarray]]:
+        """Yield each combination of settings and its weights [J, J]."""
+        for settings, penalty in self.penalties(gram.diagonal()):
+            yield settings, ease_weights(gram, penalty)
 
     def penalties(self, diagonal: np.ndarray) -> Iterator[tuple[dict[str, float], float | np.ndarray]]:
         """Yield each combination of settings and its penalty of the weights, as `ease_weights` takes it.
@@ -83,9 +74,3 @@ def ease_weights(gram: np.ndarray, penalty: float | np.ndarray) -> np.ndarray:
         weights[row, row + 1 :] = inverse[row + 1 :, row] * scale[row + 1 :]
     np.fill_diagonal(weights, 0)
     return weights
-
-
-def linear_ranker(splits: Splits, history: sp.csr_matrix, weights: np.ndarray) -> Ranker:
-    """Rank rated items by history [U, I] x weights [J, J]."""
-    known = history[:, splits.rated]
-    return lambda users: splits.widen(known[users] @ weights)

@@ -20,8 +20,9 @@ from widedeep.baselines.base import (
     Positives,
 )
 from widedeep.baselines.biases import residuals
+from widedeep.baselines.item_weights import linear_ranker
 from widedeep.baselines.similarity import Correlation, residual_similarity, set_similarity
-from widedeep.baselines.tuning import Candidate, Predictor, Ranker
+from widedeep.baselines.tuning import Candidate, Predictor
 from widedeep.data.matrix_products import (
     dense_product,
     row_blocks,
@@ -70,7 +71,7 @@ class ItemKnn(Baseline):
                     weights = sparse_from_top_k(nearest[:, :k], similar[:, :k], len(splits.rated)).T.tocsr()
                     for weighted in (False, True):
                         settings = {"exponent": exponent, "shrinkage": shrinkage, "k": k, "weighted_history": weighted}
-                        yield Candidate(settings, ranker=sparse_ranker(splits, splits.past(weighted), weights))
+                        yield Candidate(settings, ranker=linear_ranker(splits, splits.past(weighted), weights))
 
     def rating_candidates(self, splits: Splits, base: Predictor) -> Iterator[Candidate]:
         """Add to `base` the weighted mean of the user's residuals for the k rated items most similar to the item."""
@@ -123,12 +124,6 @@ def nearest_items(
         nearest.append(columns)
         similarities.append(np.take_along_axis(block, columns, axis=1))
     return np.concatenate(nearest), np.concatenate(similarities)
-
-
-def sparse_ranker(splits: Splits, history: sp.csr_matrix, weights: sp.csr_matrix) -> Ranker:
-    """Rank rated items by history [U, I] x sparse weights [J, J]."""
-    known = history[:, splits.rated]
-    return lambda users: splits.widen((known[users] @ weights).toarray())
 
 
 class ItemKnnPredictor:

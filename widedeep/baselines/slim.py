@@ -3,23 +3,25 @@
 "SLIM: Sparse linear methods for top-N recommender systems", in the variant fsSLIM: only the items of largest cosine may
 have a weight.
 
-Legend: U users, J rated items.
+Legend: J rated items.
 """
 
 from collections.abc import Iterator
 from itertools import product
+from typing import Any
 
+import numpy as np
+import scipy.sparse as sp
 from pydantic import Field
 
-from widedeep.baselines.base import Baseline, BaselineContext, Counts, NonNegatives, Positives
-from widedeep.baselines.item_knn import sparse_ranker
-from widedeep.baselines.tuning import Candidate
-from widedeep.data.matrix_products import dense_product, sparse_from_top_k
+from widedeep.baselines.base import Counts, NonNegatives, Positives
+from widedeep.baselines.item_weights import LinearAutoencoder
+from widedeep.data.matrix_products import sparse_from_top_k
 from widedeep.data.rating_matrices import Splits
 from widedeep.data.sparse_weights import ITEMS_PER_BLOCK, nearest_by_cosine, slim_weights
 
 
-class Slim(Baseline):
+class Slim(LinearAutoencoder):
     """Sparse, non-negative weights of similar items rank items."""
 
     name = "slim"
@@ -27,21 +29,14 @@ class Slim(Baseline):
     l1: NonNegatives = Field(default=(1.0, 3.0, 10.0), description="penalty of the weights that leaves few of them")
     l2: Positives = Field(default=(10.0, 50.0), description="penalty of the squares of the weights")
 
-    def candidates(self, context: BaselineContext) -> Iterator[Candidate]:
-        """Yield candidates for lists: plain or weighted histories, both to fit and to score."""
-        splits = context.splits
-        for weighted_fit in (False, True):
-            history = splits.past(weighted_fit)[:, splits.rated].T.tocsr()  # [J, U]
-            gram = dense_product(history, history)
-            nearest = nearest_by_cosine(gram, max(self.neighbours))
-            for k, l1, l2 in product(self.neighbours, self.l1, self.l2):
-                # Column i has the weights of the items from which item i is predicted.
-                weights = sparse_from_top_k(*slim_weights(gram, nearest[:, :k], l1, l2), len(gram)).T.tocsr()
-                for weighted in (True,) if weighted_fit else (False, True):
-                    histories = {"weighted_fit": weighted_fit, "weighted_history": weighted}
-                    ranker = sparse_ranker(splits, splits.past(weighted), weights)
-                    yield Candidate({"k": k, "l1": l1, "l2": l2} | histories, ranker=ranker)
+    def fits(self, gram: np.ndarray) -> Iterator[tuple[dict[str, Any], sp.csr_matrix]]:
+        """Yield each combination of settings and its weights [J, J]."""
+        nearest = nearest_by_cosine(gram, max(self.neighbours))
+        for k, l1, l2 in product(self.neighbours, self.l1, self.l2):
+            # Column i has the weights of the items from which item i is predicted.
+            weights = sparse_from_top_k(*slim_weights(gram, nearest[:, :k], l1, l2), len(gram)).T.tocsr()
+            yield {"k": k, "l1": l1, "l2": l2}, weights
 
     def memory_bytes(self, splits: Splits) -> int:
-        """Estimate the memory of two Gram matrices, of plain and of weighted histories, and of a block."""
+        """Estimate the memory of the Gram matrix, of its blocks (no more than it) and of a block of items."""
         return 2 * 4 * len(splits.rated) ** 2 + 2 * 4 * ITEMS_PER_BLOCK * max(self.neighbours) ** 2
