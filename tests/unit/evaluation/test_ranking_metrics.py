@@ -2,7 +2,12 @@ import math
 
 import numpy as np
 import pytest
-from sklearn.metrics import ndcg_score
+from sklearn.metrics import (
+    average_precision_score,
+    label_ranking_average_precision_score,
+    ndcg_score,
+    recall_score,
+)
 
 from widedeep.evaluation.ranking_metrics import (
     Lists,
@@ -68,14 +73,48 @@ def test_no_users_no_metrics():
     assert all(len(values) == 0 for values in metrics(lists(), lists(), ITEMS).values())
 
 
-def test_ndcg_is_sklearns():
+def random_users(users: int, items: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """[users, items] scores without ties and 1.0 for the 1 … `most` relevant items of each user."""
     random = np.random.default_rng(1)
-    for relevant_count in (1, 4, 10, 25):
-        scores = random.permutation(50).astype(float)
-        relevant = random.choice(50, relevant_count, replace=False)
-        gains = np.isin(np.arange(50), relevant).astype(float)
-        found = accuracy_metrics(lists(np.argsort(-scores)[:20].tolist()), lists(relevant.tolist()))
-        assert found["ndcg_at_10"] == pytest.approx(ndcg_score(gains[None], scores[None], k=10))
+    scores = random.permuted(np.tile(np.linspace(-3, 3, items), (users, 1)), axis=1)
+    order = random.permuted(np.tile(np.arange(items), (users, 1)), axis=1)
+    return scores, (order < random.integers(1, most + 1, (users, 1))).astype(float)
+
+
+def accuracy_of(scores: np.ndarray, gains: np.ndarray) -> dict[str, np.ndarray]:
+    """Accuracy of the lists of the 20 best items."""
+    best = np.argsort(-scores, axis=1)[:, :20].tolist()
+    return accuracy_metrics(lists(*best), lists(*(np.flatnonzero(row).tolist() for row in gains)))
+
+
+@pytest.mark.parametrize(("items", "most"), [(60, 40), (60, 3), (12, 12)])
+def test_ndcg_and_recall_of_all_users_are_sklearns(items, most):
+    scores, gains = random_users(300, items, most)
+    found = accuracy_of(scores, gains)
+    ndcg = [ndcg_score(gains[[user]], scores[[user]], k=10) for user in range(300)]
+    in_list = scores >= np.sort(scores, axis=1)[:, -min(20, items)][:, None]
+    assert found["ndcg_at_10"] == pytest.approx(ndcg, abs=1e-12)
+    recall = recall_score(gains.T, in_list.T, average=None)  # sklearn's labels are columns, here users
+    assert found["recall_at_20"] == pytest.approx(recall, abs=1e-12)
+    assert np.std(ndcg) > 0.01
+    means = mean_ranking_metrics(
+        dict(enumerate(np.argsort(-scores, axis=1).tolist())),
+        {user: set(np.flatnonzero(row).tolist()) for user, row in enumerate(gains)},
+        items,
+    )
+    assert means["users"] == 300
+    assert means["ndcg_at_10"] == pytest.approx(ndcg_score(gains, scores, k=10), abs=1e-12)
+    assert means["recall_at_20"] == pytest.approx(np.mean(recall), abs=1e-12)
+
+
+def test_precision_and_first_rank_of_all_users_are_sklearns():
+    # A list of 10 holds all of 10 items, so that sklearn's metrics of whole rankings are those of the first 10.
+    scores, gains = random_users(300, 10, 9)
+    expected = [average_precision_score(row, score) for row, score in zip(gains, scores, strict=True)]
+    assert accuracy_of(scores, gains)["map_at_10"] == pytest.approx(expected, abs=1e-12)
+    scores, gains = random_users(300, 10, 1)
+    expected = [label_ranking_average_precision_score(gains[[user]], scores[[user]]) for user in range(300)]
+    assert accuracy_of(scores, gains)["mrr_at_10"] == pytest.approx(expected, abs=1e-12)
 
 
 def test_diversity_is_undefined_without_genres():
