@@ -183,7 +183,7 @@ def test_help_shows_the_settings_of_the_architecture_that_is_named(capsys):
 def test_help_shows_the_defaults_that_apply_and_the_presets(capsys):
     for argv, shown in (
         (("--config", "ncf_published"), ("(default: 256)", "(default: ncf_published)")),
-        ((), ("(default: 8192)", "(default: none)", "(default: 128,64)", "a preset (best, genre_hybrid, ")),
+        ((), ("(default: 8192)", "(default: none)", "(default: 128,64)", "a preset (best, denoising_autoencoder, ")),
     ):
         with pytest.raises(SystemExit):
             load_config(TrainConfig, [*argv, "--help"], "train")
