@@ -67,6 +67,10 @@ VARIANTS: dict[str, dict] = {
     "autoencoder, deep and of what was rated": {"embedding_dim": 4, "hidden": (16, 8), "inputs": "implicit"},
     "autoencoder, variational": {"embedding_dim": 4, "hidden": (16,), "variational": True},
     "autoencoder, variational without hidden layers": {"embedding_dim": 6, "variational": True},
+    "wide_deep_history, people of like taste": {
+        **{"embedding_dim": 4, "heads": 2, "attention_hidden": 4, "hidden": (8,), "titles": 4},
+        **{"candidates": ITEMS, "trained_candidates": 60, "ridge": 20.0, "user_neighbours": 5},
+    },
 }
 # An architecture without a variant is tried with its defaults.
 VARIANTS |= {name: {} for name in REGISTRY if name not in VARIANTS}

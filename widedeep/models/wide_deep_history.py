@@ -20,6 +20,7 @@ from widedeep.models.history.inputs import fit_inputs, with_known_columns
 from widedeep.models.history.learning import NOT_GIVEN, hold_out, unrated_log_weight
 from widedeep.models.history.network import Heads, Terms, Vectors, bag_of
 from widedeep.models.history.past import Past, bags_of, make_past, pad
+from widedeep.models.history.people import Neighbours
 from widedeep.models.history.profile import SIDE, UserProfile, profile_inputs, with_known_profile
 from widedeep.models.history.reasons import explain
 from widedeep.models.history.settings import WideDeepHistoryConfig
@@ -108,7 +109,7 @@ class WideDeepHistory(HistoryLearner):
     def encode_users(self, user: Tensor) -> Tensor:
         """Encode users of the data by their training ratings: [B] int32 user indexes -> [B, C] float32."""
         history = self.terms.ledger.history(user, self.config.max_history)
-        return self._encode(*history, self._profiles(user), known=True)
+        return self._encode(*history, self._profiles(user), user)
 
     def encode_histories(self, histories: Histories) -> Tensor:
         """Encode people by their ratings, as if these were in the data: histories of U people -> [U, C] float32.
@@ -118,17 +119,21 @@ class WideDeepHistory(HistoryLearner):
         item = histories.items.long()
         row = torch.where(item >= 0, self.terms.ledger.row_of[item.clamp(min=0)].long(), self.rows - 1)
         first = torch.argsort(row == self.rows - 1, dim=1, stable=True)[:, : self.config.max_history]
-        return self._encode(row.gather(1, first), histories.ratings.gather(1, first), None, known=False)
+        return self._encode(row.gather(1, first), histories.ratings.gather(1, first), None, None)
 
-    def _encode(self, row: Tensor, rating: Tensor, profile: Tensor | None, known: bool) -> Tensor:
-        """Return histories, filled up to `max_history`, their wide scores and profiles side by side."""
+    def _encode(self, row: Tensor, rating: Tensor, profile: Tensor | None, user: Tensor | None) -> Tensor:
+        """Return histories, filled up to `max_history`, their wide scores, people of like taste and profiles.
+
+        `user` has the indexes of users of the data; None: these people are not in the data.
+        """
         bags, residual = bags_of(make_past(row, rating, self.terms.statistics, self.scale))
-        wide = self.terms.wide_scores(bags, residual, known)
+        wide = self.terms.wide_scores(bags, residual, known=user is not None)
+        people = self.terms.neighbours(bags, residual, user)
         short = len(row), self.config.max_history - row.shape[1]
         rows = [row.float(), torch.full(short, self.rows - 1.0, device=row.device)]
         if profile is None:
             profile = torch.zeros(len(row), self._profile_width, device=row.device)
-        return torch.cat([*rows, rating, torch.zeros(short, device=row.device), *wide, profile], dim=1)
+        return torch.cat([*rows, rating, torch.zeros(short, device=row.device), *wide, *(people or ()), profile], dim=1)
 
     def _profiles(self, user: Tensor) -> Tensor | None:
         """Return the profiles of users of the data, [B, D]; None if nothing is known of users."""
@@ -141,11 +146,12 @@ class WideDeepHistory(HistoryLearner):
     def _unpack(self, encodings: Tensor) -> tuple[Past, WideScores]:
         """Return the histories and wide scores of encodings."""
         longest = self.config.max_history
-        widths = [longest, longest, *[self.rows] * len(WideScores._fields), self._profile_width]
-        row, rating, *wide, profile = encodings.split(widths, dim=1)
+        of_people = self.terms.people.neighbours if self.terms.people else 0
+        widths = [longest, longest, *[self.rows] * len(WideScores._fields), of_people, of_people, self._profile_width]
+        row, rating, *wide, place, similarity, profile = encodings.split(widths, dim=1)
         length = max(1, int((row < self.rows - 1).sum(1).max())) if len(row) else 1
         past = make_past(row[:, :length].long(), rating[:, :length], self.terms.statistics, self.scale, profile)
-        return past, WideScores(*wide)
+        return past._replace(people=Neighbours(place.long(), similarity)), WideScores(*wide)
 
     def encode_items(self, item: Tensor) -> Tensor:
         """Encode items by their index: [B] int32 -> [B, 1] float32."""

@@ -13,6 +13,7 @@ from widedeep.data.feature_tables import FeatureTable, Tables
 from widedeep.data.rating_matrices import preference
 from widedeep.models.feature_inputs import FeatureLookup, ModelInputs, feature_spec, standardise
 from widedeep.models.history.ledger import RatingLedger, TrainingRatings, fit_ledger
+from widedeep.models.history.people import fit_people
 from widedeep.models.history.settings import WideDeepHistoryConfig
 from widedeep.models.history.sparse import fit_sparse
 from widedeep.models.history.statistics import fit_statistics
@@ -66,6 +67,8 @@ def fit_inputs(config: WideDeepHistoryConfig, tables: Tables) -> ModelInputs:
         "tastes": fit_tastes(buffers["terms.columns.codes"], lookup.vocabularies, lookup.values, trained),
     }
     parts |= _closed_forms(config, tables, ratings, (shape["users"], shape["rows"]))
+    if "people" in parts:
+        shape["people"] = len(parts["people"]["user"])
     named = {f"terms.{part}.{name}": tensor for part, fit in parts.items() for name, tensor in fit.items()}
     return shape | sizes, buffers | named
 
@@ -80,11 +83,16 @@ def _log_fame(config: WideDeepHistoryConfig, items: FeatureTable) -> Tensor:
 def _closed_forms(
     config: WideDeepHistoryConfig, tables: Tables, ratings: TrainingRatings, shape: tuple[int, int]
 ) -> dict[str, dict[str, Tensor]]:
-    """Fit the statistics of items, the item x item weights, and the similarity of titles."""
+    """Fit the statistics of items, the item x item weights, the similarity of titles, and the pool of people."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     weight = preference(ratings.rating, tables.scale)
-    return {
-        "statistics": fit_statistics(ratings.user, ratings.row, ratings.rating, shape),
+    statistics = fit_statistics(ratings.user, ratings.row, ratings.rating, shape)
+    people = {}
+    if config.user_neighbours:
+        deviation = ratings.rating - statistics["mean"].numpy() - statistics["bias"].numpy()[ratings.row]
+        people["people"] = fit_people(ratings.user, ratings.row, deviation, shape, config.user_pool)
+    return people | {
+        "statistics": statistics,
         "crosses": fit_crosses(ratings.user, ratings.row, weight, shape, config.ridge, device),
         "sparse": fit_sparse(
             *(ratings.user, ratings.row, weight, shape), config.sparse_folds, config.sparse_l1, config.sparse_l2

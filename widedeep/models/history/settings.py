@@ -38,6 +38,12 @@ class WideDeepHistoryConfig(ArchitectureConfig):
     held_out: Share = Field(default=0.11, description="share of a history that a training step holds out")
     cold_histories: Share = Field(default=0.02, description="share of histories that a training step holds out whole")
     cold_items: Share = Field(default=0.01, description="share of items that a training step treats as if unrated")
+    user_neighbours: Count = Field(
+        default=0, ge=0, description="people of like taste whose ratings of an item the towers see; 0: none"
+    )
+    user_pool: Count = Field(
+        default=8192, ge=1, description="users of the data among whom they are, those with the most ratings"
+    )
     titles: Count = Field(default=32, ge=0, description="similar titles kept for each item; 0: none are compared")
     columns: Names = Field(
         default=("genres", "studios", "type", "source", "age_rating", "producers"),

@@ -13,6 +13,8 @@ from widedeep.models.history.nearest import NUMBERS as NEAREST_NUMBERS
 from widedeep.models.history.nearest import nearest
 from widedeep.models.history.network import Attended, Attention, ItemVectors, Terms, Vectors, bag_of
 from widedeep.models.history.past import Past
+from widedeep.models.history.people import NUMBERS as PEOPLE_NUMBERS
+from widedeep.models.history.people import Neighbours, People
 from widedeep.models.history.settings import WideDeepHistoryConfig
 from widedeep.models.history.sparse import SparseCrosses
 from widedeep.models.history.statistics import ItemStatistics, PairEvidence
@@ -47,7 +49,9 @@ class PairTerms(nn.Module):
         self.titles = TitleNeighbours(items, config.titles)
         self.columns = FeatureLookup.from_shape("terms.columns", shape, items)
         self.timeline, self.tastes = Timeline(items), Tastes(items, self.columns)
-        self.width = PLAIN_NUMBERS + 2 * len(config.numbers) + 2 * len(self.columns.values)
+        self.people = People(rows, shape["people"], config.user_neighbours) if config.user_neighbours else None
+        self.width = PLAIN_NUMBERS + PEOPLE_NUMBERS * (self.people is not None)
+        self.width += 2 * len(config.numbers) + 2 * len(self.columns.values)
         self.vectors = ItemVectors(rows - 1, self.columns, config.kinds, config.embedding_dim, config.embedding_sd)
         self.attention = Attention(config.heads, config.attention_hidden)
 
@@ -70,6 +74,7 @@ class PairTerms(nn.Module):
             content, crossed = self._content(past, past_item, targets.item)
             close = nearest(evidence.together, self._count(targets), self.statistics.count[past.row], past.weight)
             plain = [*scores, *sparse, *crossed, *self._facts(past, targets, bias), *close]
+            plain += self._said_by_people(past, targets, bias)
             plain = torch.stack([number.expand_as(bias) for number in plain], dim=-1)
             columns = self._columns(past, past_item, targets.item)
         match = torch.einsum("utd,uld->utl", of_target.query, of_past.key)
@@ -101,6 +106,10 @@ class PairTerms(nn.Module):
         """
         closed = self.crosses.scores_without(full, past, residual)
         return WideScores(*closed, *self.sparse.scores(past, residual, user))
+
+    def neighbours(self, past: Bags, residual: Tensor, user: Tensor | None) -> Neighbours | None:
+        """Return the people of like taste, or None if the model has none; for the arguments see `People.find`."""
+        return self.people and self.people.find(past, residual, user)
 
     @torch.no_grad()
     def survey(
@@ -187,6 +196,13 @@ class PairTerms(nn.Module):
         spread = (past.residual.square().sum(1, keepdim=True) / past.count).sqrt()
         fame = self.ledger.fame[targets.item]
         return [self._count(targets).log1p(), fame, bias, past.bias, past.count.log(), spread]
+
+    def _said_by_people(self, past: Past, targets: Targets, bias: Tensor) -> list[Tensor]:
+        """Return what people of like taste say of the targets, whose biases are [u, T]; [u, T] each."""
+        if self.people is None:
+            return []
+        assert past.people is not None
+        return self.people(past.people, targets.row, self.statistics.bias[targets.row] - bias)
 
     def _look_up(self, targets: Targets, past: Past, past_item: Tensor) -> tuple[Vectors, Vectors, Tensor]:
         """Return the vectors of the targets [u, T, D] and of the histories [u, L, D], and the targets' kinds."""

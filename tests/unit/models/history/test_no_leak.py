@@ -15,6 +15,7 @@ import torch
 from tests.unit.models.conftest import Data, Pair
 from widedeep.models.history.fitted import fitted_names
 from widedeep.models.history.learning import NOT_GIVEN, HeldOut
+from widedeep.models.history.people import People
 from widedeep.models.wide_deep_history import WideDeepHistory
 
 USERS = list(range(0, 60, 5))
@@ -24,6 +25,8 @@ SETTINGS = {
     **{"held_out": 0.15, "cold_histories": 0.0, "cold_items": 0.0},
     **{"candidates": 15, "trained_candidates": 15, "cold_candidates": 0},
 }
+
+NEIGHBOURS = 20  # of the variant that has people of like taste
 
 Changes = Mapping[Pair, float | None]
 
@@ -36,10 +39,10 @@ class Answers(NamedTuple):
     affinity: dict[int, float]  # of the candidates
 
 
-@pytest.fixture(scope="module")
-def trained(denser) -> WideDeepHistory:
+@pytest.fixture(scope="module", params=[0, NEIGHBOURS], ids=["plain", "neighbours"])
+def trained(request, denser) -> WideDeepHistory:
     """A model after some steps: it has learnt to use whatever helps to guess the held-out ratings."""
-    model = denser.model(SETTINGS, noise=0.0).train()
+    model = denser.model({**SETTINGS, "user_neighbours": request.param}, noise=0.0).train()
     histories, generator = denser.tables().user_histories(), torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(25):
@@ -54,7 +57,8 @@ def trained(denser) -> WideDeepHistory:
 
 def refitted(trained: WideDeepHistory, data: Data, changes: Changes) -> WideDeepHistory:
     """The trained weights, with all closed forms fitted to other ratings."""
-    model, fitted = data.model(SETTINGS, changes), fitted_names(trained)
+    settings = {**SETTINGS, "user_neighbours": trained.config.user_neighbours}
+    model, fitted = data.model(settings, changes), fitted_names(trained)
     kept = {name: value for name, value in trained.state_dict().items() if name not in fitted}
     model.load_state_dict(kept, strict=False)
     return model
@@ -126,6 +130,15 @@ def test_a_model_that_does_not_subtract_a_users_own_share_is_found_out(trained, 
     found = leaks(trained, denser, monkeypatch)
     assert found["rating follows"] > 0.03
     assert found["rating moves"] > 0.1
+
+
+@pytest.mark.parametrize("trained", [NEIGHBOURS], indirect=True)
+def test_a_model_whose_users_are_their_own_neighbours_is_found_out(trained, denser, monkeypatch):
+    original = People.find
+    monkeypatch.setattr(People, "find", lambda self, past, residual, user: original(self, past, residual, None))
+    found = leaks(trained, denser, monkeypatch)
+    assert found["rating follows"] > 0.01
+    assert found["affinity follows"] > 0.02
 
 
 def test_a_step_answers_as_the_model_does_where_the_ratings_were_never_given(trained, denser, monkeypatch):
