@@ -8,8 +8,8 @@ import torch
 
 from tests.unit.models.conftest import Data
 from widedeep.models.base import Histories
+from widedeep.models.history.biases import USER_DAMPING
 from widedeep.models.history.people import DAMPING, NUMBERS, SHRINKAGE, Neighbours, People
-from widedeep.models.history.statistics import USER_DAMPING
 from widedeep.models.wide_deep_history import WideDeepHistory
 
 USERS, POOL, K = 40, 25, 6
