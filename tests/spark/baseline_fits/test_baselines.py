@@ -51,6 +51,7 @@ GRIDS = {
     "als": {"ranks": (4,), "regularisations": (0.1,), "iterations": 3},
     "mf": {"ranks": (4,), "regularisations": (0.15,), "iterations": 3},
     "implicit_als": {"ranks": (4,), "regularisations": (0.1,), "alphas": (2.0,), "iterations": 3},
+    "bpr_mf": {"ranks": (4,), "regularisations": (0.02,), "popularities": (0.5,), "epochs": (5,)},
     "slim": {"neighbours": (30,), "l1": (0.5,), "l2": (5.0,)},
     "ease": {"l2": (20.0,)},
     "edlae": {"l2": (20.0,), "dropouts": (0.2,)},

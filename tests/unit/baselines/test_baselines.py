@@ -6,14 +6,22 @@ import math
 import numpy as np
 import pytest
 import scipy.sparse as sp
-import torch
 from sklearn.linear_model import ElasticNet, Ridge
 from sklearn.metrics import mean_squared_error
 from sklearn.metrics.pairwise import cosine_similarity
 
 from tests.builders import TEN_POINTS
+from tests.rating_splits import (
+    ITEMS,
+    USERS,
+    assert_valid_chooses,
+    context_of,
+    dense,
+    everyone,
+    random_splits,
+    splits_of,
+)
 from widedeep.baselines import user_knn
-from widedeep.baselines.base import Baseline, BaselineContext
 from widedeep.baselines.biases import bias_predictor, bias_ranker, fit_bias_grid
 from widedeep.baselines.ease import Ease, ease_weights
 from widedeep.baselines.edlae import Edlae
@@ -25,47 +33,13 @@ from widedeep.baselines.slim import Slim
 from widedeep.baselines.tuning import Candidate, Evaluator, grid_edges, recommend, tune
 from widedeep.baselines.user_knn import UserKnn
 from widedeep.data import sparse_weights
-from widedeep.data.batches import Batch
 from widedeep.data.matrix_products import dense_product, sparse_from_top_k, top_k_columns
 from widedeep.data.rating_matrices import Splits, load_splits, preference
-
-USERS, ITEMS = 40, 25
-
-
-def splits_of(train, valid=(), test=(), users=USERS, items=ITEMS) -> Splits:
-    """From rows of (user, item, rating)."""
-    parts = {}
-    for name, rows in (("train", train), ("valid", valid), ("test", test)):
-        user, item, rating = torch.tensor(rows, dtype=torch.float32).reshape(-1, 3).T.contiguous()
-        parts[name] = Batch(user.int(), item.int(), rating)
-    mean = float(np.mean([row[2] for row in train]))
-    return Splits(users, items, mean, parts, TEN_POINTS)
-
-
-def context_of(splits: Splits) -> BaselineContext:
-    return BaselineContext(splits, Evaluator(splits, USERS, 0), ((2.0, 1.0),), data="", seed=0)
 
 
 @pytest.fixture(scope="module")
 def splits() -> Splits:
-    """Random ratings; the last two users and items have none in train."""
-    random = np.random.default_rng(3)
-    pairs = random.choice(USERS * ITEMS, 420, replace=False)
-    rows = np.stack([pairs // ITEMS, pairs % ITEMS, random.integers(1, 11, len(pairs))], axis=1)
-    part = random.choice(3, len(rows), p=[0.7, 0.15, 0.15])
-    part[(rows[:, 0] >= USERS - 2) | (rows[:, 1] >= ITEMS - 2)] = 1
-    return splits_of(*(rows[part == p].tolist() for p in range(3)))
-
-
-def dense(splits: Splits, values=None) -> np.ndarray:
-    user, item, rating = splits.pairs("train")
-    matrix = np.zeros((splits.users, splits.items))
-    matrix[user, item] = rating if values is None else values
-    return matrix
-
-
-def everyone(splits: Splits) -> np.ndarray:
-    return np.arange(splits.users)
+    return random_splits()
 
 
 # --- products ------------------------------------------------------------------------------------
@@ -456,17 +430,6 @@ def test_the_valid_split_chooses_the_settings_of_edlae(splits):
     candidates = edlae.candidates(context_of(splits))
     assert {(c.settings["dropout"], c.settings["l2"]) for c in candidates} == {(0, 0.5), (0, 50), (0.9, 0.5), (0.9, 50)}
     assert_valid_chooses(edlae, splits)
-
-
-def assert_valid_chooses(baseline: Baseline, splits: Splits) -> None:
-    """Whichever candidate's lists are what the users like in the valid split: it is the one that tuning keeps."""
-    train = np.stack(splits.pairs("train"), axis=1).tolist()
-    for planted in baseline.candidates(context_of(splits)):
-        lists = recommend(planted.ranker, np.arange(USERS - 2), splits.history, 3)
-        valid = [(u, i, 10) for block in lists for u, row in zip(block.users, block.items, strict=True) for i in row]
-        context = context_of(splits_of(train, valid))
-        tuned = tune(baseline.name, baseline.candidates(context), context.evaluator)
-        assert tuned.lists.settings == planted.settings
 
 
 def test_factors_predict_and_rank(monkeypatch):

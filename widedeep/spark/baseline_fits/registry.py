@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BeforeValidator, Field, create_model
 
 from widedeep.baselines.base import Baseline
+from widedeep.baselines.bpr_mf import BprMf
 from widedeep.baselines.ease import Ease
 from widedeep.baselines.edlae import Edlae
 from widedeep.baselines.item_knn import ItemKnn
@@ -25,6 +26,7 @@ BASELINES: tuple[type[Baseline], ...] = (
     Als,
     Mf,
     ImplicitAls,
+    BprMf,
     Slim,
     Ease,
     Edlae,
