@@ -6,20 +6,18 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from pyspark.ml.recommendation import ALS
-from pyspark.sql import functions as F
 
-from tests.builders import MAL, TEN_POINTS
+from tests.builders import MAL
 from widedeep.baselines.biases import bias_predictor, fit_bias_grid, residuals
 from widedeep.baselines.factors import factor_predictor
 from widedeep.common.console import log
 from widedeep.common.errors import InputError
 from widedeep.config.baselines import BaselinesConfig
 from widedeep.data.rating_matrices import Splits, load_splits
-from widedeep.data.rating_matrices import preference as preference_of
 from widedeep.recommendations import recommendations_of
 from widedeep.schema.manifest import read_manifest
 from widedeep.schema.recommendations import list_schema
-from widedeep.spark.baseline_fits.als import ImplicitAls, fit_als, preference, subtract_biases, train_ratings
+from widedeep.spark.baseline_fits.als import fit_als, subtract_biases, train_ratings
 from widedeep.spark.baseline_fits.baselines import show_summary
 from widedeep.spark.baseline_fits.outputs import local_prepared
 from widedeep.spark.baseline_fits.pipeline import run_baselines
@@ -50,7 +48,7 @@ GRIDS = {
     },
     "als": {"ranks": (4,), "regularisations": (0.1,), "iterations": 3},
     "mf": {"ranks": (4,), "regularisations": (0.15,), "iterations": 3},
-    "implicit_als": {"ranks": (4,), "regularisations": (0.1,), "alphas": (2.0,), "iterations": 3},
+    "implicit_als": {"ranks": (4,), "regularisations": (0.1,), "unobserved": (0.5,), "iterations": 3},
     "bpr_mf": {"ranks": (4,), "regularisations": (0.02,), "popularities": (0.5,), "epochs": (5,)},
     "slim": {"neighbours": (30,), "l1": (0.5,), "l2": (5.0,)},
     "ease": {"l2": (20.0,)},
@@ -223,7 +221,7 @@ def test_factors_predict_what_the_model_of_spark_does(spark, prepared, splits):
     assert factors.rated.tolist() == splits.rated.tolist()
 
 
-def test_spark_subtracts_the_same_biases_and_weighs_the_same(spark, prepared, splits):
+def test_spark_subtracts_the_same_biases(prepared, splits):
     ((_, fit),) = fit_bias_grid(splits, [(2.0, 1.0)])
     ratings = train_ratings(str(prepared))
     rest = subtract_biases(ratings, fit).toPandas().sort_values(["user", "item"])
@@ -231,17 +229,3 @@ def test_spark_subtracts_the_same_biases_and_weighs_the_same(spark, prepared, sp
     order = np.lexsort((item, user))
     assert rest["user"].tolist() == user[order].tolist()
     assert rest["rating"].to_numpy() == pytest.approx(residuals(splits, bias_predictor(fit))[order], abs=1e-5)
-    levels = spark.createDataFrame([(float(n),) for n in range(1, 11)], "rating float").select(
-        preference(TEN_POINTS).alias("w")
-    )
-    assert [row["w"] for row in levels.collect()] == pytest.approx(preference_of(np.arange(1.0, 11.0), TEN_POINTS))
-
-
-def test_implicit_settings_are_all_tried(spark, prepared, splits):
-    ratings = train_ratings(str(prepared)).where(F.col("user") < 60)
-    als = ImplicitAls(**GRIDS["implicit_als"] | {"alphas": (1.0, 5.0)})
-    found = list(als.fits(ratings, splits, 0))
-    tried = [(settings["alpha"], settings["weighted_history"]) for settings, _ in found]
-    assert tried == [(1.0, False), (5.0, False), (1.0, True), (5.0, True)]
-    values = [factors.item[factors.rated].tobytes() for _, factors in found]
-    assert len(set(values)) == 4

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 from pyspark.ml.recommendation import ALS
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from widedeep.baselines.base import Baseline, BaselineContext, Counts, NonNegatives
@@ -19,9 +19,8 @@ from widedeep.baselines.factors import Factors, factor_predictor, factor_ranker
 from widedeep.baselines.simple import mean_predictor
 from widedeep.baselines.tuning import Candidate
 from widedeep.config.fields import Count
-from widedeep.data.rating_matrices import LEAST, MOST, PER_STEP, Splits
+from widedeep.data.rating_matrices import Splits
 from widedeep.evaluation.reference_models import Biases
-from widedeep.schema.rating_scale import RatingScale
 
 
 class FactorFit(NamedTuple):
@@ -74,40 +73,6 @@ class Mf(ExplicitAls):
             yield Candidate(settings, factor_predictor(factors, context.bias_predictor), ranker)
 
 
-class ImplicitAls(Baseline):
-    """Factors of who rated what rank items."""
-
-    name = "implicit_als"
-    ranks: Counts = Field(default=(64, 128), description="factors")
-    regularisations: NonNegatives = Field(default=(0.1, 0.2), description="penalty of a vector for each of its ratings")
-    alphas: NonNegatives = Field(default=(2.0, 5.0), description="confidence in a rated item is 1 + alpha")
-    iterations: Count = Field(default=10, ge=1, description="sweeps over users and items")
-
-    def candidates(self, context: BaselineContext) -> Iterator[Candidate]:
-        """Yield candidates for lists, first of plain and then of weighted histories."""
-        for settings, factors in self.fits(train_ratings(context.data), context.splits, context.seed):
-            yield Candidate(settings, ranker=factor_ranker(factors))
-
-    def fits(self, ratings: DataFrame, splits: Splits, seed: int) -> Iterator[FactorFit]:
-        """Factorise plain and weighted histories with each rank, regularisation and alpha."""
-        for weighted in (False, True):
-            weight = preference(splits.scale) if weighted else F.lit(1.0).cast("float")
-            history = ratings.select("user", "item", weight.alias("rating"))
-            for rank in self.ranks:
-                for reg in self.regularisations:
-                    for alpha in self.alphas:
-                        als = {"rank": rank, "regParam": reg, "alpha": alpha, "maxIter": self.iterations}
-                        factors = fit_als(history, splits, implicitPrefs=True, seed=seed, **als)
-                        settings = {"rank": rank, "regularisation": reg, "alpha": alpha, "weighted_history": weighted}
-                        yield FactorFit(settings, factors)
-
-
-def preference(scale: RatingScale) -> Column:
-    """Compute `widedeep.data.rating_matrices.preference` of the column rating."""
-    weight = 1 + (F.col("rating") - (scale.liked - scale.step)) * (PER_STEP / scale.step)
-    return F.greatest(F.lit(LEAST), F.least(F.lit(MOST), weight)).cast("float")
-
-
 def train_ratings(data: str) -> DataFrame:
     """Read user, item and rating of the training split in the active Spark session."""
     ratings = SparkSession.active().read.parquet(f"{data}/ratings")
@@ -132,7 +97,7 @@ def subtract_biases(ratings: DataFrame, biases: Biases) -> DataFrame:
 
 
 def fit_als(ratings: DataFrame, splits: Splits, **settings: Any) -> Factors:
-    """Factorise ratings (Zhou et al., 2008; implicit: Hu et al., 2008).
+    """Factorise ratings (Zhou et al., 2008).
 
     Args:
         ratings: user, item, rating.

@@ -8,13 +8,14 @@ from widedeep.baselines.base import Baseline
 from widedeep.baselines.bpr_mf import BprMf
 from widedeep.baselines.ease import Ease
 from widedeep.baselines.edlae import Edlae
+from widedeep.baselines.implicit_als import ImplicitAls
 from widedeep.baselines.item_knn import ItemKnn
 from widedeep.baselines.simple import Bias, GlobalMean, Popularity
 from widedeep.baselines.slim import Slim
 from widedeep.baselines.user_knn import UserKnn
 from widedeep.config.baselines import BaselinesConfig
 from widedeep.config.fields import comma_separated
-from widedeep.spark.baseline_fits.als import Als, ImplicitAls, Mf
+from widedeep.spark.baseline_fits.als import Als, Mf
 
 # In the order in which they are run and shown.
 BASELINES: tuple[type[Baseline], ...] = (
