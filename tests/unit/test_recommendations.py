@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tests.builders import MAL
+from tests.spoil import spoil_other_groups
 from widedeep.common.errors import InputError
 from widedeep.recommendations import main, recommendations_of
 from widedeep.schema.manifest import DataFile
@@ -40,6 +41,17 @@ def test_a_users_list_is_shown_in_order_with_reasons(directory, capsys):
     assert "for user 7" in shown
     assert "because you rated Mushishi 9 " in shown
     assert shown.index("Gintama ") < shown.index("Gintama'")
+
+
+def test_a_look_up_reads_the_users_row_group_alone(directory):
+    """Row groups of others are zeros, which a reader of them would not survive."""
+    rows = [{**ROWS[2], "user_id": user, "anime_id": user + 100} for user in range(12)]
+    file = directory / "part-00000.parquet"
+    pq.write_table(pa.Table.from_pylist(rows, list_schema(MAL.ids)), file, row_group_size=3)
+    assert spoil_other_groups(file, 7) == 3
+    assert [row["anime_id"] for row in recommendations_of(directory, "7")[0]] == [107]
+    with pytest.raises((OSError, pa.ArrowInvalid)):
+        recommendations_of(directory, "2")
 
 
 def test_lists_of_another_release_are_refused(directory):

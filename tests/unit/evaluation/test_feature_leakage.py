@@ -130,6 +130,27 @@ def test_the_standard_error_is_the_spread_over_repetitions():
     assert np.mean(errors) == pytest.approx(np.std(values), rel=0.35)  # an sd of 40 is known to a ninth
 
 
+@pytest.mark.parametrize(
+    ("value", "error", "leaks"),
+    [(1.09, 0.0, False), (1.11, 0.0, True), (1.49, 0.1, False), (1.51, 0.1, True), (3.0, 0.5, False), (3.2, 0.5, True)],
+)
+def test_a_slope_leaks_if_it_is_four_standard_errors_above_that_of_an_honest_feature(value, error, leaks):
+    assert feature_leakage.Slope(value, error).leaks == leaks
+
+
+@pytest.mark.parametrize(("entities", "enough"), [(29, False), (30, True)])
+def test_thirty_entities_in_both_splits_are_enough_for_a_slope(entities, enough):
+    rng = np.random.default_rng(3)
+    entity = np.append(np.repeat(np.arange(entities), 4), [entities])  # one more has training ratings alone
+    rating = rng.integers(1, 11, len(entity)).astype(float)
+    held_out = np.arange(len(entity)) % 4 == 1
+    assert not held_out[-1]
+    known = feature_leakage.deviations(
+        feature_leakage.Entities(*(sums(entity[m], rating[m], entities + 1) for m in (~held_out, held_out)))
+    )
+    assert (len(known.chosen), known.enough) == (entities, enough)
+
+
 def test_no_slope_without_entities_in_both_splits():
     one = feature_leakage.Sums(np.array([1.0, 0.0]), np.array([7.0, 0.0]), 49.0)
     other = feature_leakage.Sums(np.array([0.0, 1.0]), np.array([0.0, 7.0]), 49.0)
