@@ -89,6 +89,28 @@ def test_a_text_replaces_one_that_hadoop_has_written(spark, tmp_path):
     assert [path.name for path in (tmp_path / "there").iterdir()] == ["a.json"]
 
 
+def test_a_text_elsewhere_is_never_half_written(spark, tmp_path, monkeypatch):
+    """Hadoop does not replace a file in one step: a kill in between leaves the new text under another name."""
+    spark.sparkContext._jsc.hadoopConfiguration().set("fs.viewfs.mounttable.texts.link./data", tmp_path.as_uri())
+    files, name = Files(spark), "viewfs://texts/data/a.json"
+    assert files.local(name) is None
+    files.write_text(name, "old")
+
+    def killed(old: str, new: str) -> None:
+        assert files.read_text(old) == "new"
+        raise OSError("gone")
+
+    monkeypatch.setattr(files, "rename", killed)
+    with pytest.raises(OSError, match="gone"):
+        files.write_text(name, "new")
+    monkeypatch.undo()
+    assert not files.exists(name)
+    assert files.read_text(f"{name}.draft") == "new"
+    files.write_text(name, "newer")
+    assert files.read_text(name) == "newer"
+    assert [entry for entry, _, _ in files.entries("viewfs://texts/data")] == ["a.json"]
+
+
 def test_a_directory_of_others_is_not_replaced(spark, tmp_path):
     (tmp_path / "output").mkdir()
     (tmp_path / "output" / "thesis.tex").write_text("years")

@@ -90,7 +90,10 @@ class Files:
             raise OSError(f"could not rename {old} to {new}")
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a small UTF-8 file as a whole: readers see the old one or the new one."""
+        """Write a small UTF-8 file as a whole: readers see the old one or the new one.
+
+        On another machine's file system there is a moment in which they see neither; the new one is then `NAME.draft`.
+        """
         if local := self.local(name):
             # Not by Hadoop: it adds a checksum file, which fails the reader of a copy that somebody puts there later.
             local.parent.mkdir(parents=True, exist_ok=True)

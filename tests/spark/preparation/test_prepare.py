@@ -12,8 +12,8 @@ import pytest
 from tests.spark.dumps import ANIME, BAD, GOOD, write_dump
 from tests.training import ROOT
 from widedeep.common.errors import InputError
-from widedeep.config.prepare import PrepareConfig
-from widedeep.schema.manifest import SPLITS, read_manifest
+from widedeep.config.prepare import FeatureConfig, PrepareConfig
+from widedeep.schema.manifest import SPLITS, Table, read_manifest
 from widedeep.spark.preparation.prepare import prepare
 
 
@@ -102,6 +102,25 @@ def test_statistics_come_from_the_training_split_alone(prepared):
     expected = train.groupby("item")["rating"].agg(["count", "mean"]).reindex(items["item"])
     assert np.array_equal(items["train_ratings"], expected["count"].fillna(0).astype(int))
     assert np.allclose(items["train_mean"], expected["mean"].fillna(train["rating"].mean()), atol=1e-5)
+
+
+def test_features_of_ratings_come_from_the_training_split_alone(prepared):
+    manifest, train, prior = read_manifest(prepared), ratings_of(prepared, "train"), FeatureConfig().prior_ratings
+
+    def stored(table: Table, values: np.ndarray, name: str) -> np.ndarray:
+        return (values - table.numeric[name].center) / table.numeric[name].scale
+
+    for table, key, name in ((manifest.users, "user", "mean_score"), (manifest.items, "item", "score")):
+        frame = pq.read_table(prepared / f"{key}s", columns=[key, name]).to_pandas()
+        sums = train.groupby(key)["rating"].agg(["sum", "count"]).reindex(frame[key], fill_value=0)
+        damped = (sums["sum"] + prior * train["rating"].mean()) / (sums["count"] + prior)
+        assert np.allclose(frame[name], stored(table, damped.to_numpy(), name), atol=1e-4)
+        assert frame[name].std() > 0.01
+    items = pq.read_table(prepared / "items", columns=["item", "popularity"]).to_pandas()
+    counts = np.bincount(train["item"], minlength=len(items))
+    place = np.empty(len(items))
+    place[np.argsort(-counts, kind="stable")] = np.arange(1, len(items) + 1)
+    assert np.allclose(items["popularity"], stored(manifest.items, place[items["item"]], "popularity"), atol=1e-4)
 
 
 def test_leaky_columns_are_named_and_left_out(prepared):

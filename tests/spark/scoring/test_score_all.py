@@ -1,12 +1,15 @@
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import torch
 
+from tests.spoil import spoil_other_groups
 from widedeep.common.console import log
 from widedeep.common.errors import InputError
 from widedeep.config.evaluate import EvaluateConfig
@@ -206,18 +209,19 @@ def test_the_directory_reads_as_one_table(spark, recommended):
     assert spark.read.parquet(str(output)).count() == manifest.rows
 
 
-def test_a_look_up_reads_little_of_the_files(recommended):
-    output, manifest, _ = recommended
-    metadata = pq.ParquetFile(output / manifest.files[0].path).metadata
-    statistics = metadata.row_group(0).column(0).statistics
-    assert statistics.has_min_max
+def test_a_look_up_reads_the_row_group_of_the_user_alone(recommended, tmp_path):
+    output, manifest, parts = recommended
+    spoilt = shutil.copytree(output, tmp_path / "spoilt")
+    user = int(parts[1]["user_id"].iloc[0])
+    assert sum(spoil_other_groups(spoilt / file.path, user) for file in manifest.files) >= len(manifest.files) - 1 > 0
+    assert recommendations_of(spoilt, str(user)) == recommendations_of(output, str(user))
+    with pytest.raises((OSError, pa.ArrowInvalid)):
+        recommendations_of(spoilt, str(parts[0]["user_id"].iloc[0]))
     with pytest.raises(InputError, match="user 123456789 is not in"):
         recommendations_of(output, "123456789")
 
 
 def test_a_model_of_other_data_is_refused(spark, prepared, run, tmp_path):
-    import shutil
-
     other = tmp_path / "other"
     shutil.copytree(prepared, other)
     manifest = json.loads((other / "manifest.json").read_text())

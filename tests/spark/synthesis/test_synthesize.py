@@ -249,7 +249,7 @@ def test_foreign_directories_and_impossible_sizes_are_refused(spark, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["precious.txt"]
 
 
-def test_the_driver_holds_nothing_that_grows_with_the_ratings():
+def test_what_is_broadcast_does_not_grow_with_the_ratings():
     """What is broadcast is as large for 1e10 ratings as for the official dump."""
     import pickle
 
