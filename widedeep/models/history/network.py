@@ -126,15 +126,16 @@ class Attention(nn.Module):
 class Tower(nn.Module):
     """An MLP over the terms of a pair, with one answer, which is 0 before training."""
 
-    def __init__(self, terms: int, hidden: Sequence[int], dropout: float):
+    def __init__(self, terms: int, hidden: Sequence[int], dropout: float, *, constant: bool):
+        """Build; `dropout` is the share of hidden units dropped in training, `constant` adds one to all answers."""
         super().__init__()
         layers: list[nn.Module] = []
         for width in hidden:
             layers += [nn.Linear(terms, width), nn.SiLU(), nn.Dropout(dropout)]
             terms = width
-        last = nn.Linear(terms, 1)
-        nn.init.zeros_(last.weight)
-        nn.init.zeros_(last.bias)
+        last = nn.Linear(terms, 1, bias=constant)
+        for parameter in last.parameters():
+            nn.init.zeros_(parameter)
         self.layers = nn.Sequential(*layers, last)
 
     def forward(self, terms: Tensor) -> Tensor:
@@ -183,7 +184,9 @@ class Heads(nn.Module):
         self.mix = nn.Parameter(torch.full((heads,), 1.0 / max(1, heads)))
         self.wide = nn.Parameter(torch.tensor([1.0, 0.3, 0.3]))  # of the terms wide, titles and sparse
         terms = numbers + 1 + 3 * heads + KIND_WIDTH
-        self.rating, self.affinity = Tower(terms, hidden, share), Tower(terms, hidden, share)
+        self.rating = Tower(terms, hidden, share, constant=True)
+        # All losses compare affinities with each other, so a constant would have no effect.
+        self.affinity = Tower(terms, hidden, share, constant=False)
         self.register_buffer("centre", torch.zeros(numbers))
         self.register_buffer("spread", torch.ones(numbers))
         self.register_buffer("level", torch.zeros(()))
