@@ -17,6 +17,16 @@ from widedeep.data.shards import check_shards, read_packed
 from widedeep.schema.manifest import Manifest
 
 
+def starts_of(count: torch.Tensor) -> torch.Tensor:
+    """Return where each of several runs begins, and where the last one ends: lengths [u] -> [u + 1]."""
+    return torch.cat([count.new_zeros(1), count.cumsum(0)])
+
+
+def owners_of(start: torch.Tensor, total: int) -> torch.Tensor:
+    """Return the run that each of `total` elements is in: what `starts_of` returned [u + 1] -> [total] int64."""
+    return torch.repeat_interleave(start.diff(), output_size=total)
+
+
 class UserHistories(NamedTuple):
     """Whole histories, one after another; user j rated `item[start[j] : start[j + 1]]`."""
 
@@ -38,7 +48,7 @@ class UserHistories(NamedTuple):
         """
         first = self.start[index]
         count = self.start[index + 1] - first
-        start = torch.cat([count.new_zeros(1), count.cumsum(0)])  # [v + 1]
+        start = starts_of(count)  # [v + 1]
         total = int(start[-1]) if ratings is None else ratings
         moved = torch.repeat_interleave(first - start[:-1], count, output_size=total)  # [n], how far a rating moves
         row = moved + torch.arange(total, device=moved.device)
@@ -46,13 +56,12 @@ class UserHistories(NamedTuple):
 
     def owner(self) -> torch.Tensor:
         """Return the row of `user` that each rating belongs to, [n] int64."""
-        return torch.repeat_interleave(self.start.diff(), output_size=len(self.item))
+        return owners_of(self.start, len(self.item))
 
     def part(self, chosen: torch.Tensor) -> "UserHistories":
         """Return the same users with some of their ratings: [n] bool."""
         count = torch.bincount(self.owner()[chosen], minlength=len(self))
-        start = torch.cat([count.new_zeros(1), count.cumsum(0)])
-        return UserHistories(self.user, start, self.item[chosen], self.rating[chosen])
+        return UserHistories(self.user, starts_of(count), self.item[chosen], self.rating[chosen])
 
     def to(self, device: torch.device) -> "UserHistories":
         """Return the same histories on a device."""

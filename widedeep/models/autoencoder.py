@@ -17,7 +17,7 @@ from torch import Tensor
 from widedeep.config.fields import Count, DropShare, MaybeWidths
 from widedeep.config.models import ArchitectureConfig
 from widedeep.data.feature_tables import Tables
-from widedeep.data.histories import UserHistories
+from widedeep.data.histories import UserHistories, starts_of
 from widedeep.models.base import Histories, MakeEmbedding
 from widedeep.models.codes import Code, Decoder, Encoder
 from widedeep.models.history.biases import USER_DAMPING, ItemBiases, bias_buffers, fit_biases
@@ -123,9 +123,8 @@ class Autoencoder(HistoryLearner):
     def encode_histories(self, histories: Histories) -> Tensor:
         """Encode people by their ratings: histories of U people -> [U, D + 1]; ratings of unrated items say nothing."""
         there = histories.items >= 0
-        start = torch.cat([there.new_zeros(1, dtype=torch.int64), there.sum(1).cumsum(0)])
         user = torch.arange(len(there), dtype=torch.int32, device=there.device)
-        every = UserHistories(user, start, histories.items[there], histories.ratings[there])
+        every = UserHistories(user, starts_of(there.sum(1)), histories.items[there], histories.ratings[there])
         return self._encode(every.part(self.ledger.row_of[every.item] < self.shape["rows"] - 1))
 
     def _encode(self, histories: UserHistories) -> Tensor:
@@ -183,7 +182,8 @@ class Autoencoder(HistoryLearner):
     def learn(self, histories: UserHistories, generator: torch.Generator) -> Learned:
         """Hold out a part of each history, and answer for it and for all items from the rest; see `HistoryLearner`."""
         held = (torch.rand(len(histories.item), generator=generator) < self.config.held_out).to(histories.item.device)
-        owner, user = histories.owner(), histories.owner()[held]
+        owner = histories.owner()
+        user = owner[held]
         read, full = self._read(histories.part(~held)), self._read(histories)
         code = self._code(read)
         features = self.decoder(code if isinstance(code, Tensor) else self._drawn(code, generator))

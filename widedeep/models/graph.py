@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from widedeep.data.histories import starts_of
+
 
 class Graph(nn.Module):
     """The symmetric sparse matrix [N, N] of a graph. No state has it, because it is made from data."""
@@ -34,9 +36,8 @@ class Graph(nn.Module):
         key, order = (ends[0] * nodes + ends[1]).sort()
         weights = torch.cat([weight, weight])[order]
         count = torch.bincount(ends[0], minlength=nodes)
-        start = torch.cat([count.new_zeros(1), count.cumsum(0)])
         buffers = {
-            "start": start.int(),
+            "start": starts_of(count).int(),
             "neighbour": ends[1][order].int(),
             "weight": torch.cat([weights, weights.new_zeros(1)]),
             "key": torch.cat([key, key.new_tensor([nodes * nodes])]),

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from widedeep.data.feature_tables import Tables
-from widedeep.data.histories import UserHistories
+from widedeep.data.histories import UserHistories, starts_of
 from widedeep.models.base import Explanation, Histories, MakeEmbedding, Scores
 from widedeep.models.feature_inputs import merge_inputs
 from widedeep.models.history.inputs import fit_inputs, with_known_columns
@@ -151,7 +151,8 @@ class WideDeepHistory(HistoryLearner):
         row, rating, *wide, place, similarity, profile = encodings.split(widths, dim=1)
         length = max(1, int((row < self.rows - 1).sum(1).max())) if len(row) else 1
         past = make_past(row[:, :length].long(), rating[:, :length], self.terms.statistics, self.scale, profile)
-        return past._replace(people=Neighbours(place.long(), similarity)), WideScores(*wide)
+        people = Neighbours(place.long(), similarity) if self.terms.people else None
+        return past._replace(people=people), WideScores(*wide)
 
     def encode_items(self, item: Tensor) -> Tensor:
         """Encode items by their index: [B] int32 -> [B, 1] float32."""
@@ -258,7 +259,7 @@ class WideDeepHistory(HistoryLearner):
         """
         order = torch.argsort(user, stable=True)
         count = torch.bincount(user)
-        start = torch.cat([count.new_zeros(1), count.cumsum(0)])
+        start = starts_of(count)
         answers: list[Tensor] = []
         for low in range(0, len(count), USERS_AT_ONCE):
             part = slice(low, min(low + USERS_AT_ONCE, len(count)))

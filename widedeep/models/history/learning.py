@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from widedeep.data.histories import UserHistories
+from widedeep.data.histories import UserHistories, starts_of
 from widedeep.data.rating_matrices import preference
 from widedeep.models.history.biases import USER_DAMPING
 from widedeep.models.history.past import Past, bags_of, make_past, pad
@@ -99,7 +99,7 @@ def hold_out(
 
     """
     device, count = histories.item.device, histories.start.diff()
-    user = torch.repeat_interleave(count, output_size=len(histories.item))  # [n]
+    user = histories.owner()  # [n]
     row = terms.ledger.row_of[histories.item].long()
     draws = torch.rand(len(row), 2, generator=generator).to(device)
     of_users = torch.rand(len(count), generator=generator).to(device)
@@ -144,4 +144,4 @@ def unrated_log_weight(config: WideDeepHistoryConfig, count: Tensor) -> Tensor:
 def _starts(user: Tensor, users: int) -> Tensor:
     """Return where the ratings of each user begin, [users + 1], given the users of all ratings in ascending order."""
     count = torch.bincount(user, minlength=users)
-    return torch.cat([count.new_zeros(1), count.cumsum(0)])
+    return starts_of(count)

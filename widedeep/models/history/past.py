@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from widedeep.data.histories import owners_of, starts_of
 from widedeep.data.rating_matrices import preference
 from widedeep.models.history.biases import USER_DAMPING
 from widedeep.models.history.people import Neighbours
@@ -69,14 +70,20 @@ def make_past(
 def bags_of(past: Past) -> tuple[Bags, Tensor]:
     """Return padded histories one after another, and the residuals of their ratings [n]."""
     there = past.present > 0
-    start = torch.cat([there.new_zeros(1, dtype=torch.int64), there.sum(1).cumsum(0)])
-    return Bags(start, past.row[there], past.weight[there]), past.residual[there]
+    return Bags(starts_of(there.sum(1)), past.row[there], past.weight[there]), past.residual[there]
+
+
+def places_of(index: Tensor, size: int) -> Tensor:
+    """Return where in a history each of `size` things stands, L for in none: [u, L] int64 -> [u, size] int64."""
+    length = index.shape[1]
+    place = torch.full((len(index), size), length, device=index.device)
+    return place.scatter_(1, index, torch.arange(length, device=index.device).expand_as(index))
 
 
 def pad(start: Tensor, columns: tuple[Tensor, ...], fills: tuple[float, ...]) -> tuple[Tensor, ...]:
     """Pad ragged columns: [n] each, split at `start` [u + 1] -> [u, L] each, filled up with `fills`."""
     count = start.diff()
-    user = torch.repeat_interleave(count, output_size=len(columns[0]))
+    user = owners_of(start, len(columns[0]))
     place = torch.arange(len(user), device=start.device) - start[user]
     length = max(1, int(count.max())) if len(count) else 1
     padded = []

@@ -69,8 +69,7 @@ class People(Fitted):
         """
         products = self._sums(past, self.residual, residual)
         common = self._sums(past, self.rated, torch.ones_like(residual))
-        owner = torch.repeat_interleave(past.start.diff(), output_size=len(residual))
-        squares = residual.new_zeros(len(products)).index_add_(0, owner, residual.square())
+        squares = residual.new_zeros(len(products)).index_add_(0, past.owner(), residual.square())
         cosine = products / (squares.sqrt()[:, None] * self.norm).clamp(min=1e-6)
         similarity = (cosine * (common / (common + SHRINKAGE))).clamp(min=0.0)
         if user is not None:

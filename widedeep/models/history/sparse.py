@@ -19,6 +19,7 @@ from torch.nn.functional import embedding_bag
 from widedeep.data.matrix_products import dense_product, top_k_columns
 from widedeep.data.sparse_weights import nearest_by_cosine, slim_weights
 from widedeep.models.history.fitted import Fitted
+from widedeep.models.history.past import places_of
 from widedeep.models.history.wide import Bags, LinearScores
 
 CANDIDATES = 100  # items that may have a weight
@@ -52,9 +53,8 @@ class SparseCrosses(Fitted):
 
         """
         users, rows = len(past.start) - 1, self.item.shape[1]
-        user = torch.repeat_interleave(past.start.diff(), output_size=len(past.item))
         history = residual.new_zeros(rows, 2, users)
-        history[past.item, :, user] = torch.stack([past.weight, residual], dim=1)
+        history[past.item, :, past.owner()] = torch.stack([past.weight, residual], dim=1)
         fit = torch.full_like(past.start[1:], len(self.item) - 1) if without is None else self._folds_of(without)
         out = residual.new_zeros(2, users, rows)
         for number in fit.unique().tolist():
@@ -76,9 +76,7 @@ class SparseCrosses(Fitted):
             [u, T, L], which add up to the scores.
 
         """
-        length, rows = row.shape[1], self.item.shape[1]
-        place = torch.full((len(row), rows), length, device=row.device)
-        place.scatter_(1, row, torch.arange(length, device=row.device).expand_as(row))
+        length, place = row.shape[1], places_of(row, self.item.shape[1])
         places = place.gather(1, self.item[-1][target].long().flatten(1)).view(*target.shape, -1)  # [u, T, k]
         parts = torch.zeros(*target.shape, length + 1, device=row.device)
         return parts.scatter_add_(2, places, self.weight[-1][target])[:, :, :length] * weight[:, None]

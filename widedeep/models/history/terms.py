@@ -12,7 +12,7 @@ from widedeep.models.history.inputs import Ledger
 from widedeep.models.history.nearest import NUMBERS as NEAREST_NUMBERS
 from widedeep.models.history.nearest import nearest
 from widedeep.models.history.network import Attended, Attention, ItemVectors, Terms, Vectors, bag_of
-from widedeep.models.history.past import Past
+from widedeep.models.history.past import Past, places_of
 from widedeep.models.history.people import NUMBERS as PEOPLE_NUMBERS
 from widedeep.models.history.people import Neighbours, People
 from widedeep.models.history.settings import WideDeepHistoryConfig
@@ -225,9 +225,7 @@ class PairTerms(nn.Module):
     def _places(self, past: Past, past_item: Tensor, target: Tensor) -> Tensor:
         """Return where the items with similar titles are in the histories, [u, T, M]; see `TitleNeighbours.places`."""
         length, items = past.row.shape[1], len(self.ledger.row_of)
-        place = torch.full((len(target), items + 1), length, device=target.device)  # [u, I + 1]
-        where = torch.where(past.present > 0, past_item, items)
-        place.scatter_(1, where, torch.arange(length, device=target.device).expand_as(where))
+        place = places_of(torch.where(past.present > 0, past_item, items), items + 1)  # [u, I + 1]
         return self.titles.places(target, place, length)
 
     def _content(self, past: Past, past_item: Tensor, target: Tensor) -> tuple[tuple[Tensor, Tensor], list[Tensor]]:

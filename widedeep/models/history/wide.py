@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
+from widedeep.data.histories import owners_of
 from widedeep.data.matrix_products import dense_product
 from widedeep.models.history.fitted import Fitted
 
@@ -35,6 +36,10 @@ class Bags(NamedTuple):
     start: Tensor  # [u + 1] int64
     item: Tensor  # [n] int64 rated items
     weight: Tensor  # [n] float32, the preference of each rating
+
+    def owner(self) -> Tensor:
+        """Return the number of the user that each rating belongs to, [n] int64."""
+        return owners_of(self.start, len(self.item))
 
     def count(self) -> Tensor:
         """Return the number of ratings of each user, [u] float32."""
@@ -159,7 +164,7 @@ class WideCrosses(Fitted):
 
     def _dot(self, bags: Bags, weight: Tensor, size: Tensor, vectors: Tensor) -> Tensor:
         """Return the dot product of each scaled history with a vector [u, A]: [u, 1]."""
-        user = torch.repeat_interleave(bags.start.diff(), output_size=len(bags.item))
+        user = bags.owner()
         parts = weight * self.item_scale[bags.item] * vectors[user, bags.item]
         return torch.zeros(len(vectors), device=vectors.device).index_add_(0, user, parts)[:, None] * size
 
