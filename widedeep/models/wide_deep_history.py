@@ -58,7 +58,7 @@ class WideDeepHistory(HistoryLearner):
         super().__init__()
         self.config, self.shape, self.scale, self.rows = config, shape, scale, shape["rows"]
         self.terms = PairTerms(config, shape)
-        self.heads = Heads(self.terms.width, config.heads, config.hidden, config.dropout)
+        self.heads = Heads(self.terms.width, self.terms.residuals, config.heads, config.hidden, config.dropout)
         known = f"{SIDE}.numbers" in shape
         self.profile = UserProfile(shape, config.embedding_dim, config.embedding_sd) if known else None
         self.cold_users_alike = not known
@@ -152,7 +152,8 @@ class WideDeepHistory(HistoryLearner):
         length = max(1, int((row < self.rows - 1).sum(1).max())) if len(row) else 1
         past = make_past(row[:, :length].long(), rating[:, :length], self.terms.statistics, self.scale, profile)
         people = Neighbours(place.long(), similarity) if self.terms.people else None
-        return past._replace(people=people), WideScores(*wide)
+        factors = self.terms.latent_factors(past, None)
+        return past._replace(people=people, factors=factors), WideScores(*wide)
 
     def encode_items(self, item: Tensor) -> Tensor:
         """Encode items by their index: [B] int32 -> [B, 1] float32."""

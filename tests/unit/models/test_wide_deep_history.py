@@ -38,17 +38,21 @@ def seen_by(data: Data) -> list[set[int]]:
 
 
 @torch.no_grad()
-def test_a_history_is_answered_for_like_the_user_whose_it_is(data, model):
-    """Not to the bit: a stranger's history is added to the Gram matrix, where the user's is already."""
+def test_a_history_is_answered_for_like_the_user_whose_it_is(data):
+    """Not to the bit: a stranger's history is added to the Gram matrix, where the user's is already.
+
+    Larger random weights in the towers would magnify the difference.
+    """
+    model = data.model(noise=0.05)
     users, seen = list(range(0, 30, 3)), seen_by(data)
     known = affinities(model, model.encode_users(EVERYBODY[users]))
     given = affinities(model, model.encode_histories(padded(data, users)))
     for user, one, other in zip(users, known, given, strict=True):
         new = sorted(set(range(ITEMS)) - seen[user])
         correlation = np.corrcoef(one[new].numpy(), other[new].numpy())[0, 1]
-        assert correlation > 0.8
+        assert correlation > 0.9
         best, also = (set(scores[new].topk(8).indices.tolist()) for scores in (one, other))
-        assert len(best & also) >= 5
+        assert len(best & also) >= 7
 
 
 @torch.no_grad()

@@ -1,6 +1,8 @@
 """Modules whose tensors are fitted in closed form before the first training step and do not change afterwards."""
 
-from torch import nn
+import numpy as np
+import torch
+from torch import Tensor, nn
 
 
 class Fitted(nn.Module):
@@ -15,3 +17,20 @@ def fitted_names(model: nn.Module) -> set[str]:
         if isinstance(module, Fitted)
         for name, _ in module.named_buffers()
     }
+
+
+def fold_of(user: np.ndarray, folds: int) -> np.ndarray:
+    """Return the fold that users are dealt to: [n] user indexes -> [n]. Fit f of several leaves out fold f."""
+    return user % folds
+
+
+def fit_of(users: Tensor, without: Tensor | None, folds: int) -> Tensor:
+    """Return the number of the fit by which users are answered, [u] int64.
+
+    Args:
+        users: [u], anything of theirs.
+        without: [u] user indexes, where the fits shall not have seen the users; None: the last fit, to everybody.
+        folds: how many parts the users are dealt to.
+
+    """
+    return torch.full(users.shape, folds, device=users.device) if without is None else without.long() % folds

@@ -12,6 +12,7 @@ from widedeep.common.console import log
 from widedeep.data.feature_tables import FeatureTable, Tables
 from widedeep.data.rating_matrices import preference
 from widedeep.models.feature_inputs import FeatureLookup, ModelInputs, feature_spec, standardise
+from widedeep.models.history.factors import fit_factors
 from widedeep.models.history.ledger import RatingLedger, TrainingRatings, fit_ledger
 from widedeep.models.history.people import fit_people
 from widedeep.models.history.settings import WideDeepHistoryConfig
@@ -83,19 +84,23 @@ def _log_fame(config: WideDeepHistoryConfig, items: FeatureTable) -> Tensor:
 def _closed_forms(
     config: WideDeepHistoryConfig, tables: Tables, ratings: TrainingRatings, shape: tuple[int, int]
 ) -> dict[str, dict[str, Tensor]]:
-    """Fit the statistics of items, the item x item weights, the similarity of titles, and the pool of people."""
+    """Fit the statistics of items, the item x item weights, the similarity of titles, people and latent factors."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     weight = preference(ratings.rating, tables.scale)
     statistics = fit_statistics(ratings.user, ratings.row, ratings.rating, shape)
-    people = {}
+    optional = {}
     if config.user_neighbours:
         deviation = ratings.rating - statistics["mean"].numpy() - statistics["bias"].numpy()[ratings.row]
-        people["people"] = fit_people(ratings.user, ratings.row, deviation, shape, config.user_pool)
-    return people | {
+        optional["people"] = fit_people(ratings.user, ratings.row, deviation, shape, config.user_pool)
+    if config.factors:
+        columns = ratings.user, ratings.row, ratings.rating
+        optional["factors"] = fit_factors(*columns, shape, config.folds, config.factors)
+    return optional | {
         "statistics": statistics,
         "crosses": fit_crosses(ratings.user, ratings.row, weight, shape, config.ridge, device),
         "sparse": fit_sparse(
-            *(ratings.user, ratings.row, weight, shape), config.sparse_folds, config.sparse_l1, config.sparse_l2
+            *(ratings.user, ratings.row, weight, shape, config.folds),
+            *(config.sparse_kept, config.sparse_l1, config.sparse_l2),
         ),
         "titles": fit_titles(tables.items.strings("title"), config.titles),
     }

@@ -115,7 +115,8 @@ def hold_out(
     rows, ratings = pad(_starts(user[kept], len(count)), (row[kept], histories.rating[kept]), (terms.unrated, 0.0))
     past = make_past(rows, ratings, statistics, scale)
     bags, residual = bags_of(past)
-    past = past._replace(people=terms.neighbours(bags, residual, histories.user))
+    factors = terms.latent_factors(past, histories.user)
+    past = past._replace(people=terms.neighbours(bags, residual, histories.user), factors=factors)
     full = Bags(histories.start, row, preference(histories.rating, scale))
     wide = terms.wide_scores_without(histories.user.long(), full, bags, residual)
     others = ~held

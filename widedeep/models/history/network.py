@@ -152,7 +152,7 @@ class Terms(NamedTuple):
     titles: Tensor  # [u, T] log of 1 + sum over the history of preference x similarity of titles ^ 2
     rating_dot: Tensor  # [u, T] bag of the history . rating vector
     affinity_dot: Tensor  # [u, T] bag of the history . affinity vector
-    residual: Tensor  # [u, T, H] see `Attended`
+    residual: Tensor  # [u, T, H] see `Attended`, and [u, T, 1] by latent factors if there are any
     support: Tensor  # [u, T, H]
     preference: Tensor  # [u, T, H]
     numbers: Tensor  # [u, T, numbers] what else the towers read, not standardised
@@ -178,12 +178,21 @@ class Heads(nn.Module):
     spread: Tensor  # [numbers] float32
     level: Tensor  # [] float32, a usual rating
 
-    def __init__(self, numbers: int, heads: int, hidden: Sequence[int], share: float):
-        """Build; `numbers` is the width of `Terms.numbers`, `share` that of hidden units dropped in training."""
+    def __init__(self, numbers: int, residuals: int, heads: int, hidden: Sequence[int], share: float):
+        """Build.
+
+        Args:
+            numbers: width of `Terms.numbers`.
+            residuals: width of `Terms.residual`.
+            heads: of the attention.
+            hidden: widths of the towers' hidden layers.
+            share: of hidden units dropped in training.
+
+        """
         super().__init__()
-        self.mix = nn.Parameter(torch.full((heads,), 1.0 / max(1, heads)))
+        self.mix = nn.Parameter(torch.full((residuals,), 1.0 / max(1, residuals)))
         self.wide = nn.Parameter(torch.tensor([1.0, 0.3, 0.3]))  # of the terms wide, titles and sparse
-        terms = numbers + 1 + 3 * heads + KIND_WIDTH
+        terms = numbers + 1 + residuals + 2 * heads + KIND_WIDTH
         self.rating = Tower(terms, hidden, share, constant=True)
         # All losses compare affinities with each other, so a constant would have no effect.
         self.affinity = Tower(terms, hidden, share, constant=False)

@@ -11,6 +11,7 @@ from torch import Tensor
 from widedeep.data.histories import owners_of, starts_of
 from widedeep.data.rating_matrices import preference
 from widedeep.models.history.biases import USER_DAMPING
+from widedeep.models.history.factors import UserFactors
 from widedeep.models.history.people import Neighbours
 from widedeep.models.history.statistics import ItemStatistics
 from widedeep.models.history.wide import Bags
@@ -29,13 +30,14 @@ class Past(NamedTuple):
     count: Tensor  # [u, 1] float32, number of ratings, 1 for an empty history
     profile: Tensor  # [u, D] float32, the vector of what else is known of the user; [u, 1] zeros if nothing is
     people: Neighbours | None = None  # of like taste; None: nobody looks for them
+    factors: UserFactors | None = None  # None: the model has none
 
     def part(self, users: Tensor | slice, length: int) -> "Past":
         """Return some of the users, whose histories have at most `length` ratings."""
         row, present, weight, residual, rating = (column[users, :length] for column in self[:5])
         of_users = (column[users] for column in (self.bias, self.count, self.profile))
-        people = self.people and self.people.part(users)
-        return Past(row, present, weight, residual, rating, *of_users, people=people)
+        people, factors = self.people and self.people.part(users), self.factors and self.factors.part(users)
+        return Past(row, present, weight, residual, rating, *of_users, people=people, factors=factors)
 
 
 def make_past(

@@ -22,13 +22,13 @@ class WideDeepHistoryConfig(ArchitectureConfig):
     dropout: DropShare = Field(default=0.2, description="share of hidden units set to 0 in training")
     bag_dropout: DropShare = Field(default=0.3, description="share of the history's bag set to 0 in training")
     ridge: float = Field(default=250.0, gt=0, description="ridge of the item x item weights")
-    sparse_folds: Count = Field(
-        default=5,
-        ge=0,
-        description="parts of the users, without each of which sparse weights are fitted; 0: there are none",
+    folds: Count = Field(
+        default=5, ge=2, description="parts of the users, without each of which weights and factors are fitted"
     )
+    sparse_kept: Count = Field(default=50, ge=0, description="sparse weights kept for each item; 0: there are none")
     sparse_l1: float = Field(default=1.0, ge=0, description="penalty of the sparse weights that leaves few of them")
     sparse_l2: float = Field(default=10.0, gt=0, description="penalty of the squares of the sparse weights")
+    factors: Count = Field(default=8, ge=0, description="latent factors of users and items; 0: there are none")
     candidates: Count = Field(default=200, ge=1, description="items that the deep part ranks for each user")
     trained_candidates: Count = Field(default=100, ge=1, description="of them, how many a training step looks at")
     cold_candidates: Count = Field(

@@ -18,12 +18,11 @@ from torch.nn.functional import embedding_bag
 
 from widedeep.data.matrix_products import dense_product, top_k_columns
 from widedeep.data.sparse_weights import nearest_by_cosine, slim_weights
-from widedeep.models.history.fitted import Fitted
+from widedeep.models.history.fitted import Fitted, fit_of, fold_of
 from widedeep.models.history.past import places_of
 from widedeep.models.history.wide import Bags, LinearScores
 
 CANDIDATES = 100  # items that may have a weight
-KEPT = 50  # of them, how many keep theirs, the largest ones
 
 
 class SparseCrosses(Fitted):
@@ -32,16 +31,12 @@ class SparseCrosses(Fitted):
     item: Tensor  # [F + 1, R, k] int32 rows; the last fit is that of all users
     weight: Tensor  # [F + 1, R, k] float32
 
-    def __init__(self, rows: int, folds: int):
-        """Build with empty buffers; 0 folds: there are no weights, and all scores are 0."""
+    def __init__(self, rows: int, folds: int, kept: int):
+        """Build with empty buffers for the `kept` largest weights of each item; 0: all scores are 0."""
         super().__init__()
-        size = (folds + 1, rows, min(KEPT, rows - 1) if folds else 1)
+        size = (folds + 1, rows, min(kept, CANDIDATES, rows - 1) if kept else 1)
         self.register_buffer("item", torch.zeros(size, dtype=torch.int32))
         self.register_buffer("weight", torch.zeros(size))
-
-    def _folds_of(self, user: Tensor) -> Tensor:
-        """Return the fits that have not seen users of the data, [u]."""
-        return user.long() % max(1, len(self.item) - 1)
 
     def scores(self, past: Bags, residual: Tensor, without: Tensor | None = None) -> LinearScores:
         """Score all items for histories.
@@ -55,7 +50,7 @@ class SparseCrosses(Fitted):
         users, rows = len(past.start) - 1, self.item.shape[1]
         history = residual.new_zeros(rows, 2, users)
         history[past.item, :, past.owner()] = torch.stack([past.weight, residual], dim=1)
-        fit = torch.full_like(past.start[1:], len(self.item) - 1) if without is None else self._folds_of(without)
+        fit = fit_of(past.start[1:], without, len(self.item) - 1)
         out = residual.new_zeros(2, users, rows)
         for number in fit.unique().tolist():
             mine = torch.nonzero(fit == number)[:, 0]
@@ -83,7 +78,14 @@ class SparseCrosses(Fitted):
 
 
 def fit_sparse(
-    user: np.ndarray, item: np.ndarray, weight: np.ndarray, shape: tuple[int, int], folds: int, l1: float, l2: float
+    user: np.ndarray,
+    item: np.ndarray,
+    weight: np.ndarray,
+    shape: tuple[int, int],
+    folds: int,
+    kept: int,
+    l1: float,
+    l2: float,
 ) -> dict[str, Tensor]:
     """Return the buffers of `SparseCrosses`.
 
@@ -92,23 +94,23 @@ def fit_sparse(
         item: [n] rows.
         weight: [n] float32 preferences.
         shape: (users, R).
-        folds: how many parts the users are dealt to; 0: nothing is fitted.
+        folds: how many parts the users are dealt to.
+        kept: how many weights of an item are kept, the largest ones; 0: nothing is fitted.
         l1: penalty of the weights.
         l2: penalty of their squares.
 
     """
-    empty = SparseCrosses(shape[1], folds)
-    fits = {"item": empty.item, "weight": empty.weight}
-    if not folds:
+    fits = dict(SparseCrosses(shape[1], folds, kept).named_buffers())
+    if not kept:
         return fits
     whole = _gram(user, item, weight, shape)
     for fit in range(folds + 1):
-        unseen = user % folds == fit
+        unseen = fold_of(user, folds) == fit
         seen = whole - _gram(user[unseen], item[unseen], weight[unseen], shape)
         found = slim_weights(seen, nearest_by_cosine(seen, CANDIDATES), l1, l2)
-        kept = top_k_columns(found.weight, KEPT)
+        largest = top_k_columns(found.weight, kept)
         for name, values in found._asdict().items():
-            fits[name][fit] = torch.from_numpy(np.take_along_axis(values, kept, axis=1))
+            fits[name][fit] = torch.from_numpy(np.take_along_axis(values, largest, axis=1))
     return fits
 
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from widedeep.models.feature_inputs import FeatureLookup
+from widedeep.models.history.factors import LatentFactors, UserFactors
 from widedeep.models.history.inputs import Ledger
 from widedeep.models.history.nearest import NUMBERS as NEAREST_NUMBERS
 from widedeep.models.history.nearest import nearest
@@ -45,11 +46,13 @@ class PairTerms(nn.Module):
         self.bag_dropout = config.bag_dropout
         self.ledger = Ledger(shape)
         self.statistics, self.crosses = ItemStatistics(rows), WideCrosses(rows)
-        self.sparse = SparseCrosses(rows, config.sparse_folds)
+        self.sparse = SparseCrosses(rows, config.folds, config.sparse_kept)
         self.titles = TitleNeighbours(items, config.titles)
         self.columns = FeatureLookup.from_shape("terms.columns", shape, items)
         self.timeline, self.tastes = Timeline(items), Tastes(items, self.columns)
         self.people = People(rows, shape["people"], config.user_neighbours) if config.user_neighbours else None
+        self.factors = LatentFactors(rows, config.factors, config.folds) if config.factors else None
+        self.residuals = config.heads + (self.factors is not None)
         self.width = PLAIN_NUMBERS + PEOPLE_NUMBERS * (self.people is not None)
         self.width += 2 * len(config.numbers) + 2 * len(self.columns.values)
         self.vectors = ItemVectors(rows - 1, self.columns, config.kinds, config.embedding_dim, config.embedding_sd)
@@ -81,14 +84,15 @@ class PairTerms(nn.Module):
         attended = self._attend(past, targets, evidence, content, match)
         bag = bag_of(past, of_past, self.bag_dropout, self.training)
         rating_dot, affinity_dot = (torch.einsum("ud,utd->ut", bag, v) for v in (of_target.rating, of_target.affinity))
+        expected = self.statistics.mean + past.bias + bias
         return Terms(
-            expected=self.statistics.mean + past.bias + bias,
+            expected=expected,
             wide=scores[0],
             sparse=sparse[0],
             titles=crossed[0],
             rating_dot=rating_dot,
             affinity_dot=affinity_dot,
-            residual=attended.residual,
+            residual=torch.cat([attended.residual, *self._by_factors(past, targets, expected)], dim=-1),
             support=attended.support,
             preference=attended.preference,
             numbers=torch.cat([plain, torch.stack([rating_dot, affinity_dot], dim=-1), *columns], dim=-1),
@@ -110,6 +114,10 @@ class PairTerms(nn.Module):
     def neighbours(self, past: Bags, residual: Tensor, user: Tensor | None) -> Neighbours | None:
         """Return the people of like taste, or None if the model has none; for the arguments see `People.find`."""
         return self.people and self.people.find(past, residual, user)
+
+    def latent_factors(self, past: Past, without: Tensor | None) -> UserFactors | None:
+        """Return the users' latent factors, or None if the model has none; for `without` see `LatentFactors.find`."""
+        return self.factors and self.factors.find(past.row, past.rating, past.present, without)
 
     @torch.no_grad()
     def survey(
@@ -203,6 +211,13 @@ class PairTerms(nn.Module):
             return []
         assert past.people is not None
         return self.people(past.people, targets.row, self.statistics.bias[targets.row] - bias)
+
+    def _by_factors(self, past: Past, targets: Targets, expected: Tensor) -> list[Tensor]:
+        """Return the residuals of the targets by latent factors, [u, T, 1]."""
+        if self.factors is None:
+            return []
+        assert past.factors is not None
+        return [(self.factors(past.factors, targets.row) - expected)[..., None]]
 
     def _look_up(self, targets: Targets, past: Past, past_item: Tensor) -> tuple[Vectors, Vectors, Tensor]:
         """Return the vectors of the targets [u, T, D] and of the histories [u, L, D], and the targets' kinds."""

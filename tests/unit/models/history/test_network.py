@@ -117,12 +117,12 @@ def test_a_bag_is_only_thinned_in_training():
 def terms() -> Terms:
     torch.manual_seed(1)
     single = (torch.randn(USERS, TARGETS) for _ in range(6))
-    return Terms(*single, *(torch.randn(USERS, TARGETS, n) for n in (HEADS, HEADS, HEADS, 7, 8)))
+    return Terms(*single, *(torch.randn(USERS, TARGETS, n) for n in (HEADS + 1, HEADS, HEADS, 7, 8)))
 
 
 @pytest.fixture
 def heads() -> Heads:
-    heads = Heads(7, HEADS, (5, 3), 0.0)
+    heads = Heads(7, HEADS + 1, HEADS, (5, 3), 0.0)
     heads.standardise(torch.randn(50, 7) * 3 + 1, torch.tensor(6.5))
     return heads
 

@@ -26,7 +26,8 @@ SETTINGS = {
     **{"candidates": 15, "trained_candidates": 15, "cold_candidates": 0},
 }
 
-NEIGHBOURS = 20  # of the variant that has people of like taste
+# The variant that has people of like taste; without factors, which say much the same, they have to be used.
+NEIGHBOURS = {"user_neighbours": 20, "factors": 0}
 
 Changes = Mapping[Pair, float | None]
 
@@ -39,10 +40,10 @@ class Answers(NamedTuple):
     affinity: dict[int, float]  # of the candidates
 
 
-@pytest.fixture(scope="module", params=[0, NEIGHBOURS], ids=["plain", "neighbours"])
+@pytest.fixture(scope="module", params=[{}, NEIGHBOURS], ids=["plain", "neighbours"])
 def trained(request, denser) -> WideDeepHistory:
     """A model after some steps: it has learnt to use whatever helps to guess the held-out ratings."""
-    model = denser.model({**SETTINGS, "user_neighbours": request.param}, noise=0.0).train()
+    model = denser.model(SETTINGS | request.param, noise=0.0).train()
     histories, generator = denser.tables().user_histories(), torch.Generator().manual_seed(0)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(25):
@@ -57,8 +58,8 @@ def trained(request, denser) -> WideDeepHistory:
 
 def refitted(trained: WideDeepHistory, data: Data, changes: Changes) -> WideDeepHistory:
     """The trained weights, with all closed forms fitted to other ratings."""
-    settings = {**SETTINGS, "user_neighbours": trained.config.user_neighbours}
-    model, fitted = data.model(settings, changes), fitted_names(trained)
+    variant = {name: getattr(trained.config, name) for name in NEIGHBOURS}
+    model, fitted = data.model(SETTINGS | variant, changes), fitted_names(trained)
     kept = {name: value for name, value in trained.state_dict().items() if name not in fitted}
     model.load_state_dict(kept, strict=False)
     return model
@@ -144,15 +145,16 @@ def test_a_model_whose_users_are_their_own_neighbours_is_found_out(trained, dens
 def test_a_step_answers_as_the_model_does_where_the_ratings_were_never_given(trained, denser, monkeypatch):
     """This is what a model is tested on: the ratings of the other splits were never given.
 
-    But for the sparse weights: answers come from those of everybody, a step from those without the user's fold.
+    But for what is fitted by folds: answers come from the fits to everybody, a step from those without the user's fold.
     """
     ratings, affinities, listed = [], [], []
     for user in USERS:
         before = ask(trained, denser, user, {}, monkeypatch)
         model = refitted(trained, denser, {(user, item): None for item in items_of(trained, before.held).values()})
         with torch.no_grad():
-            for fits in (model.terms.sparse.item, model.terms.sparse.weight):
-                fits[-1] = fits[user % (len(fits) - 1)]
+            for part in filter(None, (model.terms.sparse, model.terms.factors)):
+                for fits in part.buffers():
+                    fits[-1] = fits[user % (len(fits) - 1)]
             encoded = model.encode_users(torch.tensor([user], dtype=torch.int32))
             items = model.encode_items(torch.arange(60, dtype=torch.int32))
             now = torch.empty(1, 60)

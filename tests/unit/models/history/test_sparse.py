@@ -5,7 +5,6 @@ import pytest
 import torch
 
 from widedeep.data.sparse_weights import nearest_by_cosine, slim_weights
-from widedeep.models.history import sparse as module
 from widedeep.models.history.sparse import SparseCrosses, fit_sparse
 from widedeep.models.history.wide import Bags
 
@@ -21,10 +20,10 @@ def histories(seed: int = 0) -> np.ndarray:
     return matrix.astype(np.float32)
 
 
-def fitted(matrix: np.ndarray, folds: int = FOLDS) -> SparseCrosses:
+def fitted(matrix: np.ndarray, kept: int = ITEMS) -> SparseCrosses:
     user, item = np.nonzero(matrix)
-    crosses = SparseCrosses(ROWS, folds)
-    crosses.load_state_dict(fit_sparse(user, item, matrix[user, item], (USERS, ROWS), folds, L1, L2))
+    crosses = SparseCrosses(ROWS, FOLDS, kept)
+    crosses.load_state_dict(fit_sparse(user, item, matrix[user, item], (USERS, ROWS), FOLDS, kept, L1, L2))
     return crosses
 
 
@@ -95,18 +94,17 @@ def test_contributions_add_up_to_the_scores():
     assert close(parts[0], weights(matrix)[row[0]].T * weight[0].numpy())
 
 
-def test_the_largest_weights_are_kept(monkeypatch):
-    monkeypatch.setattr(module, "KEPT", 2)
+def test_the_largest_weights_are_kept():
     matrix = histories()
-    kept = fitted(matrix).weight[-1]
+    kept = fitted(matrix, kept=2).weight[-1]
     assert kept.shape == (ROWS, 2)
     assert close(kept[:-1], -np.sort(-weights(matrix), axis=0)[:2].T[:-1])
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_without_folds_there_are_no_weights(known):
+def test_where_no_weights_are_kept_there_are_none(known):
     matrix = histories()
-    crosses, past = fitted(matrix, folds=0), bags(matrix[:4])
+    crosses, past = fitted(matrix, kept=0), bags(matrix[:4])
     found = crosses.scores(past, past.weight, without=torch.arange(4) if known else None)
     assert found.preference.shape == found.residual.shape == (4, ROWS)
     assert not found.preference.any()
