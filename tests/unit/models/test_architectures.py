@@ -88,6 +88,12 @@ def test_recommender_net_is_a_sigmoid_over_the_cosine(tables):
     assert cosine.std() > 0.1
 
 
+def test_recommender_net_begins_as_a_sigmoid_over_the_cosine_itself(tables):
+    model = RecommenderNet.from_tables(RecommenderNetConfig(embedding_dim=5, dense=()), tables).eval()
+    cosine = cosine_similarity(embedded(model, "user"), embedded(model, "item"))
+    torch.testing.assert_close(model(USER, ITEM).rating, sigmoid_rating(cosine + model.last.bias))
+
+
 def test_recommender_net_with_a_layer_between(tables):
     model = build(RecommenderNet, RecommenderNetConfig(embedding_dim=5, dense=(7,)), tables)
     cosine = cosine_similarity(embedded(model, "user"), embedded(model, "item"))

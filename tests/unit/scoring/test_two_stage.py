@@ -87,6 +87,13 @@ def test_scores_of_low_rank_are_told_by_as_many_landmarks():
     assert recall(lists, TwoStageScorer(model, ITEMS, few, 12).top(users, seen, 10)[0]) < 0.9
 
 
+def test_landmarks_that_say_the_same_share_the_slope():
+    """Without a ridge some would have large slopes, which others cancel."""
+    exact = Scorer(Product(), ITEMS)
+    enough, many = (fit(exact, everybody()[0][:100], landmarks).slope.norm(dim=0) for landmarks in (3, 12))
+    assert (many < enough.max()).all()
+
+
 @pytest.mark.parametrize("n", [1, 10, ITEMS + 7])
 def test_with_all_items_candidates_the_lists_are_exact(model, n):
     users, seen = everybody()
