@@ -14,21 +14,20 @@ Legend: u users, U users of the data, T targets, L ratings of a history, F folds
 one for all unrated items), K factors, d = K + 1 (factors and bias), s = d (d + 1) / 2 (upper triangle), n ratings.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-import scipy.sparse as sp
 import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from widedeep.common.machine import available_cores
+from widedeep.data.histories import starts_of
 from widedeep.models.history.fitted import Fitted, fit_of, fold_of
 
-SWEEPS = 15  # over users and items
+SWEEPS = 30  # over users and items; factors that are not needed fade slowly
 INITIAL_SPREAD = 0.3  # of the items' factors; their variance is less, so that the first users rely on them
 INITIAL_VARIANCE = 0.05
+ROWS_AT_ONCE = 1 << 14  # users or items whose matrices are computed at once; they then stay in the cache
 LEAST_VARIANCE = 1e-6  # of ratings, factors and biases, which would be 0 where all ratings are the same
 
 
@@ -81,10 +80,7 @@ class LatentFactors(Fitted):
         deviation = (rating - self.mean[fit][:, None]) * present
         known = _sums(self.feature, place, deviation) - _sums(self.offset, place, present)
         square = _sums(self.square, place, present)
-        precision = torch.diag_embed(self.prior[fit])
-        first, second = torch.triu_indices(*precision.shape[1:], device=row.device)
-        precision[:, first, second] += square
-        precision[:, second, first] = precision[:, first, second]
+        precision = _symmetric(square) + torch.diag_embed(self.prior[fit])
         return UserFactors(torch.linalg.solve(precision, known[:, :, None])[:, :, 0], fit)
 
     def forward(self, users: UserFactors, row: Tensor) -> Tensor:
@@ -99,46 +95,64 @@ def _sums(table: Tensor, row: Tensor, weight: Tensor) -> Tensor:
     return embedding_bag(row, table.flatten(0, 1), mode="sum", per_sample_weights=weight)
 
 
+def _symmetric(upper: Tensor) -> Tensor:
+    """Return the symmetric matrices of upper triangles: [m, s] -> [m, d, d]."""
+    width = int((2 * upper.shape[1]) ** 0.5)
+    place = torch.empty(width, width, dtype=torch.int64, device=upper.device)
+    first, second = torch.triu_indices(width, width, device=upper.device)
+    place[first, second] = place[second, first] = torch.arange(upper.shape[1], device=upper.device)
+    return upper[:, place]
+
+
 # --- fitting -----------------------------------------------------------------------------------------
 
 
 class Posterior(NamedTuple):
     """Normal distributions of all users, or of all items."""
 
-    mean: np.ndarray  # [m, d] factors and bias
-    covariance: np.ndarray  # [m, d, d]
+    mean: Tensor  # [m, d] float32, factors and bias
+    covariance: Tensor  # [m, d, d] float32
 
-    def feature(self) -> np.ndarray:
+    def feature(self) -> Tensor:
         """Return E[f] for f = [factors, 1], [m, d]."""
-        return np.concatenate([self.mean[:, :-1], np.ones_like(self.mean[:, :1])], axis=1)
+        return torch.cat([self.mean[:, :-1], torch.ones_like(self.mean[:, :1])], dim=1)
 
-    def offset(self) -> np.ndarray:
+    def offset(self) -> Tensor:
         """Return E[bias x f], [m, d]."""
-        offset = self.mean[:, -1:] * self.feature()
-        offset[:, :-1] += self.covariance[:, -1, :-1]
-        return offset
+        shared = torch.nn.functional.pad(self.covariance[:, -1, :-1], (0, 1))
+        return self.mean[:, -1:] * self.feature() + shared
 
-    def square(self) -> np.ndarray:
+    def square(self) -> Tensor:
         """Return the upper triangles of E[f f^T], [m, s]."""
         feature = self.feature()
-        square = feature[:, :, None] * feature[:, None]
-        square[:, :-1, :-1] += self.covariance[:, :-1, :-1]
-        return square[:, *np.triu_indices(square.shape[1])]
+        first, second = torch.triu_indices(*self.covariance.shape[1:], device=feature.device)
+        of_factors = (second < len(feature[0]) - 1).float()
+        return feature[:, first] * feature[:, second] + self.covariance[:, first, second] * of_factors
 
-    def spread(self) -> np.ndarray:
+    def spread(self) -> Tensor:
         """Return E[x^2] of factors and bias, [m, d]."""
-        return self.mean**2 + np.diagonal(self.covariance, axis1=1, axis2=2)
+        return self.mean.square() + self.covariance.diagonal(dim1=1, dim2=2)
 
 
 class Side:
     """The ratings of all users, or of all items, with the precision of their factors."""
 
-    def __init__(self, rating: sp.csr_matrix, factors: int):
-        """Take ratings less their mean, [m, the other side], one explicit element each."""
-        self.rating = rating
-        self.given = sp.csr_matrix((np.ones_like(rating.data), rating.indices, rating.indptr), rating.shape)
-        self.rated = np.diff(rating.indptr) > 0
-        self.prior = np.ones(factors + 1)
+    def __init__(self, own: Tensor, other: Tensor, rating: Tensor, count: int, factors: int):
+        """Sort ratings by whose they are.
+
+        Args:
+            own: [n] int64 numbers on this side.
+            other: [n] int64 numbers on the other side.
+            rating: [n] float32, less the mean of all.
+            count: of this side.
+            factors: K.
+
+        """
+        order = torch.argsort(own, stable=True)
+        self.start = starts_of(torch.bincount(own, minlength=count))
+        self.other, self.rating = other[order], rating[order]
+        self.rated = self.start.diff() > 0
+        self.prior = torch.ones(factors + 1, device=rating.device)
 
     def update(self, other: Posterior, noise: float) -> tuple[Posterior, float]:
         """Return the posterior given the other side's, and the expected squared error of all ratings.
@@ -148,39 +162,47 @@ class Side:
             noise: variance of a rating.
 
         """
-        upper = np.triu_indices(len(self.prior))
-        offset = other.offset()
-        square, offsets, products = _products(
-            (self.given, other.square()), (self.given, offset), (self.rating, other.feature())
-        )
-        known = products - offsets
-        matrix = np.empty((len(known), len(self.prior), len(self.prior)))
-        matrix[:, *upper] = square
-        matrix[:, upper[1], upper[0]] = square
-        covariance = np.linalg.inv(matrix / noise + np.diag(self.prior))
-        mean = np.einsum("mij,mj->mi", covariance, known) / noise
-        covariance = (covariance + covariance.transpose(0, 2, 1)) / 2
-        posterior = Posterior(mean, covariance)
-        # E[(t - c - x . f)^2] = t^2 - 2 t c + E[c^2] - 2 x . (t f - E[c f]) + E[x x^T] . E[f f^T]
-        bias = other.mean[:, -1]
-        others = np.asarray(self.given.sum(0)).ravel() @ other.spread()[:, -1]
-        error = (self.rating.data**2).sum() - 2 * (self.rating @ bias).sum() + others - 2 * (mean * known).sum()
-        return posterior, error + ((mean[:, :, None] * mean[:, None] + covariance) * matrix).sum()
+        # The last columns are E[c^2] and c, for the error.
+        plain = torch.cat([other.square(), other.offset(), other.spread()[:, -1:]], dim=1)
+        rated = torch.cat([other.feature(), other.mean[:, -1:]], dim=1)
+        width, means, covariances = len(self.prior), [], []
+        damping = self.prior * noise
+        error = self.rating.double().square().sum() + noise * width * len(self.rated)
+        for low in range(0, len(self.rated), ROWS_AT_ONCE):
+            start = self.start[low : low + ROWS_AT_ONCE + 1]
+            part = slice(int(start[0]), int(start[-1]))
+            where = self.other[part], start - start[0]
+            sums = _bags(plain, *where)
+            products = _bags(rated, *where, self.rating[part])
+            known = products[:, :-1] - sums[:, -width - 1 : -1]
+            inverse = torch.linalg.inv(_symmetric(sums[:, : -width - 1]) + torch.diag(damping))
+            mean = (inverse @ known[:, :, None])[:, :, 0]
+            means.append(mean)
+            covariances.append(inverse * noise)
+            # E[(t - c - x . f)^2] = t^2 - 2 t c + E[c^2] - 2 x . (t f - E[c f]) + E[x x^T] . E[f f^T], of which the
+            # last is x . (t f - E[c f]) + d noise - damping . E[x^2] at the mean, since that solves the equations.
+            found = (mean * known).double().sum() + (damping * Posterior(mean, covariances[-1]).spread()).double().sum()
+            error += sums[:, -1].double().sum() - 2 * products[:, -1].double().sum() - found
+        return Posterior(torch.cat(means), torch.cat(covariances)), float(error)
 
     def learn_prior(self, posterior: Posterior) -> None:
         """Estimate the precision of each factor and of the bias."""
-        self.prior = 1 / posterior.spread()[self.rated].mean(0).clip(LEAST_VARIANCE)
+        self.prior = 1 / posterior.spread()[self.rated].mean(0).clamp(min=LEAST_VARIANCE)
 
 
-def _products(*pairs: tuple[sp.csr_matrix, np.ndarray]) -> list[np.ndarray]:
-    """Return sparse [m, k] @ dense [k, w], [m, w] float64 each; they run beside each other, SciPy releases the GIL."""
-    with ThreadPoolExecutor(available_cores()) as pool:
-        done = pool.map(lambda pair: pair[0] @ pair[1].astype(np.float32), pairs)
-        return [product.astype(np.float64) for product in done]
+def _bags(table: Tensor, row: Tensor, start: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Return the sums of rows of a table [k, w], split at `start` [m + 1]: [n] rows and weights -> [m, w]."""
+    return embedding_bag(row, table, start, mode="sum", per_sample_weights=weight, include_last_offset=True)
 
 
 def fit_factors(
-    user: np.ndarray, item: np.ndarray, rating: np.ndarray, shape: tuple[int, int], folds: int, factors: int
+    user: np.ndarray,
+    item: np.ndarray,
+    rating: np.ndarray,
+    shape: tuple[int, int],
+    folds: int,
+    factors: int,
+    device: torch.device,
 ) -> dict[str, Tensor]:
     """Return the buffers of `LatentFactors`.
 
@@ -191,35 +213,39 @@ def fit_factors(
         shape: (users, R).
         folds: how many parts the users are dealt to.
         factors: how many there are.
+        device: computes.
 
     """
     fits = dict(LatentFactors(shape[1], factors, folds).named_buffers())
+    users, items = (torch.from_numpy(column).long().to(device) for column in (user, item))
+    ratings, fold = torch.from_numpy(rating).to(device), torch.from_numpy(fold_of(user, folds)).to(device)
     for fit in range(folds + 1):
-        seen = fold_of(user, folds) != fit
-        for name, values in fit_items(user[seen], item[seen], rating[seen], shape, factors).items():
-            fits[name][fit] = torch.as_tensor(values)
+        seen = fold != fit
+        for name, values in fit_items(users[seen], items[seen], ratings[seen], shape, factors).items():
+            fits[name][fit] = values
     return fits
 
 
-def fit_items(
-    user: np.ndarray, item: np.ndarray, rating: np.ndarray, shape: tuple[int, int], factors: int
-) -> dict[str, np.ndarray | float]:
-    """Return one fit of the buffers of `LatentFactors`, for the arguments of `fit_factors`."""
-    mean = float(rating.mean(dtype=np.float64)) if len(rating) else 0.0
-    matrix = sp.csr_matrix((rating - np.float32(mean), (user, item)), shape)
-    users, items = Side(matrix, factors), Side(matrix.T.tocsr(), factors)
-    start = np.random.default_rng(0).normal(0, INITIAL_SPREAD, (shape[1], factors + 1))
-    start[:, -1] = 0
-    of_items = Posterior(start, np.tile(INITIAL_VARIANCE * np.eye(factors + 1), (shape[1], 1, 1)))
-    noise = max(float(matrix.data.var(dtype=np.float64)), LEAST_VARIANCE) if len(rating) else 1.0
-    for sweep in range(SWEEPS if len(rating) else 0):
+@torch.no_grad()
+def fit_items(user: Tensor, item: Tensor, rating: Tensor, shape: tuple[int, int], factors: int) -> dict[str, Tensor]:
+    """Return one fit of the buffers of `LatentFactors`, for the arguments of `fit_factors` as tensors, int64."""
+    none = not len(rating)
+    mean = rating.new_zeros(()) if none else rating.double().mean().float()
+    deviation = rating - mean
+    users = Side(user, item, deviation, shape[0], factors)
+    items = Side(item, user, deviation, shape[1], factors)
+    start = INITIAL_SPREAD * torch.randn(shape[1], factors + 1, generator=torch.Generator().manual_seed(0))
+    start[:, -1] = 0.0
+    spread = INITIAL_VARIANCE * torch.eye(factors + 1, device=rating.device)
+    of_items = Posterior(start.to(rating.device), spread.expand(shape[1], -1, -1))
+    noise = 1.0 if none else max(float(deviation.double().square().mean()), LEAST_VARIANCE)
+    for sweep in range(0 if none else SWEEPS):
         of_users, _ = users.update(of_items, noise)
         of_items, error = items.update(of_users, noise)
         noise = max(error / len(rating), LEAST_VARIANCE)
         if sweep:
             users.learn_prior(of_users)
             items.learn_prior(of_items)
+    rated = items.rated[:, None]
     tables = {"feature": of_items.feature(), "offset": of_items.offset(), "square": of_items.square()}
-    for table in tables.values():
-        table[~items.rated] = 0
-    return {"mean": mean, "prior": users.prior * noise, **tables}
+    return {"mean": mean, "prior": users.prior * noise, **{name: table * rated for name, table in tables.items()}}

@@ -94,7 +94,7 @@ def _closed_forms(
         optional["people"] = fit_people(ratings.user, ratings.row, deviation, shape, config.user_pool)
     if config.factors:
         columns = ratings.user, ratings.row, ratings.rating
-        optional["factors"] = fit_factors(*columns, shape, config.folds, config.factors)
+        optional["factors"] = fit_factors(*columns, shape, config.folds, config.factors, device)
     return optional | {
         "statistics": statistics,
         "crosses": fit_crosses(ratings.user, ratings.row, weight, shape, config.ridge, device),

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-import scipy.sparse as sp
 import torch
 
 from widedeep.models.history.factors import LatentFactors, Posterior, Side, UserFactors, fit_factors, fit_items
 
+CPU = torch.device("cpu")
 USERS, ITEMS, TRUE, FOLDS, NOISE, MEAN = 400, 60, 2, 3, 0.5, 7.0
 ROWS = ITEMS + 1  # and that of unrated items
 Columns = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -27,7 +27,7 @@ def ratings() -> tuple[Columns, Columns]:
 
 def fitted(columns: Columns, factors: int = TRUE) -> LatentFactors:
     model = LatentFactors(ROWS, factors, FOLDS)
-    model.load_state_dict(fit_factors(*columns, (USERS, ROWS), FOLDS, factors))
+    model.load_state_dict(fit_factors(*columns, (USERS, ROWS), FOLDS, factors, CPU))
     return model
 
 
@@ -56,20 +56,22 @@ def test_held_out_ratings_are_predicted_almost_to_the_noise(ratings, factors):
 
 
 def test_factors_that_are_not_needed_fade(ratings):
-    spread = fit_items(*ratings[0], (USERS, ROWS), 2 * TRUE)["feature"]
-    needed = np.sort((spread[:, :-1] ** 2).mean(0))
+    columns = (torch.from_numpy(column) for column in ratings[0])
+    fit = fit_items(*columns, (USERS, ROWS), 2 * TRUE)
+    # The prior is the precision of users over that of a rating, so these are shares of the variance of ratings.
+    needed = (fit["feature"].square().mean(0) / fit["prior"])[:-1].sort().values
     assert needed[0] < 0.05 * needed[-1]
+    assert needed[1] < 0.1 * needed[-1]
 
 
 def test_users_are_found_as_they_were_fitted(ratings):
     """The vectors from a history are the means of the posterior given the same items."""
-    user, item, rating = ratings[0]
-    random = np.random.default_rng(1)
-    deviation = sp.csr_matrix((rating - rating.mean(), (user, item)), (USERS, ROWS))
-    root = random.normal(size=(ROWS, 3, 3)) * 0.2
-    items = Posterior(random.normal(size=(ROWS, 3)), root @ root.transpose(0, 2, 1))
-    side = Side(deviation, 2)
-    side.prior = np.array([2.0, 3.0, 0.5])
+    user, item, rating = (torch.from_numpy(column) for column in ratings[0])
+    torch.manual_seed(1)
+    root = torch.randn(ROWS, 3, 3) * 0.2
+    items = Posterior(torch.randn(ROWS, 3), root @ root.mT)
+    side = Side(user, item, rating - rating.mean(), USERS, 2)
+    side.prior = torch.tensor([2.0, 3.0, 0.5])
     expected = side.update(items, noise=0.3)[0].mean
     model = LatentFactors(ROWS, 2, FOLDS)
     for name, values in {
@@ -79,27 +81,29 @@ def test_users_are_found_as_they_were_fitted(ratings):
         "offset": items.offset(),
         "square": items.square(),
     }.items():
-        getattr(model, name)[1] = torch.as_tensor(values)
+        getattr(model, name)[1] = values
     found = find(model, ratings[0], torch.ones(USERS))
     assert found.fit.eq(1).all()
-    np.testing.assert_allclose(found.vector, expected, atol=1e-4)
+    torch.testing.assert_close(found.vector, expected, atol=1e-4, rtol=0)
 
 
 def test_the_expected_error_is_that_of_draws_from_the_posteriors():
+    torch.manual_seed(2)
+    user, item = torch.nonzero(torch.rand(4, 5) < 0.6).T
+    rating, root = torch.randn(len(user)), torch.randn(5, 3, 3) * 0.5
+    items = Posterior(torch.randn(5, 3), root @ root.mT)
+    users, error = Side(user, item, rating, 4, 2).update(items, noise=0.7)
     random = np.random.default_rng(2)
-    given = np.argwhere(random.random((4, 5)) < 0.6)
-    rating = sp.csr_matrix((random.normal(size=len(given)), given.T), (4, 5))
-    root = random.normal(size=(5, 3, 3)) * 0.5
-    items = Posterior(random.normal(size=(5, 3)), root @ root.transpose(0, 2, 1))
-    users, error = Side(rating, 2).update(items, noise=0.7)
     draws = 100_000
     x, y = (
-        np.stack([random.multivariate_normal(*normal, draws) for normal in zip(*side, strict=True)])
+        np.stack(
+            [random.multivariate_normal(*(n.numpy() for n in normal), draws) for normal in zip(*side, strict=True)]
+        )
         for side in (users, items)
     )
     predicted = x[:, None, :, 2] + y[None, :, :, 2] + np.einsum("usk,isk->uis", x[:, :, :2], y[:, :, :2])
-    squares = (rating.toarray()[:, :, None] - predicted) ** 2
-    assert error == pytest.approx(squares.mean(2)[tuple(given.T)].sum(), rel=0.02)
+    squares = (rating.numpy()[:, None] - predicted[user, item]) ** 2
+    assert error == pytest.approx(squares.mean(1).sum(), rel=0.02)
 
 
 def test_what_a_user_has_rated_does_not_change_the_items_of_training(ratings):
