@@ -195,14 +195,16 @@ def _bags(table: Tensor, row: Tensor, start: Tensor, weight: Tensor | None = Non
     return embedding_bag(row, table, start, mode="sum", per_sample_weights=weight, include_last_offset=True)
 
 
+def random_start(ids: np.ndarray, factors: int) -> Tensor:
+    """Return factors and bias of rows to begin with, [R, d]: drawn by the items' ids [A], whatever their order."""
+    draws = torch.randn(len(ids), factors, generator=torch.Generator().manual_seed(0))
+    start = torch.zeros(len(ids) + 1, factors + 1)
+    start[:-1, :-1] = INITIAL_SPREAD * draws[np.argsort(np.argsort(ids))]
+    return start
+
+
 def fit_factors(
-    user: np.ndarray,
-    item: np.ndarray,
-    rating: np.ndarray,
-    shape: tuple[int, int],
-    folds: int,
-    factors: int,
-    device: torch.device,
+    user: np.ndarray, item: np.ndarray, rating: np.ndarray, users: int, start: Tensor, folds: int
 ) -> dict[str, Tensor]:
     """Return the buffers of `LatentFactors`.
 
@@ -210,42 +212,46 @@ def fit_factors(
         user: [n] user indexes.
         item: [n] rows.
         rating: [n] float32.
-        shape: (users, R).
+        users: U.
+        start: [R, d] of `random_start`, on the device that computes.
         folds: how many parts the users are dealt to.
-        factors: how many there are.
-        device: computes.
 
     """
-    fits = dict(LatentFactors(shape[1], factors, folds).named_buffers())
-    users, items = (torch.from_numpy(column).long().to(device) for column in (user, item))
-    ratings, fold = torch.from_numpy(rating).to(device), torch.from_numpy(fold_of(user, folds)).to(device)
+    fits = dict(LatentFactors(len(start), start.shape[1] - 1, folds).named_buffers())
+    columns = [torch.from_numpy(column).to(start.device) for column in (user.astype(np.int64), item, rating)]
+    fold = torch.from_numpy(fold_of(user, folds)).to(start.device)
     for fit in range(folds + 1):
-        seen = fold != fit
-        for name, values in fit_items(users[seen], items[seen], ratings[seen], shape, factors).items():
+        who, what, how = (column[fold != fit] for column in columns)
+        for name, values in fit_items(who, what, how, users, start).items():
             fits[name][fit] = values
     return fits
 
 
 @torch.no_grad()
-def fit_items(user: Tensor, item: Tensor, rating: Tensor, shape: tuple[int, int], factors: int) -> dict[str, Tensor]:
-    """Return one fit of the buffers of `LatentFactors`, for the arguments of `fit_factors` as tensors, int64."""
-    none = not len(rating)
+def fit_items(user: Tensor, item: Tensor, rating: Tensor, users: int, start: Tensor) -> dict[str, Tensor]:
+    """Return one fit of the buffers of `LatentFactors`.
+
+    Args:
+        user: [n] int64 user indexes.
+        item: [n] int64 rows.
+        rating: [n] float32.
+        users: U.
+        start: [R, d] of `random_start`.
+
+    """
+    none, (rows, width) = not len(rating), start.shape
     mean = rating.new_zeros(()) if none else rating.double().mean().float()
     deviation = rating - mean
-    users = Side(user, item, deviation, shape[0], factors)
-    items = Side(item, user, deviation, shape[1], factors)
-    start = INITIAL_SPREAD * torch.randn(shape[1], factors + 1, generator=torch.Generator().manual_seed(0))
-    start[:, -1] = 0.0
-    spread = INITIAL_VARIANCE * torch.eye(factors + 1, device=rating.device)
-    of_items = Posterior(start.to(rating.device), spread.expand(shape[1], -1, -1))
+    by_user, by_item = Side(user, item, deviation, users, width - 1), Side(item, user, deviation, rows, width - 1)
+    of_items = Posterior(start, (INITIAL_VARIANCE * torch.eye(width, device=rating.device)).expand(rows, -1, -1))
     noise = 1.0 if none else max(float(deviation.double().square().mean()), LEAST_VARIANCE)
     for sweep in range(0 if none else SWEEPS):
-        of_users, _ = users.update(of_items, noise)
-        of_items, error = items.update(of_users, noise)
+        of_users, _ = by_user.update(of_items, noise)
+        of_items, error = by_item.update(of_users, noise)
         noise = max(error / len(rating), LEAST_VARIANCE)
         if sweep:
-            users.learn_prior(of_users)
-            items.learn_prior(of_items)
-    rated = items.rated[:, None]
+            by_user.learn_prior(of_users)
+            by_item.learn_prior(of_items)
+    rated = by_item.rated[:, None]
     tables = {"feature": of_items.feature(), "offset": of_items.offset(), "square": of_items.square()}
-    return {"mean": mean, "prior": users.prior * noise, **{name: table * rated for name, table in tables.items()}}
+    return {"mean": mean, "prior": by_user.prior * noise, **{name: table * rated for name, table in tables.items()}}

@@ -12,7 +12,7 @@ from widedeep.common.console import log
 from widedeep.data.feature_tables import FeatureTable, Tables
 from widedeep.data.rating_matrices import preference
 from widedeep.models.feature_inputs import FeatureLookup, ModelInputs, feature_spec, standardise
-from widedeep.models.history.factors import fit_factors
+from widedeep.models.history.factors import fit_factors, random_start
 from widedeep.models.history.ledger import RatingLedger, TrainingRatings, fit_ledger
 from widedeep.models.history.people import fit_people
 from widedeep.models.history.settings import WideDeepHistoryConfig
@@ -67,7 +67,8 @@ def fit_inputs(config: WideDeepHistoryConfig, tables: Tables) -> ModelInputs:
         "timeline": fit_timeline(standardise(date[:, None], trained)[:, 0], trained),
         "tastes": fit_tastes(buffers["terms.columns.codes"], lookup.vocabularies, lookup.values, trained),
     }
-    parts |= _closed_forms(config, tables, ratings, (shape["users"], shape["rows"]))
+    ids = items.values("item_id")[ledger["item_of"][:-1].numpy()]
+    parts |= _closed_forms(config, tables, ratings, ids, (shape["users"], shape["rows"]))
     if "people" in parts:
         shape["people"] = len(parts["people"]["user"])
     named = {f"terms.{part}.{name}": tensor for part, fit in parts.items() for name, tensor in fit.items()}
@@ -82,7 +83,7 @@ def _log_fame(config: WideDeepHistoryConfig, items: FeatureTable) -> Tensor:
 
 
 def _closed_forms(
-    config: WideDeepHistoryConfig, tables: Tables, ratings: TrainingRatings, shape: tuple[int, int]
+    config: WideDeepHistoryConfig, tables: Tables, ratings: TrainingRatings, ids: np.ndarray, shape: tuple[int, int]
 ) -> dict[str, dict[str, Tensor]]:
     """Fit the statistics of items, the item x item weights, the similarity of titles, people and latent factors."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -93,8 +94,8 @@ def _closed_forms(
         deviation = ratings.rating - statistics["mean"].numpy() - statistics["bias"].numpy()[ratings.row]
         optional["people"] = fit_people(ratings.user, ratings.row, deviation, shape, config.user_pool)
     if config.factors:
-        columns = ratings.user, ratings.row, ratings.rating
-        optional["factors"] = fit_factors(*columns, shape, config.folds, config.factors, device)
+        start = random_start(ids, config.factors).to(device)
+        optional["factors"] = fit_factors(ratings.user, ratings.row, ratings.rating, shape[0], start, config.folds)
     return optional | {
         "statistics": statistics,
         "crosses": fit_crosses(ratings.user, ratings.row, weight, shape, config.ridge, device),

@@ -4,11 +4,19 @@ import numpy as np
 import pytest
 import torch
 
-from widedeep.models.history.factors import LatentFactors, Posterior, Side, UserFactors, fit_factors, fit_items
+from widedeep.models.history.factors import (
+    LatentFactors,
+    Posterior,
+    Side,
+    UserFactors,
+    fit_factors,
+    fit_items,
+    random_start,
+)
 
-CPU = torch.device("cpu")
 USERS, ITEMS, TRUE, FOLDS, NOISE, MEAN = 400, 60, 2, 3, 0.5, 7.0
 ROWS = ITEMS + 1  # and that of unrated items
+IDS = np.arange(ITEMS)
 Columns = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -27,7 +35,7 @@ def ratings() -> tuple[Columns, Columns]:
 
 def fitted(columns: Columns, factors: int = TRUE) -> LatentFactors:
     model = LatentFactors(ROWS, factors, FOLDS)
-    model.load_state_dict(fit_factors(*columns, (USERS, ROWS), FOLDS, factors, CPU))
+    model.load_state_dict(fit_factors(*columns, USERS, random_start(IDS, factors), FOLDS))
     return model
 
 
@@ -57,7 +65,7 @@ def test_held_out_ratings_are_predicted_almost_to_the_noise(ratings, factors):
 
 def test_factors_that_are_not_needed_fade(ratings):
     columns = (torch.from_numpy(column) for column in ratings[0])
-    fit = fit_items(*columns, (USERS, ROWS), 2 * TRUE)
+    fit = fit_items(*columns, USERS, random_start(IDS, 2 * TRUE))
     # The prior is the precision of users over that of a rating, so these are shares of the variance of ratings.
     needed = (fit["feature"].square().mean(0) / fit["prior"])[:-1].sort().values
     assert needed[0] < 0.05 * needed[-1]
@@ -135,6 +143,14 @@ def test_where_all_ratings_are_the_same_so_is_every_answer(ratings):
     assert all(values.isfinite().all() for values in model.buffers())
     predicted = model(find(model, same), torch.arange(ROWS).expand(USERS, -1))
     torch.testing.assert_close(predicted, torch.full((USERS, ROWS), 4.0), atol=1e-3, rtol=0)
+
+
+def test_the_start_goes_by_ids_whatever_their_order():
+    ids = np.array(["b", "a", "c"])
+    shuffled = random_start(ids, 4)
+    assert torch.equal(shuffled[[1, 0, 2, 3]], random_start(np.sort(ids), 4))
+    assert shuffled[:-1, :-1].ne(0).all()
+    assert not shuffled[-1].any()
 
 
 def test_without_ratings_everything_is_0():
