@@ -239,7 +239,8 @@ def fit_items(user: Tensor, item: Tensor, rating: Tensor, users: int, start: Ten
         start: [R, d] of `random_start`.
 
     """
-    none, (rows, width) = not len(rating), start.shape
+    rows, width = start.shape
+    none = not len(rating)
     mean = rating.new_zeros(()) if none else rating.double().mean().float()
     deviation = rating - mean
     by_user, by_item = Side(user, item, deviation, users, width - 1), Side(item, user, deviation, rows, width - 1)

@@ -1,8 +1,12 @@
 """Modules whose tensors are fitted in closed form before the first training step and do not change afterwards."""
 
+from typing import TypeVar
+
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+Users = TypeVar("Users", np.ndarray, Tensor)
 
 
 class Fitted(nn.Module):
@@ -19,7 +23,7 @@ def fitted_names(model: nn.Module) -> set[str]:
     }
 
 
-def fold_of(user: np.ndarray, folds: int) -> np.ndarray:
+def fold_of(user: Users, folds: int) -> Users:
     """Return the fold that users are dealt to: [n] user indexes -> [n]. Fit f of several leaves out fold f."""
     return user % folds
 
@@ -33,4 +37,4 @@ def fit_of(users: Tensor, without: Tensor | None, folds: int) -> Tensor:
         folds: how many parts the users are dealt to.
 
     """
-    return torch.full(users.shape, folds, device=users.device) if without is None else without.long() % folds
+    return torch.full(users.shape, folds, device=users.device) if without is None else fold_of(without.long(), folds)

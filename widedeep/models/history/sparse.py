@@ -103,9 +103,9 @@ def fit_sparse(
     fits = dict(SparseCrosses(shape[1], folds, kept).named_buffers())
     if not kept:
         return fits
-    whole = _gram(user, item, weight, shape)
+    whole, fold = _gram(user, item, weight, shape), fold_of(user, folds)
     for fit in range(folds + 1):
-        unseen = fold_of(user, folds) == fit
+        unseen = fold == fit
         seen = whole - _gram(user[unseen], item[unseen], weight[unseen], shape)
         found = slim_weights(seen, nearest_by_cosine(seen, CANDIDATES), l1, l2)
         largest = top_k_columns(found.weight, kept)
