@@ -10,10 +10,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from tests.spoil import spoil
 from widedeep.data.batches import Batch
 from widedeep.data.dataset_descriptions import read_dataset
 from widedeep.schema.dataset import Dataset, Identifiers, RatingsFile
-from widedeep.schema.manifest import MANIFEST, SPLITS, Column, DataFile, Manifest, Ratings, Table, read_manifest
+from widedeep.schema.manifest import (
+    MANIFEST,
+    SPLITS,
+    Column,
+    DataFile,
+    Manifest,
+    Ratings,
+    Table,
+    digest_of,
+    read_manifest,
+)
 from widedeep.schema.rating_scale import RatingScale
 
 GENRES = ("Action", "Comedy", "Drama")
@@ -102,7 +113,7 @@ def write_prepared(
         rank_regression={"slope": 1.0, "intercept": 0.0},
         quarantined={},
         leaks={},
-        digest=hashlib.sha256("".join(file.content for file in written).encode()).hexdigest(),
+        digest=digest_of(written),
     )
     save_manifest(directory, manifest)
     return manifest
@@ -143,7 +154,7 @@ def write_part(source: Path, target: Path, users: np.ndarray, items: np.ndarray,
             "train_mean": float(train["rating"].mean(dtype=np.float64)),
         }
     )
-    digest = hashlib.sha256(str([manifest.digest, users, items, every]).encode()).hexdigest()
+    digest = digest_of(*files.values(), *(table.files for table in tables.values()))
     part = manifest.model_copy(update={"ratings": ratings, "digest": digest, **tables})
     save_manifest(target, part)
     return part
@@ -281,7 +292,7 @@ def describe(directory: Path, path: str) -> DataFile:
 
 
 def save_manifest(directory: Path, manifest: Manifest) -> None:
-    (directory / MANIFEST).write_text(manifest.model_dump_json(indent=1), encoding="utf-8")
+    (directory / MANIFEST).write_text(manifest.seal(), encoding="utf-8")
 
 
 def read_split(directory: Path, manifest: Manifest, name: str) -> np.ndarray:
@@ -296,16 +307,7 @@ def read_ratings(directory: Path, files: Sequence[DataFile]) -> np.ndarray:
 
 
 def damage_shard(directory: Path, manifest: Manifest, split: str, how: str) -> str:
-    """Damage the last shard of a split: missing, truncated, empty or flipped; returns its path."""
-    return damage_file(directory / manifest.ratings.shards[split][-1].path, how)
-
-
-def damage_file(file: Path, how: str) -> str:
-    """Damage a file: missing, truncated, empty or flipped; returns its path."""
-    content = bytearray(file.read_bytes())
-    content[len(content) // 3] ^= 0x10
-    if how == "missing":
-        file.unlink()
-    else:
-        file.write_bytes({"truncated": content[:-7], "empty": b"", "flipped": content}[how])
+    """Damage the last shard of a split in one of the ways of `DAMAGES`; returns its path."""
+    file = directory / manifest.ratings.shards[split][-1].path
+    spoil(file, how)
     return str(file)

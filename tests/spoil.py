@@ -1,4 +1,4 @@
-"""Damage to Parquet files that only shows where it is read."""
+"""Damage to files, as disks, networks and people do it."""
 
 from pathlib import Path
 
@@ -18,3 +18,26 @@ def spoil_other_groups(file: Path, user: int) -> int:
         spoilt += 1
     file.write_bytes(content)
     return spoilt
+
+
+DAMAGES = ("truncated", "empty", "flipped", "zeroed", "missing")
+
+
+def spoil(file: Path, damage: str, at: float = 0.5) -> None:
+    """Damage a file in one of the ways of `DAMAGES`; `at` is where, as a share of its bytes."""
+    if damage == "missing":
+        file.unlink()
+        return
+    content = bytearray(file.read_bytes())
+    place = min(int(at * len(content)), len(content) - 1)
+    if damage == "truncated":
+        del content[max(1, place) :]
+    elif damage == "empty":
+        content.clear()
+    elif damage == "flipped":
+        content[place] ^= 1
+    else:
+        end = min(place + 4096, len(content))
+        assert any(content[place:end]), "there is nothing to zero"
+        content[place:end] = bytes(end - place)
+    file.write_bytes(content)

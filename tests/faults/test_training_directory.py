@@ -1,13 +1,21 @@
 """The run directory: who may use it, and what a second command does to it."""
 
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.builders import write_prepared
-from tests.training import command, curve, learnt, metrics, python, train
+from tests.spoil import spoil
+from tests.training import ROOT, command, curve, learnt, metrics, python, train
 from widedeep.common.errors import InputError
-from widedeep.models.artifact import load_artifact
+from widedeep.data.feature_tables import Tables
+from widedeep.models.artifact import load_artifact, save_artifact
+from widedeep.schema.manifest import read_manifest
 from widedeep.training.checkpoints import newest_first
 
 
@@ -18,11 +26,17 @@ def data(tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def finished(data, tmp_path_factory) -> Path:
+    run = tmp_path_factory.mktemp("finished") / "run"
+    train(command(data, run, epochs=2))
+    return run
+
+
 @pytest.fixture
-def run(data, tmp_path) -> Path:
+def run(finished, tmp_path) -> Path:
     """A finished run of two epochs."""
-    train(command(data, tmp_path / "run", epochs=2))
-    return tmp_path / "run"
+    return shutil.copytree(finished, tmp_path / "run")
 
 
 def content(directory: Path) -> dict[str, bytes]:
@@ -57,7 +71,8 @@ def test_a_finished_run_is_shown_and_not_trained_again(data, run, capsys):
 
 
 def test_resume_never_starts_anew_whatever_is_there(data, run):
-    (run / "checkpoints" / "step-0000009999.pt").write_bytes(b"of a longer run")
+    of_a_longer_run = run / "checkpoints" / "epoch-0009-step-00000000"
+    newest_first(run / "checkpoints")[0].rename(of_a_longer_run)
     train(command(data, run, epochs=1, seed=5, resume="never"))
     fresh = run.with_name("fresh")
     train(command(data, fresh, epochs=1, seed=5))
@@ -73,9 +88,9 @@ def test_resuming_from_a_named_checkpoint_goes_on_from_it(data, run):
     assert learnt(train(command(data, run, epochs=2, resume=oldest))) == first
 
 
-def test_a_checkpoint_of_another_model_is_refused_by_name(data, run, tmp_path):
+def test_a_checkpoint_of_another_run_is_refused_by_name(data, run, tmp_path):
     other = newest_first(run / "checkpoints")[0]
-    with pytest.raises(InputError, match=r"checkpoint .*step-\d+\.pt does not fit"):
+    with pytest.raises(InputError, match=r"checkpoint .*step-\d+ is of a run that differs in .*model\.hidden"):
         train(command(data, tmp_path / "wider", epochs=2, model__hidden="32", resume=other))
 
 
@@ -111,14 +126,106 @@ def test_a_damaged_shard_ends_with_1_by_name_before_anything_is_trained(tmp_path
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-def test_a_training_that_diverges_says_so_and_keeps_the_best_model(data, tmp_path):
+def test_a_training_that_diverges_says_where_and_keeps_the_best_model(data, tmp_path):
     """The rate climbs until the weights overflow, after an epoch that went well."""
     run = tmp_path / "run"
-    with pytest.raises(InputError, match="diverged in epoch"):
-        train(command(data, run, epochs=30, optim__name="sgd", optim__lr=8, optim__warmup=1))
+    argv = command(data, run, epochs=30, optim__name="sgd", optim__lr=8, optim__warmup=1, checkpoint_seconds=1e-6)
+    with pytest.raises(InputError, match=r"diverged in epoch \d+, step \d+ of \d+: .* of the users with index"):
+        train(argv)
     best = min(line["valid"]["rmse"] for line in curve(run))
     assert best < 2
     assert all(
         weight.isfinite().all() for weight in load_artifact(run / "model.safetensors").model.state_dict().values()
     )
     assert not (run / "metrics.json").exists()
+    for checkpoint in newest_first(run / "checkpoints"):
+        state = torch.load(checkpoint / "rank-0.pt", weights_only=True)
+        assert all(weight.isfinite().all() for weight in state["model"].values())
+
+
+def test_a_training_that_diverges_without_a_valid_split_is_noticed(tmp_path):
+    write_prepared(tmp_path / "prepared", ratings=1000, shards={"train": 4, "test": 2})
+    with pytest.raises(InputError, match="diverged in epoch"):
+        train(command(tmp_path / "prepared", tmp_path / "run", epochs=30, optim__name="sgd", optim__lr=1e6))
+    assert not (tmp_path / "run" / "model.safetensors").exists()
+
+
+def test_a_checkpoint_of_nothing_but_damage_is_no_reason_to_start_from_zero(data, run):
+    (run / "metrics.json").unlink()
+    best = (run / "model.safetensors").read_bytes()
+    for checkpoint in newest_first(run / "checkpoints"):
+        spoil(checkpoint / "rank-0.pt", "flipped")
+    done = python(command(data, run, epochs=2))
+    assert done.returncode == 2
+    assert "none of the 2 checkpoints" in done.stderr
+    assert (run / "model.safetensors").read_bytes() == best
+
+
+def test_a_model_that_is_newer_than_the_checkpoint_keeps_its_own_metrics(data, run):
+    """As after a crash between the model of an epoch and its checkpoint, and the epoch is repeated a hair worse."""
+    first = learnt(metrics(run))
+    assert first["train"]["best_epoch"] == 2
+    (run / "metrics.json").unlink()
+    shutil.rmtree(newest_first(run / "checkpoints")[0])
+    changed = load_artifact(run / "model.safetensors")
+    better = changed.best.model_copy(update={"value": changed.best.value - 1e-6})
+    manifest = read_manifest(data)
+    save_artifact(run / "model.safetensors", changed.model, manifest, Tables(data, manifest), best=better)
+    assert learnt(train(command(data, run, epochs=2))) == first
+
+
+@pytest.mark.parametrize("damage", ["truncated", "flipped", "missing"])
+def test_a_damaged_model_is_replaced_by_that_of_the_next_epoch(data, run, damage, caplog):
+    (run / "metrics.json").unlink()
+    shutil.rmtree(newest_first(run / "checkpoints")[0])
+    spoil(run / "model.safetensors", damage)
+    again = train(command(data, run, epochs=2))
+    assert again["train"]["best_epoch"] == 2
+    assert load_artifact(run / "model.safetensors").best.epoch == 1
+
+
+def test_a_damaged_model_of_a_finished_training_is_an_error(data, run):
+    (run / "metrics.json").unlink()
+    spoil(run / "model.safetensors", "flipped")
+    with pytest.raises(InputError, match=r"model .*model\.safetensors is damaged"):
+        train(command(data, run, epochs=2))
+
+
+@pytest.mark.parametrize("line", ["", "{", "null", '{"epoch": "one"}'])
+def test_a_damaged_line_of_the_curve_is_left_out(data, run, line):
+    first = curve(run)
+    (run / "metrics.json").unlink()
+    file = run / "metrics.jsonl"
+    file.write_text(f"{line}\n{file.read_text()}")
+    train(command(data, run, epochs=2))
+    assert curve(run) == first
+
+
+def test_a_second_command_is_refused_while_the_first_one_trains(data, tmp_path):
+    run = tmp_path / "run"
+    flags = {"epochs": 400, "patience": "none"}
+    first = subprocess.Popen([sys.executable, *command(data, run, **flags)], cwd=ROOT, stderr=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + 120
+        while not newest_first(run / "checkpoints"):
+            assert first.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        for resume in ("auto", "never"):
+            second = python(command(data, run, resume=resume, **flags))
+            assert second.returncode == 2
+            assert f"run is in use by process {first.pid} on " in second.stderr
+        assert first.poll() is None
+    finally:
+        first.kill()
+        first.wait()
+
+
+def test_starting_anew_happens_once_however_often_torchrun_restarts(data, run, monkeypatch):
+    """`--max-restarts` runs the same command again: `--resume never` must not delete what the first try has done."""
+    (run / "metrics.json").unlink()
+    newest = newest_first(run / "checkpoints")[0]
+    monkeypatch.setenv("TORCHELASTIC_RESTART_COUNT", "1")
+    done = python(command(data, run, epochs=2, resume="never"))
+    assert done.returncode == 0, done.stderr
+    assert f"resumed from {newest}" in done.stderr

@@ -1,5 +1,6 @@
 """A training on whole histories, in this process: it finds what was planted, and can be stopped and resumed."""
 
+import shutil
 import tomllib
 
 import pytest
@@ -57,7 +58,7 @@ def test_a_resumed_run_holds_out_the_same(runs):
     run = runs / "resident"
     first = learnt(metrics(run))
     (run / "metrics.json").unlink()
-    newest_first(run / "checkpoints")[0].unlink()
+    shutil.rmtree(newest_first(run / "checkpoints")[0])
     assert learnt(train(command(runs / "prepared", run, loader__mode="resident", **FLAGS))) == first
 
 

@@ -16,11 +16,12 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, CliSettingsSource, InitSettingsSource, SettingsConfigDict, SettingsError
 
 from widedeep.common.console import log, setup_logging, stderr
-from widedeep.common.errors import InputError
+from widedeep.common.errors import DamagedFileError, InputError, Stopped, WriteError
 
 # In a checkout, a link to its conf/; in a wheel, a copy.
 CONF = Path(__file__).resolve().parents[1] / "conf"
 EXIT_FAILED, EXIT_USAGE = 1, 2
+EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: the same command, started again, goes on
 
 Values = Mapping[str, Any]  # of settings, nested as in a TOML file
 C = TypeVar("C", bound=BaseModel)
@@ -267,11 +268,21 @@ def run_command(main: Callable[[Sequence[str]], None]) -> None:
     try:
         main(sys.argv[1:])
     except InputError as error:
-        stderr.print(f"error: {error}", style="bold red", markup=False, highlight=False, soft_wrap=True)
+        _say(f"error: {error}")
         sys.exit(EXIT_USAGE)
+    except (DamagedFileError, WriteError) as error:
+        _say(f"error: {error}")
+        sys.exit(EXIT_FAILED)
+    except Stopped as stopped:
+        _say(str(stopped))
+        sys.exit(EXIT_STOPPED)
     except KeyboardInterrupt:
-        stderr.print("interrupted", style="bold red")
+        _say("interrupted")
         sys.exit(EXIT_FAILED)
     except Exception:
         log.exception("failed")
         sys.exit(EXIT_FAILED)
+
+
+def _say(text: str) -> None:
+    stderr.print(text, style="bold red", markup=False, highlight=False, soft_wrap=True)

@@ -1,11 +1,43 @@
-"""Local files and directories that are replaced as a whole or not at all."""
+"""Local files and directories that are replaced as a whole or not at all, and the digests that tell damage."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+
+class HashingStream:
+    """A stream of bytes to write to, which counts and hashes what passes."""
+
+    def __init__(self, stream: BinaryIO):
+        self._stream, self._hash = stream, hashlib.sha256()
+        self.bytes = 0
+
+    def write(self, content: bytes | memoryview) -> int:
+        """Write all of `content`."""
+        self._hash.update(content)
+        size = memoryview(content).nbytes
+        self.bytes += size
+        self._stream.write(content)
+        return size
+
+    def flush(self) -> None:
+        """Pass on what is buffered."""
+        self._stream.flush()
+
+    @property
+    def sha256(self) -> str:
+        """The digest of what was written, in hex."""
+        return self._hash.hexdigest()
+
+
+def sha256_of(file: Path) -> str:
+    """Return the digest of a file's bytes, in hex."""
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 @contextmanager
@@ -15,17 +47,36 @@ def atomic_file(file: Path) -> Iterator[BinaryIO]:
     If the block raises or the machine fails, the old file stays.
     """
     draft = file.with_name(f".{file.name}.draft")
-    with draft.open("wb") as stream:
-        yield stream
-        stream.flush()
-        os.fsync(stream.fileno())
-    os.replace(draft, file)
+    try:
+        with draft.open("wb") as stream:
+            yield stream
+            sync(stream)
+        os.replace(draft, file)
+    except BaseException:
+        draft.unlink(missing_ok=True)
+        raise
+    sync_directory(file.parent)
 
 
 def write_atomically(file: Path, content: bytes) -> None:
     """Replace a file's content as a whole."""
     with atomic_file(file) as stream:
         stream.write(content)
+
+
+def sync(stream: BinaryIO) -> None:
+    """Wait until what was written to a file is on the disk."""
+    stream.flush()
+    os.fsync(stream.fileno())
+
+
+def sync_directory(directory: Path) -> None:
+    """Wait until the names of a directory's files are on the disk: a file's own sync does not cover its name."""
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 @contextmanager

@@ -40,12 +40,15 @@ def enter_tuned_process() -> None:
 def launch_training(options: Sequence[str], settings: Sequence[str]) -> None:
     """Run widedeep/train.py under torch's launcher, as `torchrun OPTIONS widedeep/train.py SETTINGS` does.
 
-    With two differences: this process exits with the code of the rank that failed first (torchrun: always 1), and on a
-    single node the ranks meet at the loopback address. torchrun has them meet at the machine's name, and waits for
-    minutes if that does not resolve.
+    With two differences: this process exits with the code of the rank that failed first, or with EXIT_STOPPED after
+    SIGTERM (torchrun: always 1), and on a single node the ranks meet at the loopback address. torchrun has them meet at
+    the machine's name, and waits for minutes if that does not resolve.
     """
     from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    from widedeep.common.command import EXIT_STOPPED  # not at the top: it would slow the start before the restart
 
     script = str(Path(__file__).resolve().parents[1] / "train.py")
     _, most_nodes = run.parse_min_max_nnodes(run.parse_args([*options, script]).nnodes)
@@ -57,3 +60,5 @@ def launch_training(options: Sequence[str], settings: Sequence[str]) -> None:
         _, failure = error.get_first_failure()
         # A rank that died of a signal has a negative code, which a shell cannot show.
         sys.exit(failure.exitcode if failure.exitcode > 0 else 1)
+    except SignalException:  # the launcher has passed the signal on and waited for the ranks
+        sys.exit(EXIT_STOPPED)

@@ -62,5 +62,5 @@ class LoaderConfig(Settings):
     )
     verify: bool = Field(
         default=True,
-        description="check the digest of each shard before the first epoch; page checksums are checked in any case",
+        description="check the digest of each file before it is used; page checksums are checked in any case",
     )

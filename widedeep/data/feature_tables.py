@@ -14,16 +14,26 @@ from widedeep.common.errors import InputError
 from widedeep.data.batches import Batch
 from widedeep.data.histories import UserHistories, group_ratings
 from widedeep.data.parquet import read_parquet
+from widedeep.data.shards import check_files
 from widedeep.schema.manifest import DataFile, Manifest, Table
 
 
 class FeatureTable:
     """A feature table whose columns are read on demand."""
 
-    def __init__(self, data: Path | str, name: str, table: Table):
-        self._place, self.table = f"{data}/{name}", table
-        self._files = [Path(data) / file.path for file in table.files]
+    def __init__(self, data: Path | str, name: str, table: Table, verify: bool = True):
+        """Take where a table is.
+
+        Args:
+            data: the prepared directory.
+            name: users or items.
+            table: what the manifest says of it.
+            verify: whether to check the digests of its files before the first column is read.
+
+        """
+        self._data, self._place, self.table, self._verify = Path(data), f"{data}/{name}", table, verify
         self.rows = table.rows
+        self._checked = False
         self._replaced: dict[str, np.ndarray] = {}
 
     def has(self, name: str) -> bool:
@@ -40,10 +50,13 @@ class FeatureTable:
         return self.read(name)
 
     def read(self, name: str) -> pa.ChunkedArray:
-        """Read a column that the table has."""
+        """Read a column that the table has; DamagedFileError if a file of the table is not what prepare wrote."""
         if name in self._replaced:
             return pa.chunked_array([pa.array(self._replaced[name])])
-        columns = [read_parquet(file, [name])[name] for file in self._files]
+        if not self._checked:
+            check_files(self._data, self.table.files, self._verify, "feature table")
+            self._checked = True
+        columns = [read_parquet(self._data / file.path, [name])[name] for file in self.table.files]
         return pa.chunked_array([chunk for column in columns for chunk in column.chunks], columns[0].type)
 
     def replace(self, name: str, values: np.ndarray) -> None:
@@ -115,10 +128,11 @@ class FeatureTable:
 class Tables:
     """The feature tables of a prepared directory, and the users' training ratings."""
 
-    def __init__(self, data: Path, manifest: Manifest):
+    def __init__(self, data: Path, manifest: Manifest, verify: bool = True):
+        """Take what the manifest says of the tables; for `verify` see `FeatureTable`."""
         self._data, self._shards = Path(data), manifest.ratings.shards["train"]
-        self.users = FeatureTable(data, "users", manifest.users)
-        self.items = FeatureTable(data, "items", manifest.items)
+        self.users = FeatureTable(data, "users", manifest.users, verify)
+        self.items = FeatureTable(data, "items", manifest.items, verify)
         self.train_mean = manifest.ratings.train_mean
         self.scale = manifest.ratings.scale
 

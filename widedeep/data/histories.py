@@ -13,7 +13,7 @@ import torch
 from widedeep.config.fields import ReaderName
 from widedeep.data.batches import Batch, RatingSource, unpack_columns
 from widedeep.data.readers import reader_named
-from widedeep.data.shards import check_shards, read_packed
+from widedeep.data.shards import check_files, read_packed
 from widedeep.schema.manifest import Manifest
 
 
@@ -107,7 +107,7 @@ def load_histories(data: Path, manifest: Manifest, reader: ReaderName) -> UserHi
 
     """
     files = manifest.ratings.by_user
-    check_shards(data, files, verify=True)
+    check_files(data, files, verify=True)
     packed = torch.from_numpy(read_packed(reader_named(reader), data, files))
     histories = group_ratings(unpack_columns(packed))
     return histories.select(histories.user.argsort())

@@ -15,7 +15,7 @@ import torch
 
 from widedeep.data.batches import Batch, unpack_columns
 from widedeep.data.pyarrow_reader import read_shards
-from widedeep.data.shards import check_shards, read_packed
+from widedeep.data.shards import check_files, read_packed
 from widedeep.schema.manifest import SPLITS, Manifest
 from widedeep.schema.rating_scale import RatingScale
 
@@ -104,7 +104,7 @@ def load_splits(data: Path, manifest: Manifest) -> Splits:
     parts = {}
     for split in SPLITS:
         shards = manifest.ratings.shards[split]
-        check_shards(data, shards, verify=True)
+        check_files(data, shards, verify=True)
         packed = torch.from_numpy(read_packed(read_shards, data, shards))
         parts[split] = Batch(*(column.contiguous() for column in unpack_columns(packed)))
     ratings = manifest.ratings

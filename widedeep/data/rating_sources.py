@@ -12,7 +12,7 @@ import torch
 from widedeep.config.train import LoaderConfig
 from widedeep.data.batches import Batch, unpack_columns
 from widedeep.data.readers import reader_named
-from widedeep.data.shards import check_shards, read_packed, read_row_groups
+from widedeep.data.shards import check_files, read_packed, read_row_groups
 from widedeep.parallel.world import World
 from widedeep.schema.manifest import DataFile
 
@@ -28,7 +28,7 @@ class ResidentRatings:
         self._splits: dict[str, torch.Tensor] = {}
         # All splits are checked now: a damaged test shard must not end a run after the last epoch.
         for of_split in files.values():
-            check_shards(data, of_split, config.verify)
+            check_files(data, of_split, config.verify)
 
     def packed(self, split: str) -> torch.Tensor:
         """Return the packed ratings of a split in the order of its files, [N, 3] int32."""
@@ -58,7 +58,7 @@ class StreamedRatings:
         self._read = reader_named(config.reader)
         self._data, self._files, self._world = data, files, world
         for split in files:
-            check_shards(data, self._dealt(split)[world.rank], config.verify)
+            check_files(data, self._dealt(split)[world.rank], config.verify)
 
     def _dealt(self, split: str) -> list[Sequence[DataFile]]:
         """The files of each rank."""

@@ -3,48 +3,44 @@
 Legend: n rows of a row group.
 """
 
-import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
 from widedeep.common.errors import DamagedFileError
+from widedeep.common.files import sha256_of
 from widedeep.data.batches import Batch
 from widedeep.data.readers import ReadShards
 from widedeep.schema.manifest import DataFile
 
 
-def check_shards(data: Path, shards: Sequence[DataFile], verify: bool) -> None:
-    """Compare the sizes of shards with the manifest, and their digests too if `verify` is set.
+def check_files(data: Path, files: Iterable[DataFile], verify: bool, what: str = "shard") -> None:
+    """Compare the sizes of files with the manifest, and their digests too if `verify` is set.
 
-    Readers always verify the checksums of pages; a digest also covers the bytes between the pages.
+    Readers always verify the checksums of pages; a digest also covers the bytes between the pages, and tells another
+    intact file from the one that belongs here.
+
+    Args:
+        data: the prepared directory.
+        files: to check.
+        verify: whether to read them for their digests, at about a second per GB.
+        what: they are called in errors.
 
     Raises:
-        DamagedFileError: a shard differs; the message names the file, the expected and the actual value.
+        DamagedFileError: a file differs; the message names it, the expected and the actual value.
 
     """
     remedy = "copy the prepared directory again, or run jobs/prepare.py again"
-    for shard in shards:
-        file = data / shard.path
+    for expected in files:
+        file = data / expected.path
         if not file.is_file():
-            raise DamagedFileError(f"shard {file} is missing: {remedy}")
+            raise DamagedFileError(f"{what} {file} is missing: {remedy}")
         size = file.stat().st_size
-        if size != shard.bytes:
-            raise DamagedFileError(f"shard {file} has {size} bytes, the manifest says {shard.bytes}: {remedy}")
-        if verify:
-            with file.open("rb") as stream:
-                digest = _sha256(stream)
-            if digest != shard.sha256:
-                raise DamagedFileError(f"shard {file} has sha256 {digest}, the manifest says {shard.sha256}: {remedy}")
-
-
-def _sha256(stream: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while block := stream.read(1 << 22):
-        digest.update(block)
-    return digest.hexdigest()
+        if size != expected.bytes:
+            raise DamagedFileError(f"{what} {file} has {size} bytes, the manifest says {expected.bytes}: {remedy}")
+        if verify and (digest := sha256_of(file)) != expected.sha256:
+            raise DamagedFileError(f"{what} {file} has sha256 {digest}, the manifest says {expected.sha256}: {remedy}")
 
 
 def read_row_groups(
@@ -67,6 +63,8 @@ def read_row_groups(
     """
     if not shards:
         return
+    # Given a directory, petastorm would unpickle what it finds in there.
+    check_files(data, shards, verify=False)
     expected, actual = sum(shard.rows for shard in shards), 0
     for columns in read_shards([data / shard.path for shard in shards], Batch._fields, seed):
         actual += len(columns[0])

@@ -4,15 +4,19 @@ A rating row is 12 bytes, `user:int32, item:int32, rating:float32`. `user` and `
 in the feature tables `users/` and `items/`, which map them back to `user_id` and `item_id`.
 """
 
+import hashlib
+import re
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import AfterValidator
 
 from widedeep.common.errors import InputError
 from widedeep.schema.dataset import Dataset
 from widedeep.schema.rating_scale import RatingScale
-from widedeep.schema.records import Record, parse_record, require_format
+from widedeep.schema.records import Record, SealedRecord
 
-FORMAT_VERSION = 4
 MANIFEST = "manifest.json"
 # Where the manifest stands beside Parquet files: readers of a directory pass over names with an underscore.
 HIDDEN_MANIFEST = "_manifest.json"
@@ -28,10 +32,17 @@ ColumnKind = Literal["key", "statistic", "numeric", "indicator", "category", "mu
 RatingsInIt = Literal["none", "train", "all"]
 
 
-class DataFile(Record):
-    """A Parquet file of the prepared directory."""
+def _inside(path: str) -> str:
+    """Refuse a path that may lead out of its directory, or that a shell or Spark may read as something else."""
+    if not re.fullmatch(r"[\w=-][\w.=-]*(/[\w=-][\w.=-]*)*", path, re.ASCII):
+        raise ValueError(f"{path!r} is not a plain path below the directory of the manifest")
+    return path
 
-    path: str  # relative to the prepared directory, "/" between its parts
+
+class DataFile(Record):
+    """A Parquet file of a directory with a manifest."""
+
+    path: Annotated[str, AfterValidator(_inside)]  # relative to the directory, "/" between its parts
     rows: int
     bytes: int
     sha256: str  # of the bytes: tells damage; a JVM orders parts of a footer by chance, so it differs between runs
@@ -133,10 +144,13 @@ class Audit(Record):
     users: tuple[AuditedFeature, ...]
 
 
-class Manifest(Record):
-    """`manifest.json`: written last, so a directory with one is whole."""
+class Manifest(SealedRecord):
+    """`manifest.json` of a prepared directory: written last, so a directory with one is whole."""
 
-    format_version: int = FORMAT_VERSION
+    kind: ClassVar[str] = "prepared ratings"
+    written_format: ClassVar[int] = 5
+    written_by: ClassVar[str] = "jobs/prepare.py"
+
     config: dict[str, Any]
     dataset: Dataset  # without optional files that were not there
     inputs: dict[str, dict[str, Any]]
@@ -176,7 +190,7 @@ def parse_manifest(text: str | None, directory: str) -> Manifest:
         directory: where it was looked for.
 
     Raises:
-        InputError: there is none (the directory was never committed), or it is not readable as one.
+        InputError: there is none (the directory was never committed), it is not readable as one, or it was changed.
 
     """
     if text is None:
@@ -185,5 +199,16 @@ def parse_manifest(text: str | None, directory: str) -> Manifest:
             f"run: spark-submit jobs/prepare.py --output {directory}"
         )
     file = f"{directory}/{MANIFEST}"
-    require_format(text, FORMAT_VERSION, file, "jobs/prepare.py")
-    return parse_record(Manifest, text, file, "jobs/prepare.py")
+    manifest = Manifest.unseal(text, file)
+    actual = digest_of(*manifest.ratings.shards.values(), manifest.items.files, manifest.users.files)
+    if manifest.digest != actual:
+        raise InputError(
+            f"{file}: digest is {manifest.digest}, that of the files it lists {actual}; run jobs/prepare.py again"
+        )
+    return manifest
+
+
+def digest_of(*groups: Iterable[DataFile]) -> str:
+    """Return one digest that stands for the content of all files."""
+    lines = sorted(f"{file.content} {file.rows} {file.path}" for group in groups for file in group)
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

@@ -1,15 +1,13 @@
 """A directory of recommendations: the columns of its lists, and its manifest."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import pyarrow as pa
 
 from widedeep.schema.dataset import Identifiers
 from widedeep.schema.manifest import DataFile
-from widedeep.schema.records import Record
-
-FORMAT_VERSION = 4
+from widedeep.schema.records import Record, SealedRecord
 
 
 def id_type(ids: Identifiers) -> pa.DataType:
@@ -93,12 +91,16 @@ class Recall(Record):
     candidates: int  # of each user
 
 
-class RecommendationManifest(Record):
+class RecommendationManifest(SealedRecord):
     """`_manifest.json` of a directory of recommendations; written last."""
 
-    format_version: int = FORMAT_VERSION
+    kind: ClassVar[str] = "recommendations"
+    written_format: ClassVar[int] = 5
+    written_by: ClassVar[str] = "jobs/score_all.py"
+
     config: dict[str, Any]
     data_digest: str  # of the prepared directory
+    model: str  # sha256 of the model's artifact, or what else tells this model from others
     ids: Identifiers
     users: int
     rows: int

@@ -1,8 +1,9 @@
 """A training run from its settings to its metrics."""
 
-import math
+import os
 import random
 from collections.abc import Callable
+from contextlib import closing
 from functools import cached_property
 from typing import NamedTuple
 
@@ -10,15 +11,18 @@ import numpy as np
 import torch
 
 from widedeep.common.console import log
-from widedeep.common.errors import InputError
+from widedeep.common.errors import DivergedError, InputError, Stopped
+from widedeep.data.batches import Batch
 from widedeep.data.feature_tables import Tables
+from widedeep.data.histories import UserHistories
 from widedeep.data.history_loaders import StreamingHistoryLoader
 from widedeep.data.loaders import make_history_loader, make_loader
 from widedeep.data.refit import merge_valid
+from widedeep.data.streaming_loader import StreamingLoader
 from widedeep.evaluation.reference_models import measure_reference_models, valid_rmse_of_biases
 from widedeep.evaluation.sampled_ranking import Split, measure_ranking
 from widedeep.models import REGISTRY
-from widedeep.models.artifact import MODEL_FILE, load_artifact, save_artifact
+from widedeep.models.artifact import MODEL_FILE, NO_EPOCH, BestEpoch, load_artifact, read_best_epoch, save_artifact
 from widedeep.parallel.sharding import embedding_kind, send_local_parts, shard_group
 from widedeep.parallel.world import World
 from widedeep.schema.manifest import read_manifest
@@ -26,21 +30,19 @@ from widedeep.training.checkpoints import Checkpointer, load_checkpoint
 from widedeep.training.metrics_file import Metrics, RunMetrics, TrainingStatistics, read_metrics, write_metrics
 from widedeep.training.negatives import NegativeSampler
 from widedeep.training.progress import EpochBar, format_metrics
-from widedeep.training.run_directory import claim_run_directory, run_identity
+from widedeep.training.run_directory import claim_run_directory
+from widedeep.training.run_identity import run_identity
 from widedeep.training.settings import TrainConfig
 from widedeep.training.step import Progress, TrainState, evaluate, train_epoch
+from widedeep.training.stop_requests import StopRequests
 from widedeep.training.tracking import Tracker
 from widedeep.training.warm_start import begin_from
 
-CHECKPOINT_STEPS = 64  # how often, in steps, the time since the last checkpoint is looked at
-
+CHECKPOINT_STEPS = 64  # how often, in steps, the numbers and the time since the last checkpoint are looked at
+SHOWN_ROWS = 5  # of a batch, in an error
 
 # Called after each epoch with its number, from 0, and the value that chooses the best epoch; lower is better.
 OnEpoch = Callable[[int, float], None]
-
-
-class DivergedError(InputError):
-    """The predictions of a training are no numbers any more."""
 
 
 class EpochResult(NamedTuple):
@@ -58,11 +60,13 @@ class TrainingRun:
     def __init__(self, config: TrainConfig, world: World):
         self.config, self.world = config, world
         manifest = read_manifest(config.data)
-        self.manifest, self.tables = (
-            merge_valid(config.data, manifest) if config.refit else (manifest, Tables(config.data, manifest))
-        )
-        identity = run_identity(config, self.manifest, world)
-        claim_run_directory(config.run_dir, identity, config.resume == "never", world)
+        tables = Tables(config.data, manifest, config.loader.verify)
+        self.manifest, self.tables = merge_valid(config.data, manifest) if config.refit else (manifest, tables)
+        self.identity = run_identity(config, self.manifest, world)
+        # After a restart by torchrun the same command goes on with what it has begun.
+        restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
+        self.resume_from = "auto" if restarted and config.resume == "never" else config.resume
+        self._lock = claim_run_directory(config.run_dir, self.identity, self.resume_from == "never", world)
         seed_everything(config.seed)
         # The loader comes first: its first permutation is drawn in the background while the model is built.
         architecture = REGISTRY[config.model.name]
@@ -78,8 +82,13 @@ class TrainingRun:
         self.state = TrainState(self.model, config, world, self.loader.steps, sampler)
         self.select_by = self._chosen_metric()
         self.checkpointer = Checkpointer(
-            config.run_dir, config.checkpoint_seconds, config.keep_checkpoints, world, self.shard_group
+            config.run_dir, self.identity, config.checkpoint_seconds, config.keep_checkpoints, world, self.shard_group
         )
+
+    def close(self) -> None:
+        """Let other commands have the run's directory."""
+        if self._lock:
+            self._lock.close()
 
     def _chosen_metric(self) -> str:
         """Return the metric that chooses the best epoch.
@@ -99,72 +108,120 @@ class TrainingRun:
 
     def execute(self) -> RunMetrics:
         """Train, resuming from a checkpoint if there is one, and measure; a finished run only returns its metrics."""
-        run = self.config.run_dir
-        finished = None if self.config.resume == "never" else read_metrics(run)
-        if finished:
+        try:
+            finished = self._finished_metrics()
+            if finished:
+                return finished
+            self.resume()
+            self.train()
+            metrics = self.measure()
             if self.world.is_main:
-                log.info("%s is finished already; --resume never trains it anew", run)
-            return finished
-        self.resume()
-        self.train()
-        metrics = self.measure()
-        if self.world.is_main:
-            write_metrics(run, metrics)
-        return metrics
+                write_metrics(self.config.run_dir, metrics)
+            return metrics
+        finally:
+            self.close()
+
+    def _finished_metrics(self) -> RunMetrics | None:
+        """Return the metrics of a finished run; rank 0 looks, so that all ranks do the same."""
+        if self.resume_from == "never":
+            return None
+        finished = self.world.broadcast(read_metrics(self.config.run_dir) if self.world.is_main else None)
+        if finished and self.world.is_main:
+            log.info("%s is finished already; --resume never trains it anew", self.config.run_dir)
+        return finished
 
     def resume(self) -> None:
         """Restore the state from a checkpoint, if there is one and `config.resume` allows it; else start."""
-        checkpoint = load_checkpoint(self.config.run_dir, self.config.resume, self.shard_group)
-        if checkpoint is None:
-            if self.config.warm_start:
-                begin_from(self.config, self.model, self.manifest, self.tables, self.world)
+        config, world = self.config, self.world
+        found = load_checkpoint(config.run_dir, self.resume_from, self.identity, world, self.shard_group)
+        if found is None:
+            if config.warm_start:
+                begin_from(config, self.model, self.manifest, self.tables, world)
             return
-        file, state = checkpoint
+        checkpoint, written, state = found
         try:
             self.state.load_state_dict(state)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            raise InputError(f"checkpoint {file} does not fit this run's model or release: {error}") from None
+            raise InputError(f"checkpoint {checkpoint} does not fit this run's model or release: {error}") from None
         progress = self.state.progress
-        if self.world.is_main:
-            log.info("resumed from %s: epoch %d, step %d", file, progress.epoch + 1, progress.step)
+        streams = isinstance(self.loader, StreamingLoader | StreamingHistoryLoader)
+        if streams and progress.step and written.ranks != world.size:
+            raise InputError(
+                f"checkpoint {checkpoint} was written by {written.ranks} ranks within an epoch of streamed shards, "
+                f"which {world.size} would share otherwise: start {written.ranks} ranks, or name a checkpoint of "
+                "an epoch's end with --resume (its name ends in step-00000000)"
+            )
+        self._adopt_best_model()
+        if world.is_main:
+            log.info("resumed from %s: epoch %d, step %d", checkpoint, progress.epoch + 1, progress.step)
+
+    def _adopt_best_model(self) -> None:
+        """Let the progress say what the model in the directory is: a crash may have parted it from the checkpoint."""
+        progress, file = self.state.progress, self.config.run_dir / MODEL_FILE
+        best = None
+        if self.world.is_main and (progress.best_epoch >= 0 or file.exists()):
+            try:
+                best = read_best_epoch(file)
+            except InputError as error:
+                log.warning("the best model so far is lost (%s): the next epoch's is kept in its place", error)
+        best = self.world.broadcast(best) or NO_EPOCH
+        progress.best_epoch, progress.best_value, progress.valid = best.epoch, best.value, best.valid
 
     def train(self, on_epoch: OnEpoch = lambda number, value: None) -> None:
-        """Run the remaining epochs, until the last one, until the patience is used up, or until `on_epoch` raises."""
+        """Run the remaining epochs, until the last one, until the patience is used up, or until `on_epoch` raises.
+
+        Raises:
+            DivergedError: a loss or a prediction is no finite number. No checkpoint has one.
+            Stopped: a signal asked for it; the checkpoint is written.
+
+        """
         progress = self.state.progress
         tracker = Tracker(self.config.run_dir, progress.epoch) if self.world.is_main else None
         if self.world.is_main:
             self._log_start()
         try:
-            while self.state.total_steps < self.state.last_step and not self._out_of_patience():
-                result = self._run_epoch()
-                if tracker:
-                    speed = {"samples_per_second": progress.samples_per_second}
-                    tracker.record(progress.epoch, {"train": {**result.train, **speed}, "valid": result.valid})
-                    self._log_epoch(result)
-                progress.epoch, progress.step = progress.epoch + 1, 0
-                self._save_checkpoint()
-                on_epoch(progress.epoch - 1, result.value)
+            with StopRequests(self.world) as stop:
+                while self.state.total_steps < self.state.last_step and not self._out_of_patience():
+                    result = self._run_epoch(stop)
+                    if tracker:
+                        speed = {"samples_per_second": progress.samples_per_second}
+                        tracker.record(progress.epoch, {"train": {**result.train, **speed}, "valid": result.valid})
+                        self._log_epoch(result)
+                    progress.epoch, progress.step = progress.epoch + 1, 0
+                    self._save_checkpoint()
+                    on_epoch(progress.epoch - 1, result.value)
+                    self._stop_if_asked(stop.received())
         finally:
             if tracker:
                 tracker.close()
 
-    def _run_epoch(self) -> EpochResult:
+    def _run_epoch(self, stop: StopRequests) -> EpochResult:
         """Run the rest of an epoch, evaluate it, and keep the model if it is the best so far."""
         config, progress = self.config, self.state.progress
         with EpochBar(f"epoch {progress.epoch + 1}/{config.epochs}", self.loader.steps, self.world.is_main) as bar:
-            train_epoch(self.state, self.loader, lambda: self._after_step(bar))
+            train_epoch(self.state, self.loader, lambda: self._after_step(bar, stop))
+        self._require_finite()
         valid = evaluate(self.model, self.loader, "valid", self.world, config.eval_batch_size)
-        if valid["ratings"] and math.isnan(valid["rmse"]):
-            raise DivergedError(
-                f"the training diverged in epoch {progress.epoch + 1}, its predictions are no numbers: "
-                "lower optim.lr, or tame it with optim.warmup and optim.clip_norm"
-            )
         value = self._selection_value(valid)
         best = is_best(value, progress)
         if best:
             progress.best_value, progress.best_epoch, progress.valid = value, progress.epoch, valid
             self._save_model()
         return EpochResult(self.state.train_metrics(), valid, value, best)
+
+    def _require_finite(self) -> None:
+        """Raise DivergedError, naming the batch, if a loss or a weight is infinite or NaN."""
+        bad = self.state.first_bad_step()
+        if bad is None:
+            return
+        epoch, step = divmod(bad, self.loader.steps)
+        with closing(self.loader.epoch(epoch, step)) as batches:
+            batch = next(batches, None)
+        raise DivergedError(
+            f"the training diverged in epoch {epoch + 1}, step {step + 1} of {self.loader.steps}: the loss of its "
+            f"batch is no finite number{describe_batch(batch)}. Lower optim.lr, or tame it with optim.warmup and "
+            "optim.clip_norm; the same command goes on from the checkpoint before"
+        )
 
     def _selection_value(self, valid: Metrics) -> float:
         """Return the value that chooses the best epoch, lower is better; NDCG is added to `valid`."""
@@ -191,22 +248,41 @@ class TrainingRun:
         progress, patience = self.state.progress, self.config.patience
         return patience is not None and progress.best_epoch >= 0 and progress.epoch - progress.best_epoch > patience
 
-    def _after_step(self, bar: EpochBar) -> None:
+    def _after_step(self, bar: EpochBar, stop: StopRequests) -> None:
         progress = self.state.progress
         if bar.is_due():
             bar.update(progress.step, self.state.train_metrics(), progress.samples_per_second, progress.wait_share)
-        # All ranks must come to the same answer, so they ask for rank 0's clock at the same steps.
-        in_epoch = progress.step < self.loader.steps and self.state.total_steps < self.state.last_step
-        if in_epoch and progress.step % CHECKPOINT_STEPS == 0 and self.checkpointer.is_due():
+        if progress.step >= self.loader.steps or self.state.total_steps >= self.state.last_step:
+            return  # the end of the epoch does all that follows
+        # All ranks must come to the same answer, so they ask each other at the same steps.
+        looks = progress.step % CHECKPOINT_STEPS == 0
+        if looks:
+            self._require_finite()
+        stopped_by = stop.received_after(progress.step)
+        if stopped_by or (looks and self.checkpointer.is_due()):
             self._save_checkpoint()
+        self._stop_if_asked(stopped_by)
+
+    def _stop_if_asked(self, signal: str | None) -> None:
+        """Raise Stopped if there was a signal; its checkpoint must be written."""
+        if signal:
+            progress = self.state.progress
+            raise Stopped(
+                f"stopped by {signal} after a checkpoint at epoch {progress.epoch + 1}, step {progress.step}: "
+                "the same command goes on from there"
+            )
 
     def _save_checkpoint(self) -> None:
-        self.checkpointer.save(self.state.total_steps, self.state.state_dict)
+        self._require_finite()
+        progress = self.state.progress
+        self.checkpointer.save((progress.epoch, progress.step), self.state.state_dict)
 
     def _save_model(self) -> None:
         if self.world.is_main:
             file = self.config.run_dir / MODEL_FILE
-            save_artifact(file, self.model, self.manifest, self.tables, self.config.refit)
+            progress = self.state.progress
+            best = BestEpoch(epoch=progress.best_epoch, value=progress.best_value, valid=progress.valid)
+            save_artifact(file, self.model, self.manifest, self.tables, self.config.refit, best)
         else:
             send_local_parts(self.model)
 
@@ -277,6 +353,16 @@ class TrainingRun:
 def is_best(value: float, progress: Progress) -> bool:
     """Whether an epoch's value is the lowest so far. Without valid ratings (NaN), the newest epoch is best."""
     return not value >= progress.best_value
+
+
+def describe_batch(batch: Batch | UserHistories | None) -> str:
+    """Return what a person needs to find a batch's ratings in the data; empty if there is no batch."""
+    if batch is None or not len(batch.rating):
+        return ""
+    users = batch.user.unique().tolist()
+    shown = ", ".join(map(str, users[:SHOWN_ROWS])) + (", …" if len(users) > SHOWN_ROWS else "")
+    low, high = float(batch.rating.min()), float(batch.rating.max())
+    return f" ({len(batch.rating)} ratings from {low:g} to {high:g}, of the users with index {shown})"
 
 
 def seed_everything(seed: int) -> None:

@@ -1,49 +1,25 @@
-"""The directory of a training run, and the identity that tells whether a command continues that run."""
+"""The directory of a training run: who may use it, and which command continues the run in it."""
 
-import json
 import shutil
 from pathlib import Path
-from typing import Any
+
+from pydantic import ValidationError
 
 from widedeep.common.errors import InputError
 from widedeep.common.files import write_atomically
+from widedeep.common.lock import Lock
 from widedeep.models.artifact import MODEL_FILE
 from widedeep.parallel.world import World
-from widedeep.schema.manifest import Manifest
-from widedeep.schema.records import Record
 from widedeep.training.checkpoints import CHECKPOINTS
 from widedeep.training.metrics_file import METRICS_FILE
-from widedeep.training.settings import TrainConfig
+from widedeep.training.run_identity import RunIdentity
 from widedeep.training.tracking import CURVE_FILE, TENSORBOARD
 
-IDENTITY_FILE = "run.json"
-# Settings that may differ when a run is resumed, because they do not change what it learns.
-RESUMABLE_CHANGES = dict.fromkeys(
-    ("data", "run_dir", "resume", "device", "eval_batch_size", "checkpoint_seconds", "keep_checkpoints"), True
-) | {"loader": {"reader"}}
-# How error messages name a field of the identity that is not a setting.
-DIFFERENCE_NAMES = {".ranks": "the number of ranks, as each holds a part of the tables"}
+IDENTITY_FILE, LOCK_FILE = "run.json", ".lock"
 
 
-class RunIdentity(Record):
-    """What must not change when a run is resumed."""
-
-    config: dict[str, Any]
-    manifest_digest: str
-    ranks: int | None  # None if the run can be resumed by any number of ranks
-
-
-def run_identity(config: TrainConfig, manifest: Manifest, world: World) -> RunIdentity:
-    """Return the identity of a run. Only a run with sharded tables is bound to its number of ranks."""
-    return RunIdentity(
-        config=config.model_dump(mode="json", exclude=RESUMABLE_CHANGES),
-        manifest_digest=manifest.digest,
-        ranks=world.size if config.embedding.sharding == "row" else None,
-    )
-
-
-def claim_run_directory(run: Path, identity: RunIdentity, start_anew: bool, world: World) -> None:
-    """Create a run's directory, or check that it belongs to the same run. Rank 0 does it, and all ranks raise.
+def claim_run_directory(run: Path, identity: RunIdentity, start_anew: bool, world: World) -> Lock | None:
+    """Take a run's directory: create it, or check that it belongs to the same run. Rank 0 does it, and all ranks raise.
 
     Args:
         run: the directory.
@@ -51,24 +27,85 @@ def claim_run_directory(run: Path, identity: RunIdentity, start_anew: bool, worl
         start_anew: delete an earlier run in the directory first.
         world: all ranks.
 
+    Returns:
+        the lock that keeps other commands out; None on ranks other than 0.
+
     Raises:
-        InputError: the directory holds another run or other files.
+        InputError: the directory holds another run or other files, another command is using it, or not all ranks see
+            it.
 
     """
-    refusal = None
+    lock, refusal = None, None
     if world.is_main:
         try:
-            if start_anew and (run / IDENTITY_FILE).exists():
-                _remove_run(run)
-            else:
-                _check_run_directory(run, identity)
-            run.mkdir(parents=True, exist_ok=True)
-            write_atomically(run / IDENTITY_FILE, identity.model_dump_json(indent=1).encode())
+            lock = _claim(run, identity, start_anew)
         except InputError as error:
             refusal = str(error)
     refusal = world.broadcast(refusal)
     if refusal:
         raise InputError(refusal)
+    _require_shared(run, identity, world)
+    return lock
+
+
+def _claim(run: Path, identity: RunIdentity, start_anew: bool) -> Lock:
+    if not (run / IDENTITY_FILE).exists():
+        _require_empty(run)
+    run.mkdir(parents=True, exist_ok=True)
+    lock = Lock(run / LOCK_FILE, str(run), "wait for it to end, or choose another --run-dir")
+    try:
+        if start_anew:
+            _remove_run(run)
+        elif (run / IDENTITY_FILE).exists():
+            _require_same_run(run, identity)
+        write_atomically(run / IDENTITY_FILE, _as_text(identity).encode())
+    except BaseException:
+        lock.close()
+        raise
+    return lock
+
+
+def _as_text(identity: RunIdentity) -> str:
+    return identity.model_dump_json(indent=1)
+
+
+def _require_empty(run: Path) -> None:
+    # Hidden files are what file managers leave, and our own drafts and lock. Disks have a lost+found.
+    names = [path.name for path in run.iterdir()] if run.exists() else []
+    others = [name for name in names if not name.startswith(".") and name != "lost+found"]
+    if others:
+        raise InputError(
+            f"{run} holds files but no {IDENTITY_FILE}, so it is not a run (first: {min(others)}): "
+            "choose another --run-dir"
+        )
+
+
+def _require_same_run(run: Path, identity: RunIdentity) -> None:
+    file = run / IDENTITY_FILE
+    try:
+        there = RunIdentity.model_validate_json(file.read_bytes())
+    except ValidationError:
+        raise InputError(
+            f"{file} is damaged or of another release: choose another --run-dir, or start it anew with --resume never"
+        ) from None
+    different = there.differences(identity)
+    if different:
+        raise InputError(
+            f"{run} holds a run that differs in {different}: "
+            "choose another --run-dir, or start it anew with --resume never"
+        )
+
+
+def _require_shared(run: Path, identity: RunIdentity, world: World) -> None:
+    """Raise InputError on all ranks if one of them does not see what rank 0 wrote."""
+    file = run / IDENTITY_FILE
+    text = file.read_text(encoding="utf-8", errors="replace") if file.exists() else ""
+    missing = [rank for rank, seen in enumerate(world.gather(text == _as_text(identity))) if not seen]
+    if missing:
+        raise InputError(
+            f"rank {missing[0]} does not see {file}, which rank 0 wrote: --run-dir must be a directory that all nodes "
+            "share"
+        )
 
 
 def _remove_run(run: Path) -> None:
@@ -76,25 +113,3 @@ def _remove_run(run: Path) -> None:
         shutil.rmtree(run / name, ignore_errors=True)
     for name in (METRICS_FILE, CURVE_FILE, MODEL_FILE, IDENTITY_FILE):
         (run / name).unlink(missing_ok=True)
-
-
-def _check_run_directory(run: Path, identity: RunIdentity) -> None:
-    """Raise InputError if the directory holds another run, or files without a run."""
-    file = run / IDENTITY_FILE
-    if file.exists():
-        different = differences(json.loads(file.read_text()), identity.model_dump(mode="json"))
-        if different:
-            raise InputError(
-                f"{run} holds a run that differs in {different}: "
-                "choose another --run-dir, or start it anew with --resume never"
-            )
-    elif run.exists() and any(run.iterdir()):
-        raise InputError(f"{run} holds files but no {IDENTITY_FILE}, so it is not a run: choose another --run-dir")
-
-
-def differences(old: Any, new: Any, path: str = "") -> list[str]:
-    """List the settings in which two identities differ, with both values."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        return [d for key in sorted({*old, *new}) for d in differences(old.get(key), new.get(key), f"{path}.{key}")]
-    name = DIFFERENCE_NAMES.get(path, path.removeprefix(".config").lstrip("."))
-    return [] if old == new else [f"{name} ({old} there, {new} now)"]

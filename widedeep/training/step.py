@@ -6,6 +6,7 @@ Legend: b ratings of this rank's batch.
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -80,6 +81,7 @@ class TrainState:
         self._fitted = fitted_names(model)
         # Sums of squared errors and losses, and number of ratings in this epoch. Reading them waits for the device.
         self.loss_sums = torch.zeros(3, dtype=torch.float64, device=world.device)
+        self._first_bad_step = torch.full((), -1, device=world.device)  # whose loss is not finite; -1: none
         weight = config.ranking.weight
         self._wrapped: nn.Module = make_pass(model, self.loss, weight, config.seed, world, sampler)
         if world.size > 1 and self.optimizer.dense_parameters:  # DDP takes no model of embedding tables alone
@@ -108,6 +110,8 @@ class TrainState:
         outcome.loss.backward()
         self.optimizer.step(rate)
         with torch.no_grad():
+            first = ~outcome.loss.isfinite() & (self._first_bad_step < 0)
+            self._first_bad_step = torch.where(first, self.total_steps, self._first_bad_step)
             self.loss_sums[0] += outcome.squared_errors
             self.loss_sums[1] += outcome.loss * outcome.ratings
             self.loss_sums[2] += outcome.ratings
@@ -117,6 +121,16 @@ class TrainState:
     def apply(self, batch: Batch | UserHistories) -> Outcome:
         """Return what the model makes of a batch at the current step."""
         return self._wrapped(batch, self.total_steps)
+
+    def first_bad_step(self) -> int | None:
+        """Return the step, of all, whose loss on this rank was not finite; None if there is none. Waits for the device.
+
+        If all losses were finite but a weight is not any more, it is the last step.
+        """
+        step = int(self._first_bad_step)
+        if step < 0 and all(bool(weight.isfinite().all()) for weight in map(local_part, self.model.parameters())):
+            return None
+        return step if step >= 0 else self.total_steps - 1
 
     def train_metrics(self) -> dict[str, float]:
         """Return the RMSE if ratings are trained, and the loss if the ranking is, of this epoch so far on this rank."""
@@ -156,19 +170,19 @@ def train_epoch(state: TrainState, loader: Loader | HistoryLoader, on_step: Call
     progress = state.progress
     if progress.step == 0:
         state.loss_sums.zero_()
-    batches = loader.epoch(progress.epoch, progress.step)
     whole = state.last_step - progress.epoch * state.steps >= state.steps
-    while whole or state.total_steps < state.last_step:  # the end of a whole epoch is asked for: the loader checks it
-        requested = time.monotonic()
-        batch = next(batches, None)
-        if batch is None:
-            break
-        arrived = time.monotonic()
-        state.train_step(batch)
-        progress.wait_seconds += arrived - requested
-        progress.seconds += time.monotonic() - requested
-        on_step()
-    batches.close()
+    with closing(loader.epoch(progress.epoch, progress.step)) as batches:
+        # The end of a whole epoch is asked for: the loader checks it.
+        while whole or state.total_steps < state.last_step:
+            requested = time.monotonic()
+            batch = next(batches, None)
+            if batch is None:
+                break
+            arrived = time.monotonic()
+            state.train_step(batch)
+            progress.wait_seconds += arrived - requested
+            progress.seconds += time.monotonic() - requested
+            on_step()
     if state.world.device.type == "cuda":
         start = time.monotonic()
         torch.cuda.synchronize()

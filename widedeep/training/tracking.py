@@ -1,11 +1,13 @@
 """Metrics of each epoch while a run goes on: a JSON line, and TensorBoard."""
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 from torch.utils.tensorboard import SummaryWriter  # pyright: ignore[reportPrivateImportUsage]
 
+from widedeep.common.console import log
 from widedeep.common.files import write_atomically
 
 CURVE_FILE, TENSORBOARD = "metrics.jsonl", "tensorboard"
@@ -17,7 +19,7 @@ class Tracker:
     def __init__(self, run: Path, first_epoch: int):
         self._file = run / CURVE_FILE
         # A resumed run repeats epochs that were recorded after the checkpoint: drop their lines.
-        kept = [line for line in self._lines() if json.loads(line)["epoch"] < first_epoch]
+        kept = [line for line in self._lines() if _epoch_of(line) < first_epoch]
         write_atomically(self._file, "".join(line + "\n" for line in kept).encode())
         self._board = SummaryWriter(str(run / TENSORBOARD), purge_step=first_epoch)
 
@@ -35,6 +37,15 @@ class Tracker:
     def close(self) -> None:
         """Flush to disk and close."""
         self._board.close()
+
+
+def _epoch_of(line: str) -> float:
+    """Return the epoch that a line is of; infinity if it is damaged."""
+    try:
+        return int(json.loads(line)["epoch"])
+    except (ValueError, KeyError, TypeError):
+        log.warning("%s: a line is damaged and is left out: %r", CURVE_FILE, line[:80])
+        return math.inf
 
 
 def flatten(metrics: dict[str, Any], prefix: str = "") -> dict[str, float]:

@@ -19,7 +19,7 @@ from widedeep.models.labels import DataNames, Labels
 from widedeep.parallel.sharding import shard_bounds, shard_group
 from widedeep.parallel.world import World, local_part
 from widedeep.schema.manifest import Manifest
-from widedeep.training.run_directory import differences
+from widedeep.training.run_identity import differences
 from widedeep.training.settings import TrainConfig
 
 # Kinds of splits where a rating can be held out that was not in an older dump: its place among all ratings decides.

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.builders import damage_file
+from tests.spoil import spoil
 from widedeep.common.errors import DamagedFileError
 from widedeep.data.batches import Batch
 from widedeep.data.histories import UserHistories, group_ratings, load_histories
@@ -90,7 +90,8 @@ def sorted_by_item(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 @pytest.mark.parametrize("how", ["missing", "truncated", "flipped"])
 def test_damaged_histories_are_not_loaded(copied, how):
     path, manifest = copied
-    name = damage_file(path / manifest.ratings.by_user[3].path, how)
+    file = path / manifest.ratings.by_user[3].path
+    spoil(file, how)
     with pytest.raises(DamagedFileError, match="by_user/part-00003") as caught:
         load_histories(path, manifest, "pyarrow")
-    assert name in str(caught.value)
+    assert str(file) in str(caught.value)

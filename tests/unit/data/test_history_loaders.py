@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from tests.builders import damage_file, read_ratings, read_split, write_by_user, write_prepared
+from tests.builders import read_ratings, read_split, write_by_user, write_prepared
+from tests.spoil import spoil
 from widedeep.common.errors import DamagedFileError, InputError
 from widedeep.config.train import LoaderConfig
 from widedeep.data.batches import Batch
@@ -200,10 +201,11 @@ def test_a_loader_gives_the_same_epochs_with_either_reader(data, mode):
 @pytest.mark.parametrize("how", ["missing", "truncated", "empty", "flipped"])
 def test_a_damaged_file_is_named_before_the_first_step(copied, mode, how):
     path, manifest = copied
-    name = damage_file(path / manifest.ratings.by_user[2].path, how)
+    file = path / manifest.ratings.by_user[2].path
+    spoil(file, how)
     with pytest.raises(DamagedFileError) as caught:
         loader(copied, mode)
-    assert name in str(caught.value)
+    assert str(file) in str(caught.value)
 
 
 @pytest.mark.parametrize("mode", MODES)

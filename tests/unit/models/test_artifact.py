@@ -1,17 +1,20 @@
 import json
 import pickle
+import random
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 from tests.builders import write_prepared
+from tests.spoil import spoil
 from widedeep.common.errors import InputError
 from widedeep.data.feature_tables import Tables
 from widedeep.models import WideDeep
-from widedeep.models.artifact import load_artifact, save_artifact
+from widedeep.models.artifact import _write_safetensors, load_artifact, save_artifact
 from widedeep.models.wide_deep import WideDeepConfig
 
 
@@ -58,7 +61,7 @@ def test_ids_counts_vocabularies_and_the_datas_digest_come_along(saved):
     assert artifact.item_id.tolist() == list(range(5000, 5020))
     assert np.array_equal(artifact.user_ratings, counts["users"])
     assert np.array_equal(artifact.item_ratings, counts["items"])
-    assert artifact.vocabularies == {"users": {}, "items": {"genres": ["Action", "Comedy", "Drama"]}}
+    assert artifact.vocabularies == {"users": {}, "items": {"genres": ("Action", "Comedy", "Drama")}}
     assert artifact.manifest_digest == manifest.digest
     assert artifact.config.dropout == 0.2
 
@@ -79,6 +82,47 @@ def test_a_truncated_file_is_refused_by_name(saved, share):
     file.write_bytes(content[: int(len(content) * share)])
     with pytest.raises(InputError, match=r"model\.safetensors cannot be read"):
         load_artifact(file)
+
+
+def test_no_flipped_bit_goes_unnoticed(saved):
+    """Of 300 bits, chosen with a printed seed: weights, identifiers, header and the digest itself."""
+    seed = 2023
+    print("seed", seed)
+    file, draw = saved[0], random.Random(seed)
+    whole = file.read_bytes()
+    for _ in range(300):
+        spoil(file, "flipped", draw.random())
+        with pytest.raises(InputError, match=r"model\.safetensors "):
+            load_artifact(file)
+        file.write_bytes(whole)
+    assert load_artifact(file).sha256 == load_artifact(file, verify=False).sha256
+
+
+def test_the_digest_names_the_model(saved, tmp_path):
+    """The same model gives the same digest, another one another."""
+    file, model, manifest, _ = saved
+    write_prepared(tmp_path / "prepared", users=30, items=20, ratings=300)
+    tables = Tables(tmp_path / "prepared", manifest)
+    digests = []
+    for change in (0, 0, 1e-3):
+        with torch.no_grad():
+            next(iter(model.parameters())).flatten()[0] += change
+        save_artifact(file, model, manifest, tables)
+        digests.append(load_artifact(file).sha256)
+    assert digests[0] == digests[1] != digests[2]
+
+
+@pytest.mark.parametrize(
+    "header", ["", "null", "[]", "{}", '{"config": 1}', "[" * 100_000, '{"config": {"name": "wide_deep"}}']
+)
+def test_a_header_that_fits_nothing_is_one_sentence(saved, header):
+    """As somebody would write it who knows how to compute the digest."""
+    with safe_open(saved[0], framework="pt") as stored:
+        tensors = {name: stored.get_tensor(name).clone() for name in stored.keys()}  # noqa: SIM118
+    with saved[0].open("wb") as stream:
+        _write_safetensors(stream, tensors, header)
+    with pytest.raises(InputError, match=r"model\.safetensors cannot be read"):
+        load_artifact(saved[0])
 
 
 def test_other_files_are_refused_and_no_code_of_theirs_runs(tmp_path):

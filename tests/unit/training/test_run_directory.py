@@ -1,6 +1,7 @@
 """Who may use a run's directory; tests/faults/test_training_directory.py tries it from the command line."""
 
 import json
+import os
 
 import pytest
 
@@ -8,7 +9,8 @@ from tests.builders import write_prepared
 from widedeep.common.errors import InputError
 from widedeep.config.train import EmbeddingConfig
 from widedeep.parallel.world import ALONE, World
-from widedeep.training.run_directory import IDENTITY_FILE, RunIdentity, claim_run_directory, run_identity
+from widedeep.training.run_directory import IDENTITY_FILE, LOCK_FILE, claim_run_directory
+from widedeep.training.run_identity import RunIdentity, run_identity
 from widedeep.training.settings import TrainConfig
 
 IDENTITY = RunIdentity(config={"epochs": 2, "optim": {"lr": 0.1}}, manifest_digest="a", ranks=2)
@@ -20,7 +22,7 @@ def small_manifest(tmp_path_factory):
 
 
 def claim(run, start_anew=False, **changes) -> None:
-    claim_run_directory(run, IDENTITY.model_copy(update=changes), start_anew, ALONE)
+    claim_run_directory(run, IDENTITY.model_copy(update=changes), start_anew, ALONE).close()
 
 
 def test_the_same_run_claims_its_directory_again(tmp_path):
@@ -50,7 +52,34 @@ def test_starting_anew_keeps_what_no_run_wrote(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     (tmp_path / "metrics.json").write_text("{}")
     claim(tmp_path, start_anew=True)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["notes.txt", IDENTITY_FILE]
+    assert sorted(file.name for file in tmp_path.iterdir()) == [LOCK_FILE, "notes.txt", IDENTITY_FILE]
+
+
+def test_a_directory_in_use_is_refused_with_its_user(tmp_path):
+    lock = claim_run_directory(tmp_path / "run", IDENTITY, False, ALONE)
+    for start_anew in (False, True):
+        with pytest.raises(InputError, match=rf"run is in use by process {os.getpid()} on .*choose another --run-dir"):
+            claim(tmp_path / "run", start_anew)
+    lock.close()
+    claim(tmp_path / "run")
+
+
+def test_hidden_files_are_no_other_files(tmp_path):
+    """A crash leaves a draft of run.json, a file manager .DS_Store, a new disk lost+found."""
+    for name in (f".{IDENTITY_FILE}.draft", ".DS_Store"):
+        (tmp_path / name).write_text("half")
+    (tmp_path / "lost+found").mkdir()
+    claim(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"config": 1}', "null", "\0"])
+def test_a_damaged_identity_is_named(tmp_path, content):
+    claim(tmp_path)
+    (tmp_path / IDENTITY_FILE).write_text(content)
+    with pytest.raises(InputError, match=r"run\.json is damaged or of another release.*--resume never"):
+        claim(tmp_path)
+    claim(tmp_path, start_anew=True)
+    claim(tmp_path)
 
 
 def test_only_sharded_tables_bind_a_run_to_its_number_of_ranks(small_manifest):

@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 
 from widedeep.common.console import print_table, stdout
 from widedeep.common.files import write_atomically
-from widedeep.training.run_directory import RESUMABLE_CHANGES
+from widedeep.training.run_identity import RESUMABLE_CHANGES
 from widedeep.training.search.space import with_values
 from widedeep.training.search.study import OUTCOME, REASON, Search, best_trial, finished_trials, run_name, show_values
 

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from widedeep.common.command import find_config, read_toml
 from widedeep.common.errors import InputError
 from widedeep.schema.records import Record
-from widedeep.training.run_directory import RESUMABLE_CHANGES
+from widedeep.training.run_identity import RESUMABLE_CHANGES
 from widedeep.training.settings import TrainConfig
 
 Value = bool | int | float | str

@@ -4,7 +4,6 @@ STUDY/study.db         all trials, as Optuna stores them; running the command ag
 STUDY/trial-0000/      the run of a trial; it never computes test metrics
 """
 
-import fcntl
 import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -18,13 +17,14 @@ from optuna.trial import FrozenTrial, TrialState
 from pydantic import ValidationError
 
 from widedeep.common.console import log
-from widedeep.common.errors import InputError
+from widedeep.common.errors import DivergedError, InputError, Stopped
+from widedeep.common.lock import Lock
 from widedeep.models.artifact import MODEL_FILE
 from widedeep.parallel.world import World
 from widedeep.schema.manifest import Manifest, read_manifest
 from widedeep.training.checkpoints import CHECKPOINTS
-from widedeep.training.run import DivergedError, TrainingRun
-from widedeep.training.run_directory import differences, run_identity
+from widedeep.training.run import TrainingRun
+from widedeep.training.run_identity import differences, run_identity
 from widedeep.training.search.space import Space, read_space, value_of, with_values
 from widedeep.training.settings import SearchConfig, TrainConfig
 
@@ -78,11 +78,7 @@ def open_study(search: Search) -> Iterator[optuna.Study]:
     """
     directory, config = search.config.study, search.config
     directory.mkdir(parents=True, exist_ok=True)
-    with (directory / LOCK_FILE).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise InputError(f"another search is running in {directory}: choose another --study, or wait") from None
+    with Lock(directory / LOCK_FILE, str(directory), "wait for it to end, or choose another --study"):
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         # The connection is made by the path, because a URL cannot hold every path.
         connect = {"creator": lambda: sqlite3.connect(directory / STUDY_FILE, timeout=60, check_same_thread=False)}
@@ -190,10 +186,14 @@ def run_trial(search: Search, trial: optuna.Trial) -> float:
             run.resume()
             run.train(on_epoch)
         finally:
+            run.close()
             trial.set_user_attr(OUTCOME, _outcome(run))
     except (optuna.TrialPruned, ValidationError, DivergedError, torch.OutOfMemoryError) as error:
         trial.set_user_attr(REASON, str(error).splitlines()[0])
         raise optuna.TrialPruned from error
+    except Stopped:
+        trial.set_user_attr(INTERRUPTED, True)
+        raise
     except BaseException as error:
         if _is_interrupt(error):
             trial.set_user_attr(INTERRUPTED, True)

@@ -183,7 +183,7 @@ def test_another_search_in_the_same_directory_is_refused(searched, data, tmp_pat
 def test_two_searches_at_once_are_refused(searched, data):
     with (searched / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(InputError, match="another search is running"):
+        with pytest.raises(InputError, match=r"is in use by process .*choose another --study"):
             main(command(data, searched))
 
 
