@@ -86,14 +86,14 @@ step() {
 if [ -z "$input" ]; then
   input=$work/raw
   step synthesize /dev/null "$input" "$input/planted.json" \
-    spark-submit jobs/synthesize.py --ratings "$ratings" --seed 2023 --output "$input"
+    spark-submit jobs/synthesize.py --ratings "$ratings" --seed 2023 --output "$input" --overwrite
 fi
 step prepare "$input" "$work/prepared" "$work/prepared/manifest.json" \
-  spark-submit jobs/prepare.py --input "$input" --output "$work/prepared"
+  spark-submit jobs/prepare.py --input "$input" --output "$work/prepared" --overwrite
 step train "$work/prepared/manifest.json" "$run" "$run/metrics.json" \
   torchrun widedeep/train.py --max-steps 300 --data "$work/prepared" --run-dir "$run"
 step score_all "$run/metrics.json" "$work/recommendations" "$work/recommendations/_manifest.json" \
-  spark-submit jobs/score_all.py --data "$work/prepared" --run-dir "$run" --output "$work/recommendations" --top-n 10
+  spark-submit jobs/score_all.py --data "$work/prepared" --run-dir "$run" --output "$work/recommendations" --top-n 10 --overwrite
 
 say "all done in $SECONDS s"
 python scripts/demo_summary.py --raw "$input" --data "$work/prepared" --run-dir "$run" --recommendations "$work/recommendations"

@@ -3,7 +3,6 @@
 widedeep export --run-dir runs/best --output data/export
 """
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,7 +15,10 @@ from widedeep.common.errors import InputError
 from widedeep.common.files import atomic_directory
 from widedeep.config.export import ExportConfig
 from widedeep.schema.manifest import HIDDEN_MANIFEST, Manifest
+from widedeep.schema.records import kind_of, seal
 from widedeep.scoring.vectors import TrainedModel, load_trained
+
+KIND = "export"
 
 
 def encoder_table(manifest: Manifest) -> pa.Table:
@@ -79,15 +81,19 @@ def vector_tables(trained: TrainedModel, side: str) -> Iterator[pa.Table]:
         low = high
 
 
-def export(trained: TrainedModel, output: Path) -> dict[str, int]:
+def export(trained: TrainedModel, output: Path, overwrite: bool = False) -> dict[str, int]:
     """Write all files, commit them together and return file -> number of rows.
 
     Raises:
-        InputError: `output` has files that are no export.
+        InputError: `output` has files that are no export, or is one that may not be replaced.
 
     """
-    if output.exists() and not (output / HIDDEN_MANIFEST).is_file() and any(output.iterdir()):
-        raise InputError(f"{output} holds files but no {HIDDEN_MANIFEST}, so it is no export: choose another --output")
+    if output.exists() and any(output.iterdir()):
+        manifest = output / HIDDEN_MANIFEST
+        if not manifest.is_file() or kind_of(manifest.read_text(encoding="utf-8", errors="replace")) != KIND:
+            raise InputError(f"{output} holds files that are no {KIND}: choose another --output")
+        if not overwrite:
+            raise InputError(f"{output} holds an {KIND} already: give --overwrite to replace it, or another --output")
     contents = {
         "encoders.parquet": iter([encoder_table(trained.manifest)]),
         "scalers.parquet": iter([scaler_table(trained.manifest)]),
@@ -102,7 +108,7 @@ def export(trained: TrainedModel, output: Path) -> dict[str, int]:
             "data_digest": trained.manifest.digest,
             "rows": rows,
         }
-        (staging / HIDDEN_MANIFEST).write_text(json.dumps(manifest, indent=1), encoding="utf-8")
+        (staging / HIDDEN_MANIFEST).write_text(seal(KIND, 1, manifest), encoding="utf-8")
     return rows
 
 
@@ -121,5 +127,5 @@ def _write(file: Path, parts: Iterator[pa.Table]) -> int:
 def main(argv: Sequence[str]) -> None:
     """Export a run: parse, write, print."""
     config = load_config(ExportConfig, argv, "export")
-    rows = export(load_trained(config.run_dir, config.data), config.output)
+    rows = export(load_trained(config.run_dir, config.data), config.output, config.overwrite)
     print_table(f"export in {config.output}", ("file", "rows"), [(name, f"{count:,}") for name, count in rows.items()])

@@ -9,7 +9,6 @@ from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-from pydantic import ValidationError
 
 from widedeep.common.command import load_config
 from widedeep.common.errors import InputError
@@ -18,8 +17,7 @@ from widedeep.data.parquet import CHECKED_FORMAT
 from widedeep.reporting.recommendation_table import show_list
 from widedeep.schema.dataset import Identifiers
 from widedeep.schema.manifest import HIDDEN_MANIFEST
-from widedeep.schema.recommendations import FORMAT_VERSION, RecommendationManifest, parse_row
-from widedeep.schema.records import require_format
+from widedeep.schema.recommendations import RecommendationManifest, parse_row
 
 
 def recommendations_of(directory: Path, user: str) -> tuple[list[dict[str, Any]], Identifiers]:
@@ -32,10 +30,9 @@ def recommendations_of(directory: Path, user: str) -> tuple[list[dict[str, Any]]
     file = directory / HIDDEN_MANIFEST
     try:
         text = file.read_text(encoding="utf-8")
-        require_format(text, FORMAT_VERSION, str(file), "jobs/score_all.py")
-        manifest = RecommendationManifest.model_validate_json(text)
-    except (FileNotFoundError, ValidationError) as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{directory} holds no recommendations ({error}); run jobs/score_all.py") from None
+    manifest = RecommendationManifest.unseal(text, str(file))
     data = ds.dataset([str(directory / part.path) for part in manifest.files], format=CHECKED_FORMAT)
     user_id = manifest.ids.parse(user, "user")
     rows = data.to_table(filter=pc.field("user_id") == user_id).sort_by("rank").to_pylist()

@@ -57,7 +57,9 @@ def bench(workspace: Workspace, repeats: int) -> dict[str, Any]:
     theirs, ours = [], []
     for _ in range(repeats):
         theirs.append(seconds_of(lambda: duckdb_prepare(workspace.raw, yardstick)))
-        ours.append(command("spark-submit", "jobs/prepare.py", "--input", workspace.raw, "--output", target))
+        ours.append(
+            command("spark-submit", "jobs/prepare.py", "--input", workspace.raw, "--output", target, "--overwrite")
+        )
     shutil.rmtree(yardstick)
     seconds = median(cost.seconds for cost in ours)
     manifest = json.loads((target / "manifest.json").read_text())

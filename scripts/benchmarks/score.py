@@ -16,7 +16,7 @@ from widedeep.models.tiled_mlp import TILE_PAIRS
 from widedeep.models.wide_deep import WideDeepConfig
 from widedeep.schema.manifest import SPLITS
 from widedeep.schema.recommendations import list_schema
-from widedeep.spark.filesystem import Files, read_prepared
+from widedeep.spark.prepared_data import PreparedData
 from widedeep.spark.scoring.approximation import fit_approximation
 from widedeep.spark.scoring.recommendations import make_scorer, place_users, plan_lists, seen_items
 from widedeep.spark.session import build_session
@@ -38,9 +38,10 @@ def bench(workspace: Workspace, repeats: int) -> dict[str, Any]:
     spark = build_session("widedeep bench", {"spark.sql.execution.arrow.maxRecordsPerBatch": "2048"})
     try:
         spark.sparkContext.addFile(str(run / MODEL_FILE))
-        everybody = spark.read.parquet(f"{data}/users").where("train_ratings > 0")
+        prepared = PreparedData(spark, str(data))
+        everybody = prepared.users.where("train_ratings > 0")
         everybody = everybody.select("user", "user_id", "train_ratings").orderBy(F.xxhash64("user_id"))
-        seen = seen_items(spark, str(data), SPLITS)
+        seen = seen_items(prepared, SPLITS)
         exact_users, rough_users = (
             everybody.limit(count).join(seen, on="user", how="left").cache()
             for count in (USERS, TWO_STAGE_TIMES * USERS)
@@ -50,7 +51,7 @@ def bench(workspace: Workspace, repeats: int) -> dict[str, Any]:
         fitted = fit_approximation(config, artifact, everybody, seen)
         assert fitted is not None
         sent = spark.sparkContext.broadcast(fitted.approximation.to_bytes())
-        plan = spark.sparkContext.broadcast(plan_lists(spark, config, read_prepared(Files(spark), str(data))))
+        plan = spark.sparkContext.broadcast(plan_lists(config, prepared))
         als = fit_als(spark, str(data), exact_users)
         als_items, als_users = als.itemFactors.count(), exact_users.select("user").cache()
 

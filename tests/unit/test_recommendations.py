@@ -1,7 +1,5 @@
 """The command recommendations; tests/spark/scoring/test_score_all.py runs it on what Spark has written."""
 
-import json
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -12,6 +10,7 @@ from widedeep.common.errors import InputError
 from widedeep.recommendations import main, recommendations_of
 from widedeep.schema.manifest import DataFile
 from widedeep.schema.recommendations import RecommendationManifest, list_schema
+from widedeep.schema.records import seal
 
 ROWS = [
     {"user_id": 7, "rank": 2, "anime_id": 20, "title": "Gintama'", "affinity": 1.5},
@@ -29,8 +28,8 @@ def directory(tmp_path):
     pq.write_table(pa.Table.from_pylist(ROWS, list_schema(MAL.ids)), tmp_path / "part-00000.parquet")
     file = DataFile(path="part-00000.parquet", rows=3, bytes=1, sha256="", content="")
     counts = {"users": 2, "rows": 3, "distinct_items": 2}
-    manifest = RecommendationManifest(config={}, data_digest="", ids=MAL.ids, files=(file,), **counts)
-    (tmp_path / "_manifest.json").write_text(manifest.model_dump_json())
+    manifest = RecommendationManifest(config={}, data_digest="", model="", ids=MAL.ids, files=(file,), **counts)
+    (tmp_path / "_manifest.json").write_text(manifest.seal())
     return tmp_path
 
 
@@ -56,8 +55,8 @@ def test_a_look_up_reads_the_users_row_group_alone(directory):
 
 def test_lists_of_another_release_are_refused(directory):
     file = directory / "_manifest.json"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"format_version": 2}))
-    with pytest.raises(InputError, match=r"format_version is 2, this release reads 4; .* jobs/score_all.py"):
+    file.write_text(seal("recommendations", 2, {}))
+    with pytest.raises(InputError, match=r"format_version is 2, this release reads 5; .* jobs/score_all.py"):
         recommendations_of(directory, "7")
 
 

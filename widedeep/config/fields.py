@@ -66,3 +66,6 @@ SplitName = Literal["train", "valid", "test"]
 
 class Settings(Record):
     """Base of the settings of a command and of their sections, such as `[model]`: frozen, without unknown keys."""
+
+
+OVERWRITE = Field(default=False, description="replace an older output of the same kind; without it, it is an error")

@@ -4,7 +4,16 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from widedeep.config.fields import RUN_DIR, Count, MaybeCount, MaybeText, Settings, SplitName, comma_separated
+from widedeep.config.fields import (
+    OVERWRITE,
+    RUN_DIR,
+    Count,
+    MaybeCount,
+    MaybeText,
+    Settings,
+    SplitName,
+    comma_separated,
+)
 from widedeep.config.rerank import RerankConfig
 from widedeep.schema.manifest import SPLITS
 
@@ -16,9 +25,9 @@ class ScoreConfig(Settings):
     run_dir: str = Field(
         default="runs/best", validation_alias=RUN_DIR, description="directory written by widedeep/train.py"
     )
-    output: str = Field(
-        default="data/recommendations", description="directory to write; an old one is replaced at the end"
-    )
+    output: str = Field(default="data/recommendations", description="directory to write")
+    overwrite: bool = OVERWRITE
+    verify: bool = Field(default=True, description="check the digest of each file of the data before it is used")
     top_n: Count = Field(default=10, ge=0, description="items in each user's list; 0: write --predictions only")
     predictions: MaybeText = Field(
         default=None, description="directory to write a predicted rating for every test rating to; none: do not predict"

@@ -2,13 +2,14 @@
 
 from pydantic import Field
 
-from widedeep.config.fields import Count, MaybeCount, Settings, Share
+from widedeep.config.fields import OVERWRITE, Count, MaybeCount, Settings, Share
 
 
 class SynthesizeConfig(Settings):
     """Write a dump of any size in the schema of MyAnimeList 2023, with a known answer planted in it."""
 
     output: str = Field(default="data/raw", description="directory or Hadoop URL to write the dump to")
+    overwrite: bool = OVERWRITE
     ratings: Count = Field(default=24_325_191, gt=0, description="number of ratings; may be written as 24.3e6")
     seed: int = Field(
         default=2023,

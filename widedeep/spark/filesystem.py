@@ -44,6 +44,10 @@ class Files:
         """The path with its scheme, as Spark itself resolves it (`file:/…`, `hdfs://…`)."""
         return self._system(name).makeQualified(self._path(name)).toString()
 
+    def scheme(self, name: str) -> str:
+        """The scheme of the file system of a path, such as `file`, `hdfs` or `s3a`."""
+        return self.absolute(name).partition(":")[0]
+
     def exists(self, name: str) -> bool:
         """Whether there is such a file or directory."""
         return self._system(name).exists(self._path(name))
@@ -101,10 +105,28 @@ class Files:
             write_atomically(local, text.encode("utf-8"))
             return
         draft = f"{name}.draft"
-        with self._open_output(draft) as stream:
-            stream.write(bytearray(text.encode("utf-8")))
+        self.overwrite_text(draft, text)
         self.delete(name)
         self.rename(draft, name)
+
+    def write_new_text(self, name: str, text: str) -> None:
+        """Write a small UTF-8 file that is not there yet; FileExistsError if it is."""
+        try:
+            self._write(self._system(name).create(self._path(name), False), text)
+        except Py4JJavaError as error:
+            if "AlreadyExists" in error.java_exception.getClass().getName() or self.exists(name):
+                raise FileExistsError(name) from None
+            raise
+
+    def overwrite_text(self, name: str, text: str) -> None:
+        """Write a small UTF-8 file over an older one, of which readers may see a part."""
+        self._write(self._system(name).create(self._path(name), True), text)
+
+    def _write(self, stream: Any, text: str) -> None:
+        try:
+            stream.write(bytearray(text.encode("utf-8")))
+        finally:
+            stream.close()
 
     def read_text(self, name: str) -> str:
         """Read a small UTF-8 file."""

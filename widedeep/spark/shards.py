@@ -1,6 +1,5 @@
 """Parquet files made for their readers: exact sizes, one row group each, plain names, digests."""
 
-import hashlib
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Mapping
@@ -172,9 +171,3 @@ def _contents_by_name(frame: DataFrame) -> dict[str, tuple[int, str]]:
     by_file = frame.groupBy(F.col("_metadata.file_name").alias("name"))
     counted = by_file.agg(F.bit_xor(row_hash).alias("hash"), F.count("*").alias("rows")).collect()
     return {row["name"]: (row["rows"], f"{row['hash'] & (1 << 64) - 1:016x}") for row in counted}
-
-
-def digest_of(*groups: tuple[DataFile, ...]) -> str:
-    """One digest that stands for the content of all files."""
-    lines = sorted(f"{file.content} {file.rows} {file.path}" for group in groups for file in group)
-    return hashlib.sha256("\n".join(lines).encode()).hexdigest()

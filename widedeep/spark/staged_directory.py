@@ -1,88 +1,158 @@
-"""The commit of a directory on Spark's file system: readers of its manifest find it whole, or not at all."""
+"""The commit of a directory on Spark's file system: readers of its manifest find it whole, or not at all.
 
-from collections.abc import Iterator
+TARGET.staging       is written. When it is whole it has its manifest, under the name of a draft
+TARGET.former        is what the target was, for the moment of the exchange
+TARGET/MANIFEST      the manifest gets its name last: that is the commit
+
+A crash before the draft leaves the target as it was. After a crash behind it, the next command that looks at the target
+finishes the exchange: nothing that was written to its end is lost.
+
+Object stores cannot rename a directory: they copy and delete its files one by one. There the target itself is written,
+with a mark that it is not whole, and gets its manifest last. An older output is deleted first, its manifest before all
+else, so readers find the old one, none, or the new one.
+"""
+
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
+from widedeep.common.console import log
 from widedeep.common.errors import InputError
 from widedeep.schema.manifest import MANIFEST
+from widedeep.schema.records import kind_of
 from widedeep.spark.filesystem import Files
+from widedeep.spark.output_lock import output_lock
+
+OBJECT_STORES = ("s3a", "s3", "gs", "oss", "cosn", "obs", "swift", "wasb", "wasbs")  # schemes
+UNFINISHED = "_unfinished"  # the mark
+PATTERN_CHARACTERS = set("*?[]{}\\")
 
 
-def check_replaceable(files: Files, target: str, manifest_name: str = MANIFEST, flag: str = "output") -> None:
-    """Refuse to write over a directory that no command of ours has written.
+class Output(NamedTuple):
+    """A directory that a command wants to write."""
 
-    First undoes what a crash within a commit has left half done.
+    target: str
+    kind: str  # what it will hold, as its manifest says
+    overwrite: bool = False  # whether it may replace an older one of the same kind
+    inputs: Sequence[str] = ()  # directories that are read, and must not be replaced
+    flag: str = "output"  # that names the directory, for messages
+    manifest_name: str = MANIFEST
 
-    Args:
-        files: the file system.
-        target: the directory.
-        manifest_name: name of the manifest that a directory of ours has.
-        flag: the flag that names the directory, for the message.
+
+def check_output(files: Files, output: Output) -> None:
+    """Refuse to write over what the command does not own. First finishes what a crash has left half done.
 
     Raises:
-        InputError: `target` has content but no manifest.
+        InputError: the target is an input or above one, has content that no command of ours has written, holds
+            something of another kind, or something of the same kind that may not be replaced.
 
     """
-    _undo_half_commit(files, target, manifest_name)
-    if files.exists(target) and files.entries(target) and not files.exists(f"{target}/{manifest_name}"):
+    target, flag = output.target.rstrip("/"), output.flag
+    if odd := PATTERN_CHARACTERS & set(target):
+        raise InputError(f"{flag} {target}: Spark takes {' '.join(sorted(odd))} for a pattern: choose another --{flag}")
+    where = files.absolute(target)
+    for read in output.inputs:
+        if f"{files.absolute(read).rstrip('/')}/".startswith(f"{where}/"):
+            raise InputError(f"{flag} {target} would replace what is read from {read}: choose another --{flag}")
+    finish_commit(files, output)
+    if files.exists(target) and (not files.is_directory(target) or files.entries(target)):
+        _check_content(files, output)
+
+
+def _check_content(files: Files, output: Output) -> None:
+    target, flag = output.target.rstrip("/"), output.flag
+    file = f"{target}/{output.manifest_name}"
+    if not files.exists(file):
+        if files.exists(f"{target}/{UNFINISHED}"):
+            return
         raise InputError(
-            f"{flag} {target} holds files but no {manifest_name}, so no command of ours has written it: "
+            f"{flag} {target} holds files but no {output.manifest_name}, so no command of ours has written it: "
             f"choose another --{flag} or empty it"
+        )
+    kind = kind_of(files.read_text(file))
+    if kind != output.kind:
+        raise InputError(
+            f"{flag} {target} holds {kind or 'something else'}, not {output.kind}: choose another --{flag}"
+        )
+    if not output.overwrite:
+        raise InputError(
+            f"{flag} {target} holds {kind} already: give --overwrite to replace them, or choose another --{flag}"
         )
 
 
 class StagedDirectory:
-    """A directory that is written at `path` and takes the place of `target` when it is committed."""
+    """A directory that is written at `path` and takes the place of its target when it is committed."""
 
-    def __init__(self, files: Files, target: str, manifest_name: str = MANIFEST):
-        self.files, self.target, self.manifest_name = files, target.rstrip("/"), manifest_name
-        self.path = _sibling(target, "staging")
+    def __init__(self, files: Files, output: Output):
+        self.files, self._output = files, output
+        self._in_place = files.scheme(output.target) in OBJECT_STORES
+        self.path = output.target.rstrip("/") if self._in_place else _sibling(output.target, "staging")
+
+    def begin(self) -> None:
+        """Empty the directory."""
+        if self._in_place:
+            self.files.delete(f"{self.path}/{self._output.manifest_name}")
+        self.files.delete(self.path)
+        if self._in_place:
+            self.files.write_new_text(f"{self.path}/{UNFINISHED}", self._output.kind)
 
     def commit(self, manifest: str) -> None:
-        """Put the directory in the place of its target; the manifest gets its name last."""
-        files, target, former = self.files, self.target, _sibling(self.target, "former")
-        draft = _draft(self.manifest_name)
-        files.write_text(f"{self.path}/{draft}", manifest)
-        files.delete(former)
-        if files.exists(target):
-            files.rename(target, former)
-        elif "/" in target:
-            files.make_directory(target.rpartition("/")[0] or "/")
-        files.rename(self.path, target)
-        files.rename(f"{target}/{draft}", f"{target}/{self.manifest_name}")  # the commit
-        files.delete(former)
+        """Put the directory in the place of its target. From here on a crash loses nothing."""
+        if self._in_place:
+            self.files.write_new_text(f"{self.path}/{self._output.manifest_name}", manifest)
+            self.files.delete(f"{self.path}/{UNFINISHED}")
+            return
+        self.files.write_text(f"{self.path}/{_draft(self._output.manifest_name)}", manifest)
+        finish_commit(self.files, self._output)
+
+    def clean_up(self) -> None:
+        """Delete what was begun and not committed; what is whole but could not be put in its place stays."""
+        unfinished = UNFINISHED if self._in_place else _draft(self._output.manifest_name)
+        if self.files.exists(f"{self.path}/{unfinished}") == self._in_place:
+            self.files.delete(self.path)
 
 
 @contextmanager
-def staged_directory(files: Files, target: str, manifest_name: str = MANIFEST) -> Iterator[StagedDirectory]:
-    """Give a directory to write to; `commit` at the end of the block puts it in the place of `target`.
+def staged_directory(files: Files, output: Output) -> Iterator[StagedDirectory]:
+    """Give a directory to write to; `commit` at the end of the block puts it in the place of the target.
 
-    A block that ends otherwise leaves `target` as it was.
+    A block that ends otherwise leaves the target as it was (in an object store: without the old output). Until then no
+    other command can write to it.
 
     Raises:
-        InputError: `target` has content but no manifest (see `check_replaceable`).
+        InputError: the target must not be written (see `check_output`), or another command is writing to it.
 
     """
-    check_replaceable(files, target, manifest_name)
-    staged = StagedDirectory(files, target, manifest_name)
-    files.delete(staged.path)
-    try:
-        yield staged
-    finally:
-        files.delete(staged.path)
-        _undo_half_commit(files, target, manifest_name)
+    with output_lock(files, output.target, output.flag):
+        check_output(files, output)
+        staged = StagedDirectory(files, output)
+        staged.begin()
+        try:
+            yield staged
+        finally:
+            staged.clean_up()
 
 
-def _undo_half_commit(files: Files, target: str, manifest_name: str) -> None:
-    """Put back the former directory, or remove a new one, where the manifest has not got its name yet."""
-    if files.exists(f"{target}/{manifest_name}"):
-        return
-    former = _sibling(target, "former")
+def finish_commit(files: Files, output: Output) -> None:
+    """Do what is left of a commit, or undo what a crash has begun before one. Without either it does nothing."""
+    target, name = output.target.rstrip("/"), output.manifest_name
+    staging, former, draft = _sibling(target, "staging"), _sibling(target, "former"), _draft(name)
+    if files.exists(f"{staging}/{draft}"):
+        if files.exists(target):
+            files.delete(former)
+            files.rename(target, former)
+        elif "/" in target:
+            files.make_directory(target.rpartition("/")[0] or "/")
+        files.rename(staging, target)
+    if files.exists(f"{target}/{draft}"):
+        files.rename(f"{target}/{draft}", f"{target}/{name}")  # the commit
     if files.exists(former):
-        files.delete(target)
-        files.rename(former, target)
-    elif files.exists(f"{target}/{_draft(manifest_name)}"):
-        files.delete(target)
+        if files.exists(f"{target}/{name}"):
+            files.delete(former)
+        else:
+            log.warning("%s was put back: its replacement was not finished", target)
+            files.delete(target)
+            files.rename(former, target)
 
 
 def _sibling(directory: str, suffix: str) -> str:

@@ -8,11 +8,11 @@ import pytest
 
 from tests.builders import read_ratings, read_split
 from widedeep.common.errors import DamagedFileError
-from widedeep.schema.manifest import DataFile, read_manifest
+from widedeep.schema.manifest import DataFile, digest_of, read_manifest
 from widedeep.spark.filesystem import Files
 from widedeep.spark.preparation.by_user import write_by_user
 from widedeep.spark.preparation.workspace import Workspace
-from widedeep.spark.shards import describe_files, digest_of
+from widedeep.spark.shards import describe_files
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
+from tests.builders import write_prepared
 from tests.spoil import spoil_other_groups
 from widedeep.common.console import log
 from widedeep.common.errors import InputError
@@ -20,9 +21,11 @@ from widedeep.parallel.world import join_world
 from widedeep.recommendations import recommendations_of
 from widedeep.schema.dataset import Identifiers
 from widedeep.schema.manifest import read_manifest
+from widedeep.schema.predictions import PredictionManifest
 from widedeep.schema.recommendations import list_schema
 from widedeep.scoring.list_rules import make_rules
 from widedeep.spark.evaluation.evaluate import evaluate_systems
+from widedeep.spark.prepared_data import PreparedData
 from widedeep.spark.scoring.predictions import write_predictions
 from widedeep.spark.scoring.rules import read_rules
 from widedeep.spark.scoring.score_all import Scored, score_all, show_summary
@@ -173,7 +176,7 @@ def test_lists_by_rules_from_tables_that_spark_reads(spark, prepared, run, tmp_p
     rating = table.vocabulary("age_rating")[2]
     rules = {"hide": [f"age_rating={rating}"], "franchise_most": 1, "next_part_only": True, "popularity_discount": 0.5}
     config = ScoreConfig(data=str(prepared), rerank=rules)
-    made = read_rules(spark, config, read_manifest(prepared))
+    made = read_rules(config, PreparedData(spark, str(prepared)))
     user, item, _ = Tables(prepared, read_manifest(prepared)).train_ratings()
     local = make_rules(config.rerank, table, lambda: (user, item))
     for spark_array, array in zip(
@@ -223,9 +226,7 @@ def test_a_look_up_reads_the_row_group_of_the_user_alone(recommended, tmp_path):
 
 def test_a_model_of_other_data_is_refused(spark, prepared, run, tmp_path):
     other = tmp_path / "other"
-    shutil.copytree(prepared, other)
-    manifest = json.loads((other / "manifest.json").read_text())
-    (other / "manifest.json").write_text(json.dumps(manifest | {"digest": "0" * 64}))
+    write_prepared(other, seed=9)
     with pytest.raises(InputError, match="trained on other data"):
         recommend(spark, other, run, tmp_path / "out")
     with pytest.raises(InputError, match=r"holds no model\.safetensors"):
@@ -239,7 +240,7 @@ def predicted(spark, prepared, run, tmp_path_factory) -> Path:
     config = ScoreConfig(data=str(prepared), run_dir=str(run), top_n=0, predictions=str(output))
     lists, manifest = score_all(spark, config)
     assert lists is None
-    assert json.loads((output / "_manifest.json").read_text()) == json.loads(manifest.model_dump_json())
+    assert PredictionManifest.unseal((output / "_manifest.json").read_text(), "it") == manifest
     return output
 
 
@@ -264,7 +265,7 @@ def test_a_model_that_ranks_only_predicts_no_ratings(spark, prepared, run, tmp_p
     artifact.model.rates = False
     config = ScoreConfig(data=str(prepared), run_dir=str(run), predictions=str(tmp_path / "out"))
     with pytest.raises(InputError, match=r"the model of .*run.* predicts no ratings: leave --predictions out"):
-        write_predictions(spark, config, str(tmp_path / "out"), SentModel(artifact, ""), read_manifest(prepared))
+        write_predictions(config, SentModel(artifact, ""), PreparedData(spark, str(prepared)))
 
 
 def test_evaluating_them_gives_the_errors_that_training_measured(spark, prepared, run, predicted, tmp_path):

@@ -64,7 +64,7 @@ def work(tmp_path):
         prepared = tmp_path / f"seed-{seed}" / "prepared"
         prepared.mkdir(parents=True)
         manifest = write_prepared(prepared, users=30, items=20, ratings=400)
-        (prepared / "manifest.json").write_text(manifest.model_copy(update={"config": config}).model_dump_json())
+        (prepared / "manifest.json").write_text(manifest.model_copy(update={"config": config}).seal())
         for name, pairs in figures.items():
             system = tmp_path / f"seed-{seed}" / "systems" / name
             system.mkdir(parents=True)

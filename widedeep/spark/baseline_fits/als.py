@@ -21,6 +21,7 @@ from widedeep.baselines.tuning import Candidate
 from widedeep.config.fields import Count
 from widedeep.data.rating_matrices import Splits
 from widedeep.evaluation.reference_models import Biases
+from widedeep.spark.prepared_data import PreparedData
 
 
 class FactorFit(NamedTuple):
@@ -75,8 +76,8 @@ class Mf(ExplicitAls):
 
 def train_ratings(data: str) -> DataFrame:
     """Read user, item and rating of the training split in the active Spark session."""
-    ratings = SparkSession.active().read.parquet(f"{data}/ratings")
-    return ratings.where(F.col("split") == "train").select("user", "item", "rating")
+    # The files have been checked when the ratings were read for all baselines.
+    return PreparedData(SparkSession.active(), data, verify=False).ratings(["train"]).select("user", "item", "rating")
 
 
 def subtract_mean(ratings: DataFrame, mean: float) -> DataFrame:

@@ -21,14 +21,19 @@ from widedeep.baselines.tuning import ListBlock, Predictor
 from widedeep.schema.manifest import HIDDEN_MANIFEST, Manifest
 from widedeep.schema.predictions import PREDICTION_SCHEMA, PredictionManifest
 from widedeep.schema.recommendations import RecommendationManifest, list_schema
+from widedeep.schema.records import SealedRecord
 from widedeep.spark.filesystem import Files, scratch_directory
 from widedeep.spark.shards import describe_files
-from widedeep.spark.staged_directory import StagedDirectory, check_replaceable, staged_directory
+from widedeep.spark.staged_directory import Output, StagedDirectory, check_output, staged_directory
 
 # A look-up reads one row group: small ones make it quick.
 ROWS_PER_GROUP = 1 << 14
 ROWS_PER_FILE = 1 << 20
 PAIRS_PER_BLOCK = 1 << 20  # predicted at once
+OUTPUTS: dict[str, type[SealedRecord]] = {
+    "predictions": PredictionManifest,
+    "recommendations": RecommendationManifest,
+}
 
 
 class ListLabels(NamedTuple):
@@ -48,10 +53,10 @@ class SystemWriter:
     manifest: Manifest  # of the prepared directory
     labels: ListLabels
 
-    def check_replaceable(self) -> None:
+    def check_outputs(self) -> None:
         """Raise InputError if there are outputs that no command of this package has written."""
-        for kind in ("predictions", "recommendations"):
-            check_replaceable(Files(self.spark), f"{self.directory}/{kind}", HIDDEN_MANIFEST)
+        for name in OUTPUTS:
+            check_output(Files(self.spark), self._output(name))
 
     def write_predictions(
         self, pairs: tuple[np.ndarray, np.ndarray, np.ndarray], predictor: Predictor, config: dict[str, Any]
@@ -61,9 +66,13 @@ class SystemWriter:
             write_parts(staged, PREDICTION_SCHEMA, prediction_tables(pairs, predictor))
             files = describe_files(self.spark, staged.path)
             manifest = PredictionManifest(
-                config=config, data_digest=self.manifest.digest, rows=sum(file.rows for file in files), files=files
+                config=config,
+                data_digest=self.manifest.digest,
+                model=f"baseline {config['baseline']}",
+                rows=sum(file.rows for file in files),
+                files=files,
             )
-            staged.commit(manifest.model_dump_json(indent=1))
+            staged.commit(manifest.seal())
 
     def write_lists(self, lists: Iterable[ListBlock], predictor: Predictor, config: dict[str, Any]) -> None:
         """Write lists.
@@ -90,16 +99,21 @@ class SystemWriter:
             manifest = RecommendationManifest(
                 config=config,
                 data_digest=self.manifest.digest,
+                model=f"baseline {config['baseline']}",
                 ids=self.manifest.dataset.ids,
                 users=len(users),
                 rows=sum(file.rows for file in files),
                 distinct_items=len(items),
                 files=files,
             )
-            staged.commit(manifest.model_dump_json(indent=1))
+            staged.commit(manifest.seal())
 
-    def _staged(self, kind: str) -> AbstractContextManager[StagedDirectory]:
-        return staged_directory(Files(self.spark), f"{self.directory}/{kind}", HIDDEN_MANIFEST)
+    def _output(self, name: str) -> Output:
+        # Whether it is out of date, the caller has looked up in the result.
+        return Output(f"{self.directory}/{name}", OUTPUTS[name].kind, overwrite=True, manifest_name=HIDDEN_MANIFEST)
+
+    def _staged(self, name: str) -> AbstractContextManager[StagedDirectory]:
+        return staged_directory(Files(self.spark), self._output(name))
 
     def _list_table(self, block: ListBlock, predictor: Predictor) -> pa.Table:
         """A row for each item of the lists, ranked from 1."""

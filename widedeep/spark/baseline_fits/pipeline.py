@@ -99,7 +99,7 @@ def run_baseline(spark: SparkSession, inputs: Inputs, baseline: Baseline) -> Bas
     """Tune a baseline, write its predictions and lists, and last of all its result."""
     config, files, began = inputs.config, Files(spark), time.monotonic()
     writer = SystemWriter(spark, f"{config.output}/{baseline.name}", inputs.manifest, inputs.labels)
-    writer.check_replaceable()  # before the work, not after it
+    writer.check_outputs()  # before the work, not after it
     files.delete(f"{writer.directory}/{TUNING_FILE}")
     tuned = tune(baseline.name, complete_candidates(baseline, inputs.context), inputs.context.evaluator)
     tuning = round(time.monotonic() - began, 1)

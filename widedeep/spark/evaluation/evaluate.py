@@ -3,7 +3,6 @@
 spark-submit jobs/evaluate.py --data data/prepared --systems data/systems
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -16,13 +15,14 @@ from widedeep.config.evaluate import EvaluateConfig
 from widedeep.reporting.evaluation_summary import print_comparison, print_evaluations
 from widedeep.schema.evaluation import EVALUATION_FILE, Comparison, Evaluation, parse_evaluation
 from widedeep.schema.manifest import HIDDEN_MANIFEST
+from widedeep.schema.records import seal
 from widedeep.spark.evaluation.compare import compare_systems
 from widedeep.spark.evaluation.evaluation_data import EvaluationData, read_evaluation_data
 from widedeep.spark.evaluation.ranking import measure_ranking
 from widedeep.spark.evaluation.ratings import measure_ratings
 from widedeep.spark.evaluation.systems import System, find_systems, manifest_digests
 from widedeep.spark.session import build_session
-from widedeep.spark.staged_directory import staged_directory
+from widedeep.spark.staged_directory import Output, staged_directory
 
 DETAILS = "evaluation"  # directory of a system with the metrics of each user and the error of each rating
 
@@ -76,12 +76,13 @@ def _evaluate(data: EvaluationData, system: System) -> Evaluation:
     """Evaluate a system, commit the details, then write evaluation.json."""
     digests = manifest_digests(data, system)
     predictions, lists = (system.outputs.get(kind) for kind in ("predictions", "recommendations"))
-    with staged_directory(data.files, f"{system.directory}/{DETAILS}", HIDDEN_MANIFEST) as staged:
+    output = Output(f"{system.directory}/{DETAILS}", DETAILS, overwrite=True, manifest_name=HIDDEN_MANIFEST)
+    with staged_directory(data.files, output) as staged:
         # Ones that stand for "has had to do with" are no ratings to predict.
         predictions = None if data.manifest.ratings.scale.implicit else predictions
         rating = measure_ratings(data, predictions, f"{staged.path}/ratings") if predictions else None
         ranking = measure_ranking(data, lists, f"{staged.path}/users") if lists else None
-        staged.commit(json.dumps(digests, indent=1))
+        staged.commit(seal(DETAILS, 1, digests))
     evaluation = Evaluation(
         system=system.name,
         seed=data.manifest.config.get("seed"),

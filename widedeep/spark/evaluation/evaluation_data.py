@@ -10,7 +10,8 @@ from pyspark.sql import functions as F
 from widedeep.common.errors import InputError
 from widedeep.evaluation.ranking_metrics import ItemFacts, Lists, item_facts
 from widedeep.schema.manifest import Manifest
-from widedeep.spark.filesystem import Files, read_prepared
+from widedeep.spark.filesystem import Files
+from widedeep.spark.prepared_data import PreparedData
 
 
 @dataclass(frozen=True)
@@ -57,20 +58,18 @@ class EvaluationData:
 
 def read_evaluation_data(spark: SparkSession, directory: str) -> EvaluationData:
     """Read a prepared directory; InputError if there is none, or if it has no test ratings."""
-    files = Files(spark)
-    manifest = read_prepared(files, directory)
+    data = PreparedData(spark, directory)
+    manifest, items = data.manifest, data.items
     if not manifest.ratings.rows("test"):
         raise InputError(f"{directory} has no test ratings to evaluate on: prepare with split.test above 0")
-    ratings = spark.read.parquet(f"{directory}/ratings")
-    items = spark.read.parquet(f"{directory}/items")
     genres = F.col("genres") if "genres" in items.columns else F.array().cast("array<int>").alias("genres")
     return EvaluationData(
         spark=spark,
-        files=files,
+        files=data.files,
         directory=directory,
         manifest=manifest,
-        test=ratings.where("split = 'test'").select("user", "item", "rating"),
-        seen=ratings.where("split <> 'test'").select("user", "item", "split"),
-        users=spark.read.parquet(f"{directory}/users").select("user", "user_id", "train_ratings"),
+        test=data.ratings(["test"]).select("user", "item", "rating"),
+        seen=data.ratings(["train", "valid"]).select("user", "item", "split"),
+        users=data.users.select("user", "user_id", "train_ratings"),
         items=items.select("item", "item_id", "train_ratings", genres),
     )

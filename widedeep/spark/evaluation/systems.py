@@ -1,17 +1,20 @@
 """The systems to evaluate: where their outputs are, and whether they fit the data."""
 
 import hashlib
-import json
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from widedeep.common.errors import InputError
 from widedeep.config.evaluate import EvaluateConfig
 from widedeep.schema.evaluation import LIST_LENGTH
 from widedeep.schema.manifest import HIDDEN_MANIFEST
+from widedeep.schema.predictions import PredictionManifest
+from widedeep.schema.recommendations import RecommendationManifest
+from widedeep.schema.records import read_json_object
 from widedeep.spark.evaluation.evaluation_data import EvaluationData
 from widedeep.spark.filesystem import Files
 
-OUTPUT_KINDS = ("recommendations", "predictions")
+OUTPUT_KINDS = {"recommendations": RecommendationManifest, "predictions": PredictionManifest}
 
 
 class System(NamedTuple):
@@ -51,32 +54,56 @@ def _subdirectories(files: Files, directory: str) -> list[str]:
 
 
 def manifest_digests(data: EvaluationData, system: System) -> dict[str, str]:
-    """Kind of output -> sha256 of its manifest; InputError if an output is incomplete or belongs to other data."""
-    digests = {}
+    """Kind of output -> sha256 of its manifest.
+
+    Raises:
+        InputError: an output is incomplete, was changed, or belongs to other data than the rest or another model.
+
+    """
+    digests, models = {}, {}
     for kind, path in system.outputs.items():
         file = f"{path}/{HIDDEN_MANIFEST}"
         if not data.files.exists(file):
             raise InputError(f"{path} holds no {HIDDEN_MANIFEST}: it was not written to the end; write it again")
         text = data.files.read_text(file)
-        _check_manifest(file, text, data)
+        stated = _stated_in(text, file, OUTPUT_KINDS[kind])
+        _check_manifest(file, stated, data)
         digests[kind] = hashlib.sha256(text.encode()).hexdigest()
+        if stated.model:
+            models[path] = stated.model
+    if len(set(models.values())) > 1:
+        said = " and ".join(f"{path} of {model[:20]}" for path, model in models.items())
+        raise InputError(f"{said} are of different models, so they are no system: write both with one command")
     return digests
 
 
-def _check_manifest(file: str, text: str, data: EvaluationData) -> None:
+class Stated(NamedTuple):
+    """What an output's manifest says; a system that is not ours need not say anything."""
+
+    data_digest: str | None
+    model: str | None
+    excluded: Sequence[str]  # splits whose items lists leave out
+
+
+def _stated_in(text: str, file: str, cls: type[RecommendationManifest] | type[PredictionManifest]) -> Stated:
+    content = read_json_object(text, file, "write the directory again")
+    if "kind" in content:
+        manifest = cls.unseal(text, file)
+        return Stated(manifest.data_digest, manifest.model, manifest.config.get("exclude", ()))
+    config = content.get("config")
+    excluded = config.get("exclude", ()) if isinstance(config, dict) else ()
+    return Stated(content.get("data_digest"), None, excluded)
+
+
+def _check_manifest(file: str, stated: Stated, data: EvaluationData) -> None:
     """InputError if an output belongs to other data, or if its lists leave out the items that judge them."""
-    try:
-        manifest = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise InputError(f"{file} is not JSON ({error}): write the directory again") from None
     digest = data.manifest.digest
-    stated = manifest.get("data_digest", digest)
-    if stated != digest:
+    if stated.data_digest not in (None, digest):
         raise InputError(
-            f"{file}: data_digest {stated[:12]} is not that of {data.directory} ({digest[:12]}): "
+            f"{file}: data_digest {str(stated.data_digest)[:12]} is not that of {data.directory} ({digest[:12]}): "
             "evaluate with the data that the system was trained on"
         )
-    if "test" in manifest.get("config", {}).get("exclude", ()):
+    if "test" in stated.excluded:
         raise InputError(
             f"{file}: config.exclude names test, so the lists leave out the items that they are judged by: "
             "score again with --exclude train,valid"

@@ -14,9 +14,8 @@ from widedeep.common.errors import InputError
 from widedeep.config.prepare import PrepareConfig
 from widedeep.data.dataset_descriptions import read_dataset
 from widedeep.schema.dataset import Dataset, EntityFile, Identifiers
-from widedeep.schema.manifest import Audit, DataFile, Manifest, Ratings
+from widedeep.schema.manifest import Audit, DataFile, Manifest, Ratings, digest_of
 from widedeep.schema.rating_scale import RatingScale
-from widedeep.spark import shards
 from widedeep.spark.filesystem import Files
 from widedeep.spark.partitioning import with_dense_index
 from widedeep.spark.preparation import ingest
@@ -37,7 +36,7 @@ from widedeep.spark.preparation.rating_shards import RatingShards, index_users, 
 from widedeep.spark.preparation.summary import show_summary
 from widedeep.spark.preparation.workspace import Inputs, Workspace, find_inputs
 from widedeep.spark.session import build_session, run_concurrently
-from widedeep.spark.staged_directory import staged_directory
+from widedeep.spark.staged_directory import Output, staged_directory
 
 
 class CheckedFiles(NamedTuple):
@@ -54,7 +53,8 @@ def prepare(spark: SparkSession, config: PrepareConfig) -> Manifest:
     files = Files(spark)
     described = read_dataset(config.dataset)
     check_settings(config, described)
-    with staged_directory(files, config.output) as staged:
+    output = Output(config.output, Manifest.kind, config.overwrite, inputs=[config.input])
+    with staged_directory(files, output) as staged:
         workspace = Workspace(spark, files, staged.path, steps=f"{staged.path}.work")
         inputs = find_inputs(files, config.input, described)
         workspace.resume_or_reset(config, inputs)
@@ -67,7 +67,7 @@ def prepare(spark: SparkSession, config: PrepareConfig) -> Manifest:
             lambda: audit_tables(workspace, ratings, tables, scale) if config.audit else None,
         )
         manifest = describe(config, inputs, checked, scale, ratings, by_user, tables, audit)
-        staged.commit(manifest.model_dump_json(indent=1))
+        staged.commit(manifest.seal())
     files.delete(workspace.steps)
     return manifest
 
@@ -174,7 +174,7 @@ def describe(
     """The manifest of what was read, refused, fitted and written."""
     items, users = tables.items.written, tables.users.written
     return Manifest(
-        config=config.model_dump(mode="json", exclude={"input", "output"}),
+        config=config.model_dump(mode="json", exclude={"input", "output", "overwrite"}),
         dataset=inputs.dataset,
         inputs={kind: file.facts for kind, file in inputs.files.items()},
         ratings=Ratings(
@@ -192,7 +192,7 @@ def describe(
         quarantined={"items": checked.items.bad, "users": checked.users.bad},
         leaks=_leaks(inputs.dataset, config.features.leaky_columns),
         audit=audit,
-        digest=shards.digest_of(*ratings.files.values(), items.files, users.files),
+        digest=digest_of(*ratings.files.values(), items.files, users.files),
     )
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Callable
+from importlib.metadata import version
 from typing import NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
@@ -77,9 +78,9 @@ class Workspace(NamedTuple):
         return self.spark.read.parquet(path)
 
     def resume_or_reset(self, config: PrepareConfig, inputs: Inputs) -> None:
-        """Keep the finished steps of a run of the same input and settings; delete those of another."""
-        settings = config.model_dump_json(exclude={"output"})
-        stamp = hashlib.sha256(f"{settings} {inputs}".encode()).hexdigest()
+        """Keep the finished steps of a run of this release with the same input and settings; delete others."""
+        settings = config.model_dump_json(exclude={"output", "overwrite"})
+        stamp = hashlib.sha256(f"{version('widedeep')} {settings} {inputs}".encode()).hexdigest()
         file = f"{self.steps}/stamp"
         if self.files.exists(file) and self.files.read_text(file) == stamp:
             log.info("resuming an interrupted run in %s", self.steps)

@@ -6,22 +6,21 @@ from pathlib import Path
 import pyarrow as pa
 import torch
 from pyspark import SparkFiles
-from pyspark.sql import SparkSession
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from widedeep.common.console import log
 from widedeep.common.errors import InputError
 from widedeep.config.score import ScoreConfig
 from widedeep.models.artifact import load_artifact
-from widedeep.schema.manifest import HIDDEN_MANIFEST, Manifest
+from widedeep.schema.manifest import HIDDEN_MANIFEST
 from widedeep.schema.predictions import PREDICTION_SCHEMA, PredictionManifest
 from widedeep.scoring.pairs import predict_pairs
 from widedeep.spark.device import task_device
-from widedeep.spark.filesystem import Files
 from widedeep.spark.partitioning import partition_by_range, task_count
+from widedeep.spark.prepared_data import PreparedData
 from widedeep.spark.scoring.sent_model import SentModel
 from widedeep.spark.shards import describe_files, write_parquet
-from widedeep.spark.staged_directory import staged_directory
+from widedeep.spark.staged_directory import Output, staged_directory
 
 # A task for fewer ratings does not pay: starting torch takes half a second.
 MIN_RATINGS_PER_TASK = 1 << 16
@@ -29,10 +28,21 @@ MIN_RATINGS_PER_TASK = 1 << 16
 MAX_RATINGS_PER_TASK = 1 << 21
 
 
-def write_predictions(
-    spark: SparkSession, config: ScoreConfig, directory: str, trained: SentModel, prepared: Manifest
-) -> PredictionManifest:
-    """Predict the ratings of the test split, write them and commit them to `directory`.
+def predictions_output(config: ScoreConfig) -> Output:
+    """Return the directory that the settings name."""
+    assert config.predictions is not None
+    return Output(
+        config.predictions,
+        PredictionManifest.kind,
+        config.overwrite,
+        inputs=[config.data, config.run_dir],
+        flag="predictions",
+        manifest_name=HIDDEN_MANIFEST,
+    )
+
+
+def write_predictions(config: ScoreConfig, trained: SentModel, data: PreparedData) -> PredictionManifest:
+    """Predict the ratings of the test split, write them and commit them to `config.predictions`.
 
     Raises:
         InputError: the test split is empty, or the model predicts no ratings.
@@ -43,18 +53,18 @@ def write_predictions(
             f"predictions: the model of {config.run_dir} was trained to rank and predicts no ratings: "
             "leave --predictions out, or train with --loss joint"
         )
-    files, rows = Files(spark), prepared.ratings.rows("test")
+    spark, files, rows = data.spark, data.files, data.manifest.ratings.rows("test")
     if not rows:
         raise InputError(
             f"{config.data} has no test ratings to write --predictions of: prepare with split.test above 0"
         )
     log.info("predicting the %s ratings of the test split", f"{rows:,}")
-    ratings = spark.read.parquet(f"{config.data}/ratings").where("split = 'test'").select("user", "item", "rating")
+    ratings = data.ratings(["test"]).select("user", "item", "rating")
     # Sorted by user, so that a task encodes each user once.
     tasks = task_count(spark, rows, MIN_RATINGS_PER_TASK, MAX_RATINGS_PER_TASK)
-    placed = partition_by_range(ratings, "user", prepared.users.rows, tasks, "item")
+    placed = partition_by_range(ratings, "user", data.manifest.users.rows, tasks, "item")
     predicted = placed.mapInArrow(make_predictor(trained.file_name), from_arrow_schema(PREDICTION_SCHEMA))
-    with staged_directory(files, directory, HIDDEN_MANIFEST) as staged:
+    with staged_directory(files, predictions_output(config)) as staged:
         write_parquet(files, predicted, staged.path)
         written = describe_files(spark, staged.path)
         if sum(file.rows for file in written) != rows:
@@ -62,9 +72,13 @@ def write_predictions(
                 f"{config.data} has other test ratings than its manifest says ({rows:,}): run jobs/prepare.py again"
             )
         manifest = PredictionManifest(
-            config={"data": config.data, "run": config.run_dir}, data_digest=prepared.digest, rows=rows, files=written
+            config={"data": config.data, "run": config.run_dir},
+            data_digest=data.manifest.digest,
+            model=trained.artifact.sha256,
+            rows=rows,
+            files=written,
         )
-        staged.commit(manifest.model_dump_json(indent=1))
+        staged.commit(manifest.seal())
     return manifest
 
 
@@ -79,7 +93,7 @@ def make_predictor(model_file: str) -> Callable[[Iterator[pa.RecordBatch]], Iter
     def predict(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         torch.set_num_threads(1)  # Spark runs a task on each core
         device = task_device()
-        model = load_artifact(Path(SparkFiles.get(model_file))).model.to(device)
+        model = load_artifact(Path(SparkFiles.get(model_file)), verify=False).model.to(device)
         for batch in batches:
             user, item, rating = (batch.column(name) for name in ("user", "item", "rating"))
             predicted = predict_pairs(model, user.to_numpy(), item.to_numpy(), device)

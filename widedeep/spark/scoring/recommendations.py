@@ -6,7 +6,7 @@ from pathlib import Path
 import pyarrow as pa
 import torch
 from pyspark import Broadcast, SparkFiles
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
@@ -14,19 +14,19 @@ from widedeep.common.console import log
 from widedeep.config.score import ScoreConfig
 from widedeep.models.artifact import load_artifact
 from widedeep.schema.dataset import Identifiers
-from widedeep.schema.manifest import HIDDEN_MANIFEST, Manifest
+from widedeep.schema.manifest import HIDDEN_MANIFEST
 from widedeep.schema.recommendations import RecommendationManifest, list_schema
 from widedeep.scoring.scorer import Scorer
 from widedeep.scoring.two_stage import Approximation, TwoStageScorer
 from widedeep.scoring.user_lists import ListPlan, score_batches
 from widedeep.spark.device import task_device
-from widedeep.spark.filesystem import Files
 from widedeep.spark.partitioning import Salt, hash_key, partition_by_range, task_count
+from widedeep.spark.prepared_data import PreparedData
 from widedeep.spark.scoring.approximation import fit_approximation
 from widedeep.spark.scoring.rules import SparkItems, read_rules
 from widedeep.spark.scoring.sent_model import SentModel
 from widedeep.spark.shards import describe_files, write_parquet
-from widedeep.spark.staged_directory import staged_directory
+from widedeep.spark.staged_directory import Output, staged_directory
 
 # A look-up reads one row group: small ones make it quick.
 ROW_GROUP_BYTES = 1 << 18
@@ -34,43 +34,52 @@ ROW_GROUP_BYTES = 1 << 18
 MIN_USERS_PER_TASK = 512
 
 
-def write_recommendations(
-    spark: SparkSession, config: ScoreConfig, trained: SentModel, prepared: Manifest
-) -> RecommendationManifest:
+def recommendations_output(config: ScoreConfig) -> Output:
+    """Return the directory that the settings name."""
+    return Output(
+        config.output,
+        RecommendationManifest.kind,
+        config.overwrite,
+        inputs=[config.data, config.run_dir],
+        manifest_name=HIDDEN_MANIFEST,
+    )
+
+
+def write_recommendations(config: ScoreConfig, trained: SentModel, data: PreparedData) -> RecommendationManifest:
     """Score every item for every user, write the lists and commit them to `config.output`."""
-    users = users_to_score(spark.read.parquet(f"{config.data}/users"), config.sample_users)
-    seen = seen_items(spark, config.data, config.exclude)
+    spark, ids = data.spark, data.manifest.dataset.ids
+    users = users_to_score(data.users, config.sample_users)
+    seen = seen_items(data, config.exclude)
     fitted = fit_approximation(config, trained.artifact, users, seen)
     stored = spark.sparkContext.broadcast(fitted.approximation.to_bytes()) if fitted else None
-    plan = spark.sparkContext.broadcast(plan_lists(spark, config, prepared))
+    plan = spark.sparkContext.broadcast(plan_lists(config, data))
     placed = place_users(users.join(seen, on="user", how="left"), config.users_per_file)
     log.info("scoring %s items for each user", f"{len(trained.artifact.item_id):,}")
     lists = placed.select("user", "user_id", "seen").mapInArrow(
         make_scorer(trained.file_name, config.candidates_each, stored, plan),
-        from_arrow_schema(list_schema(prepared.dataset.ids)),
+        from_arrow_schema(list_schema(ids)),
     )
-    files = Files(spark)
-    with staged_directory(files, config.output, HIDDEN_MANIFEST) as staged:
-        write_parquet(files, lists, staged.path, ROW_GROUP_BYTES)
-        rows, distinct_users, distinct_items = _totals(spark.read.parquet(staged.path), prepared.dataset.ids)
+    with staged_directory(data.files, recommendations_output(config)) as staged:
+        write_parquet(data.files, lists, staged.path, ROW_GROUP_BYTES)
+        rows, distinct_users, distinct_items = _totals(spark.read.parquet(staged.path), ids)
         manifest = RecommendationManifest(
-            config=config.model_dump(mode="json", exclude={"output"}),
+            config=config.model_dump(mode="json", exclude={"output", "overwrite", "verify"}),
             data_digest=trained.artifact.manifest_digest,
-            ids=prepared.dataset.ids,
+            model=trained.artifact.sha256,
+            ids=ids,
             users=distinct_users,
             rows=rows,
             distinct_items=distinct_items,
             recall=fitted.recall if fitted else None,
             files=describe_files(spark, staged.path),
         )
-        staged.commit(manifest.model_dump_json(indent=1))
+        staged.commit(manifest.seal())
     return manifest
 
 
-def seen_items(spark: SparkSession, data: str, splits: Sequence[str]) -> DataFrame:
+def seen_items(data: PreparedData, splits: Sequence[str]) -> DataFrame:
     """Return user and seen: the items that each user rated in some splits, as a sorted array."""
-    ratings = spark.read.parquet(f"{data}/ratings").where(F.col("split").isin(*splits))
-    return ratings.groupBy("user").agg(F.sort_array(F.collect_list("item")).alias("seen"))
+    return data.ratings(splits).groupBy("user").agg(F.sort_array(F.collect_list("item")).alias("seen"))
 
 
 def users_to_score(users: DataFrame, count: int | None) -> DataFrame:
@@ -90,14 +99,13 @@ def place_users(users: DataFrame, users_per_file: int) -> DataFrame:
     return partition_by_range(users, "user", row["last"] + 1, tasks)
 
 
-def plan_lists(spark: SparkSession, config: ScoreConfig, prepared: Manifest) -> ListPlan:
+def plan_lists(config: ScoreConfig, data: PreparedData) -> ListPlan:
     """Return what lists the settings ask for."""
-    items = SparkItems(spark, config.data, prepared)
     return ListPlan(
-        titles=items.read("title").combine_chunks(),
+        titles=SparkItems(data).read("title").combine_chunks(),
         top_n=config.top_n,
         cold_users=config.cold_users,
-        rules=read_rules(spark, config, prepared),
+        rules=read_rules(config, data),
         reasons=config.reasons,
     )
 
@@ -120,7 +128,7 @@ def make_scorer(
 
     def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         torch.set_num_threads(1)  # Spark runs a task on each core
-        artifact = load_artifact(Path(SparkFiles.get(model_file)))
+        artifact = load_artifact(Path(SparkFiles.get(model_file)), verify=False)
         device = task_device()
         model, items = artifact.model.to(device), len(artifact.item_id)
         if approximation is None:

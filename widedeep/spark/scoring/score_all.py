@@ -13,15 +13,15 @@ from pyspark.sql import SparkSession
 from widedeep.common.command import load_config
 from widedeep.common.console import print_table, stdout
 from widedeep.config.score import ScoreConfig
-from widedeep.schema.manifest import HIDDEN_MANIFEST
 from widedeep.schema.predictions import PredictionManifest
 from widedeep.schema.recommendations import RecommendationManifest
-from widedeep.spark.filesystem import Files, read_prepared
-from widedeep.spark.scoring.predictions import write_predictions
-from widedeep.spark.scoring.recommendations import write_recommendations
+from widedeep.spark.filesystem import Files
+from widedeep.spark.prepared_data import PreparedData
+from widedeep.spark.scoring.predictions import predictions_output, write_predictions
+from widedeep.spark.scoring.recommendations import recommendations_output, write_recommendations
 from widedeep.spark.scoring.sent_model import send_model
 from widedeep.spark.session import build_session
-from widedeep.spark.staged_directory import check_replaceable
+from widedeep.spark.staged_directory import check_output
 
 
 class Scored(NamedTuple):
@@ -35,15 +35,15 @@ def score_all(spark: SparkSession, config: ScoreConfig) -> Scored:
     """Score, write and commit the outputs that the config asks for: lists, predictions of the test split, or both."""
     files = Files(spark)
     if config.top_n:
-        check_replaceable(files, config.output, HIDDEN_MANIFEST, "output")
+        check_output(files, recommendations_output(config))
     if config.predictions:
-        check_replaceable(files, config.predictions, HIDDEN_MANIFEST, "predictions")
-    prepared = read_prepared(files, config.data)
-    trained = send_model(spark, config, prepared)
+        check_output(files, predictions_output(config))
+    data = PreparedData(spark, config.data, config.verify)
+    trained = send_model(spark, config, data.manifest)
     predictions = None
     if config.predictions:
-        predictions = write_predictions(spark, config, config.predictions, trained, prepared)
-    lists = write_recommendations(spark, config, trained, prepared) if config.top_n else None
+        predictions = write_predictions(config, trained, data)
+    lists = write_recommendations(config, trained, data) if config.top_n else None
     return Scored(lists, predictions)
 
 

@@ -23,9 +23,10 @@ from widedeep.common.console import log, print_table, stdout
 from widedeep.common.errors import InputError
 from widedeep.config.raw_data import ANIME_FILE, RATINGS_FILE, USERS_FILE
 from widedeep.config.synthesize import SynthesizeConfig
+from widedeep.schema.records import seal
 from widedeep.spark.filesystem import Files
 from widedeep.spark.session import build_session
-from widedeep.spark.staged_directory import staged_directory
+from widedeep.spark.staged_directory import Output, staged_directory
 from widedeep.synthesis.anime_text import anime_header, anime_lines
 from widedeep.synthesis.calibration import plant
 from widedeep.synthesis.dump_text import FAULTS, RATING_HEADER, USER_HEADER, anime_labels, rating_text, user_text
@@ -68,14 +69,14 @@ def synthesize(spark: SparkSession, config: SynthesizeConfig, parts: int | None 
     began, files = time.monotonic(), Files(spark)
     output = config.output.rstrip("/")
     sizes = plan_sizes(config.ratings, config.users, config.anime)
-    with staged_directory(files, output) as staged:
+    with staged_directory(files, Output(output, "generated data", config.overwrite)) as staged:
         log.info("planting: %s ratings, %s of %s users, %s anime", *_grouped(sizes))
         model = plant(config.seed, sizes, config.noise)
         counts = write_dump(spark, staged.path, config, model, parts or part_count(sizes))
         planted = planted_facts(model, counts)
         files.write_text(f"{staged.path}/planted.json", json.dumps(planted, indent=2) + "\n")
         manifest = manifest_facts(files, staged.path, config, model, counts, planted)
-        staged.commit(json.dumps(manifest, indent=2) + "\n")
+        staged.commit(seal("generated data", 1, manifest))
     log.info("wrote %s in %.0f s", output, time.monotonic() - began)
     return manifest
 
@@ -217,7 +218,7 @@ def manifest_facts(
         ANIME_FILE: model.sizes.anime,
     }
     return {
-        "config": config.model_dump(mode="json"),
+        "config": config.model_dump(mode="json", exclude={"overwrite"}),
         "seed": config.seed,
         "sizes": {**vars(model.sizes), "rated_anime": int((model.anime.popularity > 0).sum())},
         "files": {name: {"rows": rows[name], "bytes": _bytes(files, f"{staging}/{name}")} for name in rows},
