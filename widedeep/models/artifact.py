@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
-from widedeep.common.errors import InputError
+from widedeep.common.errors import DivergedError, InputError
 from widedeep.common.files import HashingStream, atomic_file
 from widedeep.data.feature_tables import Tables
 from widedeep.models import REGISTRY, ModelConfig, Recommender
@@ -206,11 +206,12 @@ def load_artifact(file: Path, verify: bool = True) -> Artifact:
 
     Args:
         file: to read.
-        verify: whether to read all of it first and compare its digest, at about a second per GB. The tasks of a job do
-            not: its driver has.
+        verify: whether to read all of it first and compare its digest, at about a second per GB, and to look at all
+            weights. The tasks of a job do not: its driver has.
 
     Raises:
         InputError: the file is missing, damaged or no artifact.
+        DivergedError: a weight is infinite or NaN.
 
     """
     try:
@@ -218,9 +219,14 @@ def load_artifact(file: Path, verify: bool = True) -> Artifact:
             metadata = stored.metadata() or {}
             header = _header_of(file, metadata, verify)
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
-        return _build_artifact(metadata["sha256"], header, tensors)
+        artifact = _build_artifact(metadata["sha256"], header, tensors)
     except (SafetensorError, OSError, KeyError, RuntimeError, ValueError, TypeError) as error:
         _refuse(file, error)
+    if verify:
+        for name, weight in artifact.model.named_parameters():
+            if not weight.isfinite().all():
+                raise DivergedError(f"model {file} has numbers in {name} that are not finite: train again")
+    return artifact
 
 
 def read_best_epoch(file: Path) -> BestEpoch:

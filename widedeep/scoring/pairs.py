@@ -6,6 +6,7 @@ Legend: B pairs, U different users among them, I different items, C width of an 
 import numpy as np
 import torch
 
+from widedeep.common.errors import DivergedError
 from widedeep.models import Recommender
 
 # Pairs rated at once: their two encodings of 129 numbers take 8 MB.
@@ -34,3 +35,13 @@ def _distinct(indexes: np.ndarray, device: torch.device | None) -> tuple[torch.T
     """Return the distinct indexes, int32, and for each given index its place among them."""
     values, places = np.unique(indexes, return_inverse=True)
     return torch.from_numpy(values.astype(np.int32)).to(device), torch.from_numpy(places).to(device)
+
+
+def require_finite(answers: np.ndarray, users: np.ndarray, what: str) -> None:
+    """Raise DivergedError if a model's answer is infinite or NaN: [n] numbers, and [n] whose they are."""
+    bad = np.flatnonzero(~np.isfinite(answers))
+    if len(bad):
+        raise DivergedError(
+            f"the model's {what} are not finite numbers for {len(bad):,} pairs, the first of user {users[bad[0]]} "
+            f"({answers[bad[0]]}): train again with a lower optim.lr, or with optim.clip_norm"
+        )

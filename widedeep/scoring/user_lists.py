@@ -14,6 +14,7 @@ from widedeep.models.artifact import Artifact
 from widedeep.schema.recommendations import list_schema
 from widedeep.scoring.cold_start import ColdStartRanker, ColdUsers
 from widedeep.scoring.list_rules import ListRules
+from widedeep.scoring.pairs import require_finite
 from widedeep.scoring.reasons import Reasons
 from widedeep.scoring.scorer import USERS_PER_BLOCK, Scorer, TopItems
 
@@ -128,19 +129,24 @@ def list_batch(
         top: the lists.
         reasons: their explanations; None if the model gives none.
 
+    Raises:
+        DivergedError: an affinity or a rating is infinite or NaN.
+
     """
     rows, ranks = np.nonzero(top.items >= 0)
     item, scale = top.items[rows, ranks], artifact.scale
-    clipped = np.clip(top.ratings[rows, ranks], scale.lowest, scale.highest)
+    affinities, ratings = top.affinities[rows, ranks], top.ratings[rows, ranks]
+    require_finite(affinities, user_id[rows], "affinities")
+    require_finite(ratings, user_id[rows], "ratings")
     columns = {
         "user_id": user_id[rows],
         "rank": (ranks + 1).astype(np.int32),
         artifact.ids.item: artifact.item_id[item],
         "title": titles.take(pa.array(item)),
-        "affinity": top.affinities[rows, ranks].astype(np.float32),
+        "affinity": affinities.astype(np.float32),
     }
     if artifact.model.rates:
-        columns["predicted_rating"] = clipped.astype(np.float32)
+        columns["predicted_rating"] = np.clip(ratings, scale.lowest, scale.highest).astype(np.float32)
     if reasons is not None:
         columns |= reasons.columns(rows, ranks, artifact.item_id, titles, artifact.ids)
     schema = list_schema(artifact.ids)

@@ -14,7 +14,7 @@ from scipy.spatial.distance import pdist
 from scipy.stats import ttest_rel
 from sklearn.metrics import average_precision_score, mean_absolute_error, mean_squared_error, ndcg_score, r2_score
 
-from tests.builders import TEN_POINTS, write_prepared
+from tests.builders import MAL, TEN_POINTS, write_prepared
 from widedeep.common.console import log
 from widedeep.common.errors import InputError
 from widedeep.config.evaluate import EvaluateConfig
@@ -24,6 +24,8 @@ from widedeep.evaluation.significance import compare_rmse
 from widedeep.parallel.world import World
 from widedeep.reporting.evaluation_summary import print_comparison, print_evaluations
 from widedeep.schema.evaluation import Evaluation
+from widedeep.schema.predictions import PredictionManifest
+from widedeep.schema.recommendations import RecommendationManifest
 from widedeep.spark.evaluation.evaluate import evaluate_systems
 from widedeep.spark.evaluation.ratings import bucket
 
@@ -410,6 +412,22 @@ def test_broken_systems_are_named_and_do_not_stop_others(spark, data, tmp_path):
     for line in result.failures:
         assert wanted[line.split(":")[0]] in line
     assert [path.parent.name for path in tmp_path.glob("*/evaluation.json")] == ["whole"]
+
+
+def test_outputs_of_two_models_are_no_system(spark, data, tmp_path):
+    """As after a job that was killed between predictions and lists: one is of the new model, one of the old."""
+    for name, model in (("mixed", "b" * 64), ("whole", "a" * 64)):
+        write(tmp_path / name / "recommendations", recommendations(data, random_lists(data, 1, 0.0)))
+        write(tmp_path / name / "predictions", predictions(data, 1, 1.0))
+        facts = {"config": {}, "data_digest": data.digest, "files": ()}
+        lists = RecommendationManifest(**facts, model="a" * 64, ids=MAL.ids, users=1, rows=1, distinct_items=1)
+        predicted = PredictionManifest(**facts, model=model, rows=1)
+        (tmp_path / name / "recommendations" / "_manifest.json").write_text(lists.seal())
+        (tmp_path / name / "predictions" / "_manifest.json").write_text(predicted.seal())
+    result = evaluate(spark, data, systems=str(tmp_path))
+    assert list(result.evaluations) == ["whole"]
+    assert len(result.failures) == 1
+    assert "are of different models, so they are no system" in result.failures[0]
 
 
 def test_nothing_to_evaluate_is_refused(spark, data, tmp_path):

@@ -3,7 +3,8 @@ import pytest
 import torch
 
 from tests.builders import read_split, write_parquet, write_prepared
-from widedeep.common.errors import InputError
+from tests.spoil import DAMAGES, spoil
+from widedeep.common.errors import DamagedFileError, InputError
 from widedeep.data.feature_tables import FeatureTable, Tables
 from widedeep.schema.manifest import Column, Numeric, Table
 
@@ -56,3 +57,27 @@ def test_all_training_ratings(tmp_path):
     assert np.array_equal(
         np.stack(Tables(tmp_path, manifest).train_ratings(), 1), read_split(tmp_path, manifest, "train")
     )
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+@pytest.mark.parametrize("name", ["users", "items"])
+def test_a_damaged_table_is_refused_by_name_before_a_column_is_read(tmp_path, name, how):
+    manifest = write_prepared(tmp_path)
+    file = tmp_path / getattr(manifest, name).files[0].path
+    spoil(file, how)
+    table = getattr(Tables(tmp_path, manifest), name)
+    with pytest.raises(DamagedFileError, match=rf"feature table .*{name}/part-00000\.parquet"):
+        table.values("train_ratings")
+
+
+def test_an_intact_table_that_is_another_one_is_refused(tmp_path):
+    """Every checksum in the file is right, and so is its size: only its digest tells that it does not belong here."""
+    manifest = write_prepared(tmp_path)
+    values, described = np.full(manifest.items.rows, 99, np.int32), manifest.items.files[0]
+    columns = {"item": np.arange(len(values), dtype=np.int32), "train_ratings": values}
+    same_size = described.model_copy(update={"bytes": write_parquet(tmp_path, described.path, columns).bytes})
+    items = manifest.items.model_copy(update={"files": (same_size,)})
+    manifest = manifest.model_copy(update={"items": items})
+    assert Tables(tmp_path, manifest, verify=False).items.values("train_ratings").tolist() == values.tolist()
+    with pytest.raises(DamagedFileError, match=r"feature table .*items/part-00000\.parquet has sha256"):
+        Tables(tmp_path, manifest).items.values("train_ratings")

@@ -6,6 +6,7 @@ import torch
 from sklearn.metrics import mean_absolute_error, mean_squared_error, r2_score
 
 from tests.builders import TEN_POINTS
+from widedeep.common.errors import DivergedError
 from widedeep.evaluation.rating_errors import RatingErrors
 from widedeep.parallel.world import World
 
@@ -56,3 +57,10 @@ def test_no_ratings_no_errors():
     found = errors_of()
     assert found["ratings"] == 0
     assert all(math.isnan(found[name]) for name in ("rmse", "mae", "r2"))
+
+
+@pytest.mark.parametrize("answer", [math.inf, -math.inf, math.nan])
+def test_infinite_predictions_are_no_numbers(answer):
+    """Clipped to the scale, infinity would be a rating of 10."""
+    with pytest.raises(DivergedError, match="1 of 3 predicted ratings are not finite numbers"):
+        errors_of(([5.0, answer, 8.0], [5.0, 7.0, 9.0]))

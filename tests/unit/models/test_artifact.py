@@ -11,7 +11,7 @@ from safetensors import safe_open
 
 from tests.builders import write_prepared
 from tests.spoil import spoil
-from widedeep.common.errors import InputError
+from widedeep.common.errors import DivergedError, InputError
 from widedeep.data.feature_tables import Tables
 from widedeep.models import WideDeep
 from widedeep.models.artifact import _write_safetensors, load_artifact, save_artifact
@@ -151,3 +151,15 @@ def test_safetensors_of_others_are_refused(tmp_path):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match=r"none\.safetensors does not exist: train one"):
         load_artifact(tmp_path / "none.safetensors")
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_a_weight_that_is_no_finite_number_is_named(saved, tmp_path, number):
+    _, model, manifest, _ = saved
+    write_prepared(tmp_path / "prepared", users=30, items=20, ratings=300)
+    name, weight = next(iter(model.named_parameters()))
+    with torch.no_grad():
+        weight.flatten()[1] = number
+    save_artifact(tmp_path / "bad.safetensors", model, manifest, Tables(tmp_path / "prepared", manifest))
+    with pytest.raises(DivergedError, match=rf"bad\.safetensors has numbers in {name} that are not finite"):
+        load_artifact(tmp_path / "bad.safetensors")

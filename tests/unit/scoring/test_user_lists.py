@@ -8,6 +8,7 @@ import torch
 
 from tests.builders import COLD, write_prepared
 from tests.training import command, train
+from widedeep.common.errors import DivergedError
 from widedeep.config.rerank import RerankConfig
 from widedeep.models.artifact import load_artifact
 from widedeep.schema.recommendations import list_schema
@@ -46,6 +47,21 @@ def lists_of(artifact, scorer, cold_users: str, rules: ListRules | None = None) 
     assert lists.schema == list_schema(artifact.ids)
     rows = lists.to_pandas()
     return rows.assign(item=artifact.item_id.searchsorted(rows["anime_id"]))
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_an_answer_that_is_no_finite_number_ends_the_scoring_with_the_user(artifact, number):
+    scorer, broken = Scorer(artifact.model, ITEMS), 7
+    encode = scorer._encode
+
+    def overflowing(users):
+        encodings = encode(users)
+        encodings[torch.from_numpy(users) == broken] = number
+        return encodings
+
+    scorer._encode = overflowing
+    with pytest.raises(DivergedError, match=rf"the first of user {artifact.user_id[broken]} \("):
+        lists_of(artifact, scorer, "popular")
 
 
 @torch.no_grad()

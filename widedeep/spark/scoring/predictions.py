@@ -14,7 +14,7 @@ from widedeep.config.score import ScoreConfig
 from widedeep.models.artifact import load_artifact
 from widedeep.schema.manifest import HIDDEN_MANIFEST
 from widedeep.schema.predictions import PREDICTION_SCHEMA, PredictionManifest
-from widedeep.scoring.pairs import predict_pairs
+from widedeep.scoring.pairs import predict_pairs, require_finite
 from widedeep.spark.device import task_device
 from widedeep.spark.partitioning import partition_by_range, task_count
 from widedeep.spark.prepared_data import PreparedData
@@ -97,6 +97,7 @@ def make_predictor(model_file: str) -> Callable[[Iterator[pa.RecordBatch]], Iter
         for batch in batches:
             user, item, rating = (batch.column(name) for name in ("user", "item", "rating"))
             predicted = predict_pairs(model, user.to_numpy(), item.to_numpy(), device)
+            require_finite(predicted, user.to_numpy(), "ratings")
             yield pa.record_batch([user, item, rating, pa.array(predicted)], names=PREDICTION_SCHEMA.names)
 
     return predict
