@@ -17,6 +17,10 @@ def prepared(tmp_path_factory):
     return path, write_prepared(path)
 
 
+def read(data: PreparedData, table: str):
+    return data.ratings([table]) if table in SPLITS else getattr(data, table)
+
+
 @pytest.fixture
 def copied(prepared, tmp_path):
     return shutil.copytree(prepared[0], tmp_path / "a copy"), prepared[1]  # with a space, as paths have them
@@ -53,6 +57,6 @@ def test_a_damaged_file_is_refused_by_name(spark, copied, table, how):
     file = path / files[-1].path
     spoil(file, how)
     with pytest.raises(DamagedFileError, match=rf"file .*{files[-1].path} .*jobs/prepare\.py"):
-        PreparedData(spark, str(path))
-    if how in ("flipped", "zeroed"):
-        PreparedData(spark, str(path), verify=False)  # sizes alone do not tell
+        read(PreparedData(spark, str(path)), table)
+    if how == "flipped":
+        read(PreparedData(spark, str(path), verify=False), table)  # sizes alone do not tell

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 import torch
 
 from widedeep.common.console import log
+from widedeep.common.errors import DivergedError
 from widedeep.data.rating_matrices import Splits
 from widedeep.evaluation.ranking_metrics import mean_ranking_metrics
 from widedeep.evaluation.rating_errors import RatingErrors
@@ -85,11 +86,14 @@ class Evaluator:
         self._history, self._items, self._scale = splits.history, splits.items, splits.scale
 
     def rating_metrics(self, predictor: Predictor) -> dict[str, float]:
-        """Return a predictor's RMSE and the number of ratings it was measured on."""
+        """Return a predictor's RMSE, NaN if a prediction is no number, and the number of ratings it was measured on."""
         errors = RatingErrors(ALONE.device, self._scale)
         errors.add(torch.from_numpy(predictor(self._user, self._item)), torch.from_numpy(self._rating))
-        metrics = errors.result(ALONE)
-        return {"rmse": metrics["rmse"], "ratings": metrics["ratings"]}
+        try:
+            rmse = errors.result(ALONE)["rmse"]
+        except DivergedError:  # one setting of many: another may be better
+            rmse = math.nan
+        return {"rmse": rmse, "ratings": len(self._rating)}
 
     def ranking_metrics(self, ranker: Ranker) -> dict[str, float]:
         """Return NDCG@10, Recall@20 and coverage of a ranker's lists; all items outside of train are ranked."""

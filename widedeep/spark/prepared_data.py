@@ -1,6 +1,7 @@
 """A prepared directory as frames: of exactly the files that its manifest lists, and checked against it."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from functools import reduce
 
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
@@ -14,7 +15,7 @@ class PreparedData:
     """The tables and ratings of a prepared directory. A file that is not in the manifest is not read."""
 
     def __init__(self, spark: SparkSession, directory: str, verify: bool = True):
-        """Read the manifest, and check the files.
+        """Read the manifest; files are checked before they are read for the first time.
 
         Args:
             spark: the session.
@@ -23,44 +24,45 @@ class PreparedData:
 
         Raises:
             InputError: there is no manifest, or it was changed.
-            DamagedFileError: a file differs from the manifest.
 
         """
         self.spark, self.directory, self.files = spark, directory.rstrip("/"), Files(spark)
-        self.manifest = read_prepared(self.files, self.directory)
-        tables = self.manifest.users.files, self.manifest.items.files
-        listed = [file for group in (*tables, *self.manifest.ratings.shards.values()) for file in group]
-        check_listed_files(spark, self.directory, listed, verify, "copy it again, or run jobs/prepare.py again")
+        self.manifest, self._verify = read_prepared(self.files, self.directory), verify
+        self._checked: set[str] = set()  # paths
 
     @property
     def users(self) -> DataFrame:
-        """The feature table of the users."""
+        """The feature table of the users; DamagedFileError if a file differs from the manifest."""
         return self._read(self.manifest.users.files)
 
     @property
     def items(self) -> DataFrame:
-        """The feature table of the items."""
+        """The feature table of the items; DamagedFileError if a file differs from the manifest."""
         return self._read(self.manifest.items.files)
 
     def ratings(self, splits: Sequence[str] = SPLITS) -> DataFrame:
-        """Return user, item, rating and split of the ratings of some splits."""
+        """Return user, item, rating and split of the ratings of some splits.
+
+        Raises:
+            DamagedFileError: a file differs from the manifest.
+
+        """
         shards = self.manifest.ratings.shards
+        self._check([file for name in splits for file in shards[name]])
+        nothing = self.spark.createDataFrame([], "user int, item int, rating float, split string")
         parts = [self._read(shards[name]).withColumn("split", F.lit(name)) for name in splits if shards[name]]
-        if not parts:
-            nothing = "user int, item int, rating float, split string"
-            return self.spark.createDataFrame([], nothing)
-        whole = parts[0]
-        for part in parts[1:]:
-            whole = whole.unionByName(part)
+        whole = reduce(DataFrame.unionByName, parts) if parts else nothing
         return whole.select("user", "item", "rating", "split")
 
-    def _read(self, listed: Iterable[DataFile]) -> DataFrame:
-        return read_listed_files(self.spark, self.directory, listed)
+    def _read(self, listed: Sequence[DataFile]) -> DataFrame:
+        self._check(listed)
+        return self.spark.read.parquet(*(f"{self.directory}/{file.path}" for file in listed))
 
-
-def read_listed_files(spark: SparkSession, root: str, listed: Iterable[DataFile]) -> DataFrame:
-    """Return the rows of the Parquet files that a manifest lists; there must be one."""
-    return spark.read.parquet(*(f"{root}/{file.path}" for file in listed))
+    def _check(self, listed: Sequence[DataFile]) -> None:
+        unchecked = [file for file in listed if file.path not in self._checked]
+        remedy = "copy it again, or run jobs/prepare.py again"
+        check_listed_files(self.spark, self.directory, unchecked, self._verify, remedy)
+        self._checked |= {file.path for file in unchecked}
 
 
 def check_listed_files(spark: SparkSession, root: str, listed: Sequence[DataFile], verify: bool, remedy: str) -> None:

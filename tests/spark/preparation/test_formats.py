@@ -46,7 +46,7 @@ def written(folder: Path, files: dict[str, str | bytes]) -> Path:
 
 def run(spark, folder: Path, toml: str, files: dict[str, str | bytes], **settings) -> Manifest:
     settings = {"dataset": described(folder, toml), "input": str(written(folder, files)), "shards": 1, **settings}
-    return prepare(spark, PrepareConfig.model_validate({**settings, "output": str(folder / "out")}))
+    return prepare(spark, PrepareConfig.model_validate({**settings, "output": str(folder / "out"), "overwrite": True}))
 
 
 def parquet(**columns: list) -> bytes:

@@ -119,7 +119,9 @@ def test_a_warm_start_begins_with_better_predictions(growing, tmp_path):
 
 def test_what_both_know_is_taken_over_and_the_rest_starts_as_a_new_model_does(growing, tmp_path):
     argv = command(growing / "newer", tmp_path / "run", **MODELS["ncf"])[1:]
-    cold = TrainingRun(load_config(TrainConfig, argv, "train"), ALONE).model
+    of_cold = TrainingRun(load_config(TrainConfig, argv, "train"), ALONE)
+    of_cold.close()
+    cold = of_cold.model
     warm = TrainingRun(
         load_config(TrainConfig, [*argv, "--resume", "never", "--warm-start", str(growing / "ncf")], "train"), ALONE
     )
