@@ -15,10 +15,9 @@ from typing import NamedTuple
 
 import psutil
 from packaging.requirements import Requirement
-from rich.markup import escape
 
 from widedeep.common.command import EXIT_FAILED, load_config
-from widedeep.common.console import print_table, stdout
+from widedeep.common.console import print_table, say
 from widedeep.common.machine import available_cores, find_java, java_mistake, name_resolves
 from widedeep.config.doctor import DoctorConfig
 
@@ -121,12 +120,10 @@ def main(argv: Sequence[str]) -> None:
     """Run all checks, print them, and exit with 1 if something is wrong."""
     config = load_config(DoctorConfig, argv, "doctor")
     findings = examine(config.data)
-    print_table(
-        "this machine", ("", "found"), [(name, escape(found)) for name, found, *_ in findings], text=("", "found")
-    )
+    print_table("this machine", ("", "found"), [(name, found) for name, found, *_ in findings], text=("", "found"))
     for finding in findings:
         if text := finding.mistake or finding.remark:
-            stdout.print(f"{finding.name}: {text}", markup=False, highlight=False)
+            say(f"{finding.name}: {text}")
     if any(finding.mistake for finding in findings):
         sys.exit(EXIT_FAILED)
-    stdout.print("nothing is wrong")
+    say("nothing is wrong")

@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, CliSettingsSource, InitSettingsSource, SettingsConfigDict, SettingsError
 
-from widedeep.common.console import log, setup_logging, stderr
+from widedeep.common.console import log, printable, setup_logging, stderr
 from widedeep.common.errors import DamagedFileError, InputError, Stopped, WriteError
 
 # In a checkout, a link to its conf/; in a wheel, a copy.
@@ -268,21 +268,21 @@ def run_command(main: Callable[[Sequence[str]], None]) -> None:
     try:
         main(sys.argv[1:])
     except InputError as error:
-        _say(f"error: {error}")
+        _complain(f"error: {error}")
         sys.exit(EXIT_USAGE)
     except (DamagedFileError, WriteError) as error:
-        _say(f"error: {error}")
+        _complain(f"error: {error}")
         sys.exit(EXIT_FAILED)
     except Stopped as stopped:
-        _say(str(stopped))
+        _complain(str(stopped))
         sys.exit(EXIT_STOPPED)
     except KeyboardInterrupt:
-        _say("interrupted")
+        _complain("interrupted")
         sys.exit(EXIT_FAILED)
     except Exception:
         log.exception("failed")
         sys.exit(EXIT_FAILED)
 
 
-def _say(text: str) -> None:
-    stderr.print(text, style="bold red", markup=False, highlight=False, soft_wrap=True)
+def _complain(text: str) -> None:
+    stderr.print(printable(text), style="bold red", highlight=False, soft_wrap=True)

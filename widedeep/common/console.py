@@ -1,15 +1,21 @@
 """What a command says: results on stdout, progress and logs on stderr, so that `command > file` works."""
 
 import logging
+import re
 from collections.abc import Iterable, Sequence
 
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.table import Table
+from rich.text import Text
 
 stderr = Console(stderr=True)
 stdout = Console(soft_wrap=True)
 log = logging.getLogger("widedeep")
+
+# All of C0 and C1 but the tab and the newline. Titles in a dump are other people's text: an escape sequence in one
+# could rewrite the screen.
+CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def setup_logging() -> None:
@@ -27,6 +33,16 @@ def setup_logging() -> None:
     log.propagate = False
 
 
+def printable(text: object) -> Text:
+    """Return a text that a terminal shows and does not obey: without markup, control characters as �."""
+    return Text(CONTROL_CHARACTERS.sub("\ufffd", str(text)))
+
+
+def say(text: object, end: str = "\n") -> None:
+    """Print a line of the result to stdout."""
+    stdout.print(printable(text), highlight=False, end=end)
+
+
 def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], text: Sequence[str] = ()) -> None:
     """Print a summary table to stdout.
 
@@ -37,10 +53,10 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[obje
         text: names of the columns aligned to the left; by default the first column. All others are numbers.
 
     """
-    table = Table(title=title, title_justify="left", show_header=any(columns))
+    table = Table(title=printable(title), title_justify="left", show_header=any(columns))
     for number, name in enumerate(columns):
         left = name in text if text else number == 0
-        table.add_column(name, justify="left" if left else "right")
+        table.add_column(printable(name), justify="left" if left else "right")
     for row in rows:
-        table.add_row(*map(str, row))
+        table.add_row(*map(printable, row))
     stdout.print(table)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from widedeep.common.console import print_table, stdout
+from widedeep.common.console import print_table, say
 from widedeep.common.errors import InputError
 from widedeep.common.files import write_atomically
 from widedeep.schema.records import Record
@@ -76,7 +76,7 @@ def show_summary(metrics: RunMetrics, run: Path) -> None:
         rows = _rows(lists, ("ndcg_at_10", "recall_at_20", "coverage_at_10"))
         print_table(f"ranking of unseen items ({run})", columns, rows)
     train = metrics.train
-    stdout.print(
+    say(
         f"{train.epochs} epochs (best: {train.best_epoch}), {train.samples_per_second:,.0f} samples/s, "
         f"{train.seconds:.1f} s training, {train.data_wait_share:.1%} of it waiting for data"
     )

@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from widedeep.common.command import load_config
-from widedeep.common.console import log, print_table, stdout
+from widedeep.common.console import log, print_table, say
 from widedeep.common.errors import InputError
 from widedeep.config.explore import ExploreConfig
 from widedeep.data.dataset_descriptions import read_dataset
@@ -244,7 +244,7 @@ def show_summary(totals: Sequence[tuple[str, str]], findings: Findings, output: 
     for file, reasons in findings.refused.items():
         rows += [(f"refused, {file}: {reason}", f"{count:,}") for reason, count in reasons.items()]
     print_table(f"explored {findings.source}", ("", ""), rows)
-    stdout.print(f"the page is {output}", highlight=False)
+    say(f"the page is {output}")
 
 
 def main(argv: Sequence[str]) -> None:

@@ -13,7 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from widedeep.common.command import load_config
-from widedeep.common.console import log, stdout
+from widedeep.common.console import log, say
 from widedeep.common.errors import InputError
 from widedeep.common.files import write_atomically
 from widedeep.config.check_data import CheckDataConfig
@@ -170,7 +170,7 @@ def propose(config: CheckDataConfig) -> None:
     """Print a description of the files in a directory of this machine, or write it to a file."""
     proposal = propose_dataset(Path(config.input), config.rows)
     if config.write is None:
-        stdout.print(proposal, markup=False, highlight=False, end="")
+        say(proposal, end="")
         return
     write_atomically(config.write, proposal.encode("utf-8"))
     log.info("wrote %s: read it through, then check it with --dataset %s", config.write, config.write)
@@ -181,7 +181,7 @@ def conclude(report: DataReport) -> None:
     show_report(report)
     if report.problems:
         raise InputError("prepare would refuse this data set: " + "\n".join(report.problems))
-    stdout.print("prepare would take these files")
+    say("prepare would take these files")
 
 
 def main(argv: Sequence[str]) -> None:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from widedeep.common.console import print_table, stdout
+from widedeep.common.console import print_table, say
 from widedeep.schema.dataset import Dataset
 from widedeep.spark.preparation.column_roles import RoleReport, ScaleSeen
 
@@ -52,7 +52,7 @@ def show_report(report: DataReport) -> None:
         _show_roles(file, {column for column, kind in leaks.items() if kind == file.kind})
     _show_scale(report)
     _show_refused(report)
-    stdout.print(f"left out because they contain test ratings: {', '.join(leaks) or 'none'}")
+    say(f"left out because they contain test ratings: {', '.join(leaks) or 'none'}")
 
 
 def _rows(file: FileReport) -> str:
@@ -88,7 +88,7 @@ def _short(text: str, most: int = LONGEST_TEXT) -> str:
 def _show_scale(report: DataReport) -> None:
     described, seen = report.dataset.ratings.scale, report.scale
     if described.implicit:
-        stdout.print("the ratings have no score: every row counts as a 1")
+        say("the ratings have no score: every row counts as a 1")
         return
     found = ("none",) * 4
     if seen is not None:
@@ -98,7 +98,7 @@ def _show_scale(report: DataReport) -> None:
     columns = ("scale of the ratings", "lowest", "highest", "smallest step", "levels")
     print_table("", columns, [("described", *wanted), ("in the rows read", *found)])
     if marks := report.dataset.ratings.unscored:
-        stdout.print(f"not counted, as marks of entries without a score: {', '.join(f'{mark:g}' for mark in marks)}")
+        say(f"not counted, as marks of entries without a score: {', '.join(f'{mark:g}' for mark in marks)}")
 
 
 def _show_refused(report: DataReport) -> None:
@@ -111,4 +111,4 @@ def _show_refused(report: DataReport) -> None:
         columns = ("file", "reason", "rows", "for example")
         print_table("rows that prepare would refuse", columns, rows, text=("file", "reason", "for example"))
     else:
-        stdout.print("rows that prepare would refuse: none")
+        say("rows that prepare would refuse: none")

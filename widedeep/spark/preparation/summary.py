@@ -1,6 +1,6 @@
 """What prepare prints: rows read, refused and written, and the features that predict held-out ratings best."""
 
-from widedeep.common.console import print_table, stdout
+from widedeep.common.console import print_table, say
 from widedeep.schema.manifest import SPLITS, Audit, AuditedFeature, Manifest
 from widedeep.spark.preparation.leak_audit import most_predictive
 
@@ -9,15 +9,15 @@ def show_summary(manifest: Manifest, output: str) -> None:
     """Print what was read, refused and written."""
     print_table(f"prepared {output}", ("what", "count"), _counts(manifest))
     if manifest.config["ratings"]["unscored"] == "zero":
-        stdout.print(
+        say(
             f"WARNING: entries without a score count as ratings of {manifest.ratings.scale.lowest:g}: "
             "errors depend on predicting who gives a score, too"
         )
     used = manifest.used_leaks
     left_out = [name for name in manifest.leaks if name not in used]
-    stdout.print(f"left out because they contain test ratings: {', '.join(left_out) or 'none'}")
+    say(f"left out because they contain test ratings: {', '.join(left_out) or 'none'}")
     if used:
-        stdout.print(f"WARNING: used although they contain test ratings: {', '.join(used)}")
+        say(f"WARNING: used although they contain test ratings: {', '.join(used)}")
     if manifest.audit:
         show_audit(manifest.audit)
 
@@ -41,7 +41,7 @@ def show_audit(audit: Audit) -> None:
     shown = most_predictive({"items": audit.items, "users": audit.users})
     title = f"one feature alone, fitted on train, measured on {audit.split}"
     print_table(title, columns, map(_audit_row, shown), text=columns[:2])
-    stdout.print("slope: at most 1 for a feature without held-out ratings; manifest.json has all of them under audit")
+    say("slope: at most 1 for a feature without held-out ratings; manifest.json has all of them under audit")
 
 
 def _audit_row(feature: AuditedFeature) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from pyspark.sql import SparkSession
 
 from widedeep.common.command import load_config
-from widedeep.common.console import print_table, stdout
+from widedeep.common.console import print_table, say
 from widedeep.config.score import ScoreConfig
 from widedeep.schema.predictions import PredictionManifest
 from widedeep.schema.recommendations import RecommendationManifest
@@ -57,7 +57,7 @@ def show_summary(scored: Scored, config: ScoreConfig) -> None:
             rows.append((name, f"{lists.recall.value:.4f}"))
         print_table(f"recommendations in {config.output}", ("", ""), rows)
     if scored.predictions:
-        stdout.print(f"predictions of {scored.predictions.rows:,} test ratings in {config.predictions}")
+        say(f"predictions of {scored.predictions.rows:,} test ratings in {config.predictions}")
 
 
 def main(argv: Sequence[str]) -> None:

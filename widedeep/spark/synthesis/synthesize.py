@@ -19,7 +19,7 @@ from pyspark.sql import DataFrame, Observation, SparkSession
 from pyspark.sql import functions as F
 
 from widedeep.common.command import load_config
-from widedeep.common.console import log, print_table, stdout
+from widedeep.common.console import log, print_table, say
 from widedeep.common.errors import InputError
 from widedeep.config.raw_data import ANIME_FILE, RATINGS_FILE, USERS_FILE
 from widedeep.config.synthesize import SynthesizeConfig
@@ -240,4 +240,4 @@ def print_summary(output: str, manifest: dict[str, Any]) -> None:
     files = manifest["files"].items()
     rows = [(name, f"{facts['rows']:,}", f"{facts['bytes'] / 1e6:,.1f}") for name, facts in files]
     print_table(output, ("file", "rows", "MB"), rows)
-    stdout.print(f"noise floor: RMSE {manifest['rmse_floor']:.4f}")
+    say(f"noise floor: RMSE {manifest['rmse_floor']:.4f}")

@@ -9,7 +9,7 @@ import optuna
 import tomli_w
 from optuna.trial import FrozenTrial
 
-from widedeep.common.console import print_table, stdout
+from widedeep.common.console import print_table, say
 from widedeep.common.files import write_atomically
 from widedeep.training.run_identity import RESUMABLE_CHANGES
 from widedeep.training.search.space import with_values
@@ -96,4 +96,4 @@ def show_results(search: Search, study: optuna.Study) -> None:
     )
     print_table(title, columns, rows, text=("run", "settings"))
     if trials:
-        stdout.print(f"train the best: widedeep train --config {search.config.study / BEST_FILE}")
+        say(f"train the best: widedeep train --config {search.config.study / BEST_FILE}")
