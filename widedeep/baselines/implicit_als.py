@@ -20,6 +20,7 @@ from scipy.linalg import get_lapack_funcs
 from widedeep.baselines.base import Baseline, BaselineContext, Counts, Positives
 from widedeep.baselines.factors import Factors, factor_ranker
 from widedeep.baselines.tuning import Candidate
+from widedeep.common.errors import DivergedError
 from widedeep.config.fields import Count
 
 # Length of the vectors of items at the start, about.
@@ -95,5 +96,6 @@ def solve_rows(history: sp.csr_matrix, other: np.ndarray, loss: Loss) -> np.ndar
         system = shared + (near.T * weight) @ near
         system[diagonal] += loss.regularisation * len(weight)
         _, solved[row], status = solve(system, weight @ near, overwrite_a=True)
-        assert not status, "the penalty makes each system positive definite"
+        if status:  # the penalty makes each system positive definite, unless numbers overflow
+            raise DivergedError(f"implicit_als: row {row} cannot be solved (LAPACK: {status}): raise regularisation")
     return solved

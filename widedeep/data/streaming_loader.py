@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from widedeep.common.errors import DamagedFileError
 from widedeep.config.train import LoaderConfig
 from widedeep.data.batches import Batch, unpack_columns
 from widedeep.data.prefetch import prefetch
@@ -38,7 +39,8 @@ class StreamingLoader:
                     yield unpack_columns(batch.to(self._world.device))
                 step += 1
             left -= min(len(block), left)
-        assert step == self.steps
+        if step != self.steps:
+            raise DamagedFileError(f"{step} batches came from the shards of train, not {self.steps}: prepare again")
 
     def _shuffled_blocks(self, number: int) -> Generator[np.ndarray, None, None]:
         """Yield this rank's ratings in blocks, each shuffled by itself."""

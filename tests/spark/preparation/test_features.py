@@ -13,7 +13,14 @@ from widedeep.spark.preparation.rating_statistics import (
     with_ranks,
     with_statistics,
 )
-from widedeep.spark.preparation.text_parsers import calendar_year, minutes, number, timestamp_year, value_list
+from widedeep.spark.preparation.text_parsers import (
+    calendar_year,
+    identifier,
+    minutes,
+    number,
+    timestamp_year,
+    value_list,
+)
 from widedeep.spark.preparation.vocabularies import category_id_list, category_ids, fit_vocabularies
 
 
@@ -135,3 +142,42 @@ def test_rank_regression_is_least_squares(spark):
     fitted = fit_rank_regression(spark.createDataFrame(rows, "popularity double, rank double, train_ratings int"))
     reference = LinearRegression().fit(popularity[:, None], rank)
     assert fitted == pytest.approx({"slope": reference.coef_[0], "intercept": reference.intercept_}, rel=1e-6)
+
+
+NUMBERS = {"7": 7, "26.0": 26, " 7 ": 7, "+5": 5, "-1": -1, "1e3": 1000, ".5": 0.5, "5.": 5, "00012": 12, "1E-2": 0.01}
+DAMAGED = (
+    "8d",
+    "8f",
+    "8D",
+    "0x1p3",
+    "0x10",
+    "7\0",
+    "\x007",
+    "7\x01",
+    "1_000",
+    "1,000",
+    "--1",
+    "1e",
+    "e3",
+    ".",
+    "",
+    "7 8",
+)
+NONE = ("NaN", "nan", "Infinity", "-inf", "1e400", "UNKNOWN")
+
+
+def test_numbers_have_one_grammar(spark):
+    """Java's own takes a suffix, hexadecimal digits and zero bytes, all of which are signs of damage."""
+    texts = [*NUMBERS, *DAMAGED, *NONE]
+    frame = spark.createDataFrame([(text,) for text in texts], "text string")
+    found = frame.select("text", number(F.col("text")).alias("number"), identifier(F.col("text")).alias("id")).collect()
+    assert {row["text"]: row["number"] for row in found if row["number"] is not None} == NUMBERS
+    ids = {text: int(value) for text, value in NUMBERS.items() if value >= 0 and value == int(value)}
+    assert {row["text"]: row["id"] for row in found if row["id"] is not None} == ids
+
+
+def test_identifiers_are_exact_up_to_what_a_double_holds(spark):
+    texts = {str(2**53 - 1): 2**53 - 1, str(2**53): None, "9007199254740991.0": 2**53 - 1, "99999999999999999999": None}
+    frame = spark.createDataFrame([(text,) for text in texts], "text string")
+    found = {row["text"]: row["id"] for row in frame.select("text", identifier(F.col("text")).alias("id")).collect()}
+    assert found == texts

@@ -13,6 +13,8 @@ from pyspark.sql import functions as F
 
 from widedeep.schema.dataset import MISSING_WORDS
 
+NUMBER = r"^\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*$"
+MAX_IDENTIFIER = 2**53 - 1  # up to which a double holds every whole number
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -29,17 +31,24 @@ def is_marked(text: Column, marks: Sequence[str]) -> Column:
 
 def number(text: Column) -> Column:
     """Text -> double; null where it is missing or no finite number (`26.0` and ` 7 ` are numbers)."""
-    value = text.try_cast("double")
-    return F.when(F.abs(value) < math.inf, value)  # neither NaN, which the missing word `nan` is read as
+    # Java takes `8d`, `0x1p3` and a 7 with a zero byte behind it for numbers, too: they are damage.
+    value = F.when(_is_plain(text), text.try_cast("bigint").cast("double"))
+    value = value.when(text.rlike(NUMBER), text.try_cast("double"))
+    return F.when(F.abs(value) < math.inf, value)
+
+
+def _is_plain(text: Column) -> Column:
+    """Whether a text is a whole number as a computer writes it. Nearly all are, and need no regular expression."""
+    return text.try_cast("bigint").cast("string") == text
 
 
 def identifier(text: Column) -> Column:
     """Text -> bigint; null unless it is a whole number of at least 0."""
     value = number(text)
-    whole = F.when(value == F.floor(value), value.cast("bigint"))
-    # Nearly all are plain digits, which need no double.
-    parsed = F.coalesce(text.try_cast("bigint"), whole)
-    return F.when(parsed.between(0, 2**53 - 1), parsed)
+    # Not by `floor`, which fails for numbers that are too large for a bigint.
+    whole = F.when((value % 1 == 0) & value.between(0, MAX_IDENTIFIER), value.cast("bigint"))
+    parsed = F.when(_is_plain(text), text.try_cast("bigint")).otherwise(whole)
+    return F.when(parsed.between(0, MAX_IDENTIFIER), parsed)
 
 
 def calendar_year(text: Column) -> Column:
