@@ -21,6 +21,7 @@ from widedeep.common.errors import DamagedFileError, InputError, Stopped, WriteE
 # In a checkout, a link to its conf/; in a wheel, a copy.
 CONF = Path(__file__).resolve().parents[1] / "conf"
 EXIT_FAILED, EXIT_USAGE = 1, 2
+SHOWN_CHARACTERS = 200  # of a wrong value
 EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: the same command, started again, goes on
 
 Values = Mapping[str, Any]  # of settings, nested as in a TOML file
@@ -93,7 +94,7 @@ def read_toml(file: Path) -> dict[str, Any]:
     """
     try:
         return tomllib.loads(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:  # of its syntax, its encoding, its numbers, its depth
         raise InputError(f"config file {file} cannot be read as TOML: {error}") from None
 
 
@@ -161,12 +162,12 @@ def _parse_flags(flags_class: type[_Flags], argv: Sequence[str], kinds: Mapping[
 
     """
     try:
-        source = CliSettingsSource(flags_class, cli_prog_name=Path(sys.argv[0]).name, cli_parse_args=list(argv))
+        values = CliSettingsSource(flags_class, cli_prog_name=Path(sys.argv[0]).name, cli_parse_args=list(argv))()
     except SettingsError as error:
         message = str(error).removeprefix("error parsing CLI: ")
         hints = [f"; {name} is {_name_of(kind)} here" for name, kind in kinds.items() if f"--{name}." in message]
         raise InputError(f"flags: {message}{''.join(hints)}; see --help") from None
-    return {name: value for name, value in source().items() if name != "config"}
+    return {name: value for name, value in values.items() if name != "config"}
 
 
 def _peek(argv: Sequence[str], flag: str) -> str | None:
@@ -238,9 +239,15 @@ def _explain(error: ValidationError, sources: Mapping[str, Values], kinds: Mappi
         if path and path[0] in kinds:
             del path[1:2]  # the kind
             message += f" of {_name_of(kinds[path[0]])}" if message == "unknown key" else ""
-        value = "" if mistake["type"] == "missing" else f" (got {mistake['input']!r})"
+        value = "" if mistake["type"] == "missing" else f" (got {_short(mistake['input'])})"
         lines.append(f"  {_origin(path, sources)}: {'.'.join(path) or 'settings'}: {message}{value}")
     return f"{len(lines)} mistake(s) in the settings; see --help for what is allowed:\n" + "\n".join(lines)
+
+
+def _short(value: Any) -> str:
+    """Return a value as Python shows it, or the beginning of that."""
+    shown = repr(value)
+    return shown if len(shown) <= SHOWN_CHARACTERS else f"{shown[:SHOWN_CHARACTERS]}…"
 
 
 def _origin(path: Sequence[str], sources: Mapping[str, Values]) -> str:

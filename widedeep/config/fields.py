@@ -2,9 +2,9 @@
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, ConfigDict, Field, field_validator
 
 from widedeep.schema.records import Record
 
@@ -47,7 +47,8 @@ def crosses_of_two_columns(crosses: tuple[str, ...]) -> tuple[str, ...]:
     return crosses
 
 
-Count = Annotated[int, BeforeValidator(whole_number)]
+MOST = 10**15  # what any count may be; more is a mistake, and would overflow somewhere
+Count = Annotated[int, BeforeValidator(whole_number), Field(le=MOST)]
 MaybeCount = Annotated[Count | None, BeforeValidator(none)]
 MaybePath = Annotated[Path | None, BeforeValidator(none)]
 MaybeDate = Annotated[date | None, BeforeValidator(none)]
@@ -66,6 +67,18 @@ SplitName = Literal["train", "valid", "test"]
 
 class Settings(Record):
     """Base of the settings of a command and of their sections, such as `[model]`: frozen, without unknown keys."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+    @field_validator("*", mode="after")
+    @classmethod
+    def _plain_text(cls, value: Any) -> Any:
+        """Refuse texts and paths that no file system and no data set can mean."""
+        if isinstance(value, str | Path) and "\0" in str(value):
+            raise ValueError("it holds a zero byte")
+        if isinstance(value, str) and not value.strip():
+            raise ValueError("it is empty")
+        return value
 
 
 OVERWRITE = Field(default=False, description="replace an older output of the same kind; without it, it is an error")

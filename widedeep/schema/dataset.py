@@ -180,6 +180,9 @@ class EntityFile(RowFile):
         return tuple(dict.fromkeys([*names, *self.text.values()]))
 
 
+MAX_IDENTIFIER = 2**53 - 1  # of identifiers that are numbers: up to it a double holds every whole number
+
+
 class Identifiers(Record):
     """How users and items are named in the data and in the lists."""
 
@@ -194,14 +197,15 @@ class Identifiers(Record):
             name: of what it is one, for the message.
 
         Raises:
-            InputError: it is no whole number, and identifiers are.
+            InputError: it is no whole number up to MAX_IDENTIFIER, and identifiers are.
 
         """
         if self.type == "text":
             return text
-        if not text.strip().isdecimal():
-            raise InputError(f"{name} {text!r} is no whole number, as identifiers of this data set are")
-        return int(text)
+        digits = text.strip()
+        if not (digits.isdecimal() and len(digits) <= len(str(MAX_IDENTIFIER)) and int(digits) <= MAX_IDENTIFIER):
+            raise InputError(f"{name} {text[:40]!r} is no whole number, as identifiers of this data set are")
+        return int(digits)
 
 
 class Dataset(Record):

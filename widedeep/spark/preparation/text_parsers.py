@@ -11,10 +11,9 @@ from functools import reduce
 from pyspark.sql import Column
 from pyspark.sql import functions as F
 
-from widedeep.schema.dataset import MISSING_WORDS
+from widedeep.schema.dataset import MAX_IDENTIFIER, MISSING_WORDS
 
 NUMBER = r"^\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*$"
-MAX_IDENTIFIER = 2**53 - 1  # up to which a double holds every whole number
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
