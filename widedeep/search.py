@@ -18,7 +18,7 @@ def main(argv: Sequence[str]) -> None:
         from widedeep.training.search import results, study
     except ImportError as error:
         raise InputError(f"a search needs Optuna and tomli-w: pip install -e '.[search]' ({error})") from None
-    with join_world(config.device) as world:
+    with join_world(config.device, config.timeout_seconds) as world:
         search = study.prepare_search(config, world)
         with study.open_study(search) as opened:
             try:

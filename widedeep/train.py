@@ -20,7 +20,7 @@ from widedeep.training.settings import TrainConfig
 def main(argv: Sequence[str]) -> None:
     """Parse, build, run, close."""
     config = load_config(TrainConfig, argv, "train", default="best")
-    with join_world(config.device) as world:
+    with join_world(config.device, config.timeout_seconds) as world:
         metrics = TrainingRun(config, world).execute()
         if world.is_main:
             show_summary(metrics, config.run_dir)

@@ -1,11 +1,18 @@
 """Ranks that do not see the same files stop together, each with the name of the rank that is to blame."""
 
+import os
+import signal
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
 
 from tests.builders import write_prepared
-from tests.training import ROOT, command, torchrun
+from tests.faults.test_training_killed import children
+from tests.faults.test_training_stopped import begin
+from tests.training import ROOT, TORCHRUN, command, torchrun
+from widedeep.training.checkpoints import newest_first
 
 # Trains as widedeep/train.py does, after a fault on rank 1, which stands for another machine.
 FAULTY_RANK = """
@@ -58,3 +65,19 @@ def test_one_rank_that_cannot_read_stops_all(data, tmp_path):
     assert done.stderr.count("rank 1 cannot read ") == 2
     assert "Input/output error" in done.stderr
     assert not (run / "metrics.json").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="looks for the ranks in /proc")
+def test_a_rank_that_stands_still_ends_the_job_within_the_timeout(data, tmp_path):
+    """As a machine that swaps, or a file system that hangs: the process is there and does not answer."""
+    run = tmp_path / "run"
+    argv = command(data, run, epochs=10_000, patience="none", timeout_seconds=5)
+    process = begin([str(TORCHRUN), "--standalone", "--nproc-per-node", "2", *argv], run)
+    silent = children(process.pid)[-1]
+    os.kill(silent, signal.SIGSTOP)
+    began = time.monotonic()
+    _, log = process.communicate(timeout=120)
+    assert process.returncode == 1, log
+    assert time.monotonic() - began < 60
+    assert not Path(f"/proc/{silent}").exists()
+    assert newest_first(run / "checkpoints")

@@ -71,11 +71,12 @@ def local_part(tensor: torch.Tensor) -> torch.Tensor:
 
 
 @contextmanager
-def join_world(device: str) -> Iterator[World]:
+def join_world(device: str, timeout_seconds: float = 1800) -> Iterator[World]:
     """Join the ranks that torchrun started, or run alone without torchrun; leave the process group at the end.
 
     Args:
         device: auto, cpu or cuda.
+        timeout_seconds: after which waiting for another rank is an error.
 
     Raises:
         InputError: `device` is cuda but there is no GPU, or there are more ranks than GPUs.
@@ -99,7 +100,7 @@ def join_world(device: str) -> Iterator[World]:
         # torchrun gives each rank one thread. Divide the available cores among the ranks of this machine instead.
         torch.set_num_threads(max(1, available_cores() // local_size))
     if size > 1:
-        dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(minutes=30))
+        dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(seconds=timeout_seconds))
     try:
         yield World(rank, size, chosen)
     finally:

@@ -9,8 +9,12 @@ from widedeep.training.settings import TrainConfig
 
 # Settings that may differ when a run is resumed, because they do not change what it learns.
 RESUMABLE_CHANGES = dict.fromkeys(
-    ("data", "run_dir", "resume", "device", "eval_batch_size", "checkpoint_seconds", "keep_checkpoints"), True
-) | {"loader": {"reader"}}
+    (
+        *("data", "run_dir", "resume", "device", "eval_batch_size"),
+        *("timeout_seconds", "checkpoint_seconds", "keep_checkpoints"),
+    ),
+    True,
+) | {"loader": {"reader", "verify"}}
 # How error messages name a field of the identity that is not a setting.
 DIFFERENCE_NAMES = {".ranks": "the number of ranks, as each holds a part of the tables"}
 

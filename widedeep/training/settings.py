@@ -57,6 +57,9 @@ class TrainConfig(Settings):
         default=None,
         description=f"one of {', '.join(LOSSES)}, see training/losses.py; default: the architecture's",
     )
+    timeout_seconds: float = Field(
+        default=1800.0, gt=0, description="seconds after which a rank that does not answer the others ends the job"
+    )
     checkpoint_seconds: float = Field(default=300.0, gt=0, description="seconds between checkpoints within an epoch")
     keep_checkpoints: Count = Field(default=2, ge=1, description="number of checkpoints kept, the newest")
     ranking_users: Count = Field(default=2000, ge=0, description="users for whom ranking metrics are measured; 0: none")
