@@ -115,11 +115,14 @@ def test_export_holds_vocabularies_scalers_the_rating_scale_and_unit_vectors(run
 def test_export_replaces_an_export_and_nothing_else(run, tmp_path, capsys):
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.tex").write_text("…")
-    with pytest.raises(InputError, match="so it is no export"):
+    with pytest.raises(InputError, match="holds files that are no export"):
         export.main(flags(run, "--output", str(tmp_path / "mine")))
     assert (tmp_path / "mine" / "thesis.tex").exists()
-    for _ in range(2):
-        export.main(flags(run, "--output", str(tmp_path / "export")))
+    again = flags(run, "--output", str(tmp_path / "export"))
+    export.main(again)
+    with pytest.raises(InputError, match="holds an export already: give --overwrite"):
+        export.main(again)
+    export.main([*again, "--overwrite"])
     assert not list(tmp_path.glob(".*"))
 
 

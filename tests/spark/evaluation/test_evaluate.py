@@ -14,7 +14,7 @@ from scipy.spatial.distance import pdist
 from scipy.stats import ttest_rel
 from sklearn.metrics import average_precision_score, mean_absolute_error, mean_squared_error, ndcg_score, r2_score
 
-from tests.builders import MAL, TEN_POINTS, write_prepared
+from tests.builders import MAL, TEN_POINTS, describe, save_manifest, write_prepared
 from widedeep.common.console import log
 from widedeep.common.errors import InputError
 from widedeep.config.evaluate import EvaluateConfig
@@ -24,6 +24,7 @@ from widedeep.evaluation.significance import compare_rmse
 from widedeep.parallel.world import World
 from widedeep.reporting.evaluation_summary import print_comparison, print_evaluations
 from widedeep.schema.evaluation import Evaluation
+from widedeep.schema.manifest import digest_of, read_manifest
 from widedeep.schema.predictions import PredictionManifest
 from widedeep.schema.recommendations import RecommendationManifest
 from widedeep.spark.evaluation.evaluate import evaluate_systems
@@ -466,9 +467,11 @@ def test_data_without_genres_have_no_diversity(spark, data, systems, result, tmp
     prepared = tmp_path / "prepared"
     shutil.copytree(data.path, prepared)
     data.items.drop(columns="genres").to_parquet(prepared / "items" / "part-00000.parquet", index=False)
-    manifest = json.loads((prepared / "manifest.json").read_text())
-    del manifest["items"]["vocabularies"]["genres"]
-    (prepared / "manifest.json").write_text(json.dumps(manifest))
+    manifest = read_manifest(prepared)
+    files = (describe(prepared, "items/part-00000.parquet"),)
+    items = manifest.items.model_copy(update={"files": files, "vocabularies": {}})
+    digest = digest_of(*manifest.ratings.shards.values(), files, manifest.users.files)
+    save_manifest(prepared, manifest.model_copy(update={"items": items, "digest": digest}))
     settings = {"recommendations": str(systems / "good" / "recommendations"), "output": str(tmp_path / "good")}
     config = EvaluateConfig.model_validate({"data": str(prepared), **settings})
     found = evaluate_systems(spark, config).evaluations["good"].ranking

@@ -251,8 +251,11 @@ def test_our_own_output_is_replaced_and_a_failure_leaves_the_old_one(spark, tmp_
         run_prepare(spark, **{**settings, "input": str(tmp_path)})
     assert (out / "manifest.json").read_text() == before
     write_dump(raw, ratings=GOOD[:4], anime=ANIME[:3])
-    assert run_prepare(spark, **settings).ratings.read == 4
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "raw"]
+    with pytest.raises(InputError, match="holds prepared ratings already: give --overwrite"):
+        run_prepare(spark, **settings)
+    assert (out / "manifest.json").read_text() == before
+    assert run_prepare(spark, **settings, overwrite=True).ratings.read == 4
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".out.lock", "out", "raw"]
 
 
 def test_other_parallelism_gives_the_same_data(prepared, dump, tmp_path):

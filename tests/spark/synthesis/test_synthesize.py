@@ -234,7 +234,9 @@ def test_sizes_of_ones_own(spark, tmp_path):
     synthesize(spark, SynthesizeConfig(output=str(small), ratings=5_000, users=100, anime=700))
     lengths = [len(pd.read_csv(small / name, **TEXT)) for name in CSV]
     assert lengths == [5_000, 100, 700]
-    synthesize(spark, SynthesizeConfig(output=str(small), ratings=5, users=10_000))  # most blocks rate nothing
+    synthesize(
+        spark, SynthesizeConfig(output=str(small), ratings=5, users=10_000, overwrite=True)
+    )  # most blocks rate nothing
     lines = (small / CSV[0]).read_text(encoding="utf-8").splitlines()
     assert len(lines) == 1 + 5
     assert all(lines)

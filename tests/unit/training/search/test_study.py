@@ -1,7 +1,7 @@
 """A search as a user runs it, on a small prepared directory."""
 
-import fcntl
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +16,7 @@ from tests.builders import write_prepared
 from tests.training import ROOT, curve, train
 from widedeep.common.command import load_config
 from widedeep.common.errors import InputError
+from widedeep.common.lock import Lock
 from widedeep.parallel.world import ALONE
 from widedeep.search import main
 from widedeep.training import run as training
@@ -181,9 +182,8 @@ def test_another_search_in_the_same_directory_is_refused(searched, data, tmp_pat
 
 
 def test_two_searches_at_once_are_refused(searched, data):
-    with (searched / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(InputError, match=r"is in use by process .*choose another --study"):
+    with Lock(searched / "lock", "it", "wait"):
+        with pytest.raises(InputError, match=rf"is in use by process {os.getpid()} .*choose another --study"):
             main(command(data, searched))
 
 
