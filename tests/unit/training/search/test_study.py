@@ -182,9 +182,9 @@ def test_another_search_in_the_same_directory_is_refused(searched, data, tmp_pat
 
 
 def test_two_searches_at_once_are_refused(searched, data):
-    with Lock(searched / "lock", "it", "wait"):
-        with pytest.raises(InputError, match=rf"is in use by process {os.getpid()} .*choose another --study"):
-            main(command(data, searched))
+    said = rf"is in use by process {os.getpid()} .*choose another --study"
+    with Lock(searched / "lock", "it", "wait"), pytest.raises(InputError, match=said):
+        main(command(data, searched))
 
 
 @pytest.mark.parametrize(("objective", "best"), [("rmse", min), ("ndcg", max)])
