@@ -100,7 +100,7 @@ class Written:
 
     def users(self, shards: int, seed: int = 0) -> list[list[int]]:
         """The users of each file."""
-        split = [self.file, *[DataFile(path="", rows=0, bytes=0, sha256="", content="0")] * (shards - 1)]
+        split = [self.file, *[DataFile(path="none.parquet", rows=0, bytes=0, sha256="", content="0")] * (shards - 1)]
         files = write_by_user(self.workspace, self.frame, split, seed)
         return [users_of(read_ratings(self.path, [file])) for file in files]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.builders import write_prepared
+from tests.builders import save_manifest, write_prepared
 from widedeep.reporting.leaderboard.board import Board, measured_data, read_board, shown_audit, write_board
 from widedeep.reporting.leaderboard.entries import (
     best_baselines,
@@ -28,7 +28,7 @@ from widedeep.schema.evaluation import (
     RatingMetrics,
     SystemDifferences,
 )
-from widedeep.schema.manifest import Audit, AuditedFeature, read_manifest
+from widedeep.schema.manifest import Audit, AuditedFeature, Column, Numeric, read_manifest
 
 TABLE = {"baselines": {"bias": "biases", "ease": "EASE"}, "presets": {"wide": {"label": "wide", "note": "a note"}}}
 
@@ -184,13 +184,15 @@ def test_features_of_all_ratings_are_shown_and_of_the_others_the_most_telling(wo
 
 def test_an_empty_column_is_named_and_not_audited(work):
     file = work / "seed-0" / "prepared" / "manifest.json"
-    manifest = json.loads(file.read_text())
+    manifest = read_manifest(file.parent)
     fitted = {"impute": "median", "fill": 0.0, "scaler": "minmax", "center": 0.0, "scale": 1.0, "unparsed": 0}
     empty, full = "age", "completed"
-    for name, missing in ((empty, manifest["users"]["rows"]), (full, 3)):
-        manifest["users"]["columns"].append({"name": name, "kind": "numeric", "source": name.title()})
-        manifest["users"]["numeric"][name] = {**fitted, "missing": missing}
-    file.write_text(json.dumps(manifest))
+    columns, numeric = [*manifest.users.columns], {**manifest.users.numeric}
+    for name, missing in ((empty, manifest.users.rows), (full, 3)):
+        columns.append(Column(name=name, kind="numeric", source=name.title()))
+        numeric[name] = Numeric(**fitted, missing=missing)
+    users = manifest.users.model_copy(update={"columns": tuple(columns), "numeric": numeric})
+    save_manifest(file.parent, manifest.model_copy(update={"users": users}))
     measured = {"train_rmse": 1.5, "train_r2": 0.0, "held_out_rmse": 1.5, "held_out_r2": 0.0, "slope": 0.0}
     features = [
         AuditedFeature.model_validate(
