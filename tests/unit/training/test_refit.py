@@ -68,8 +68,8 @@ def test_a_refit_is_the_training_on_data_with_one_split_for_both(data, tmp_path,
     refit = train([*command(folder / "split", tmp_path / "refit", **NCF), "--refit"])
     values = Tables.__init__
 
-    def with_counts(self, path, manifest: Manifest):
-        values(self, path, manifest)
+    def with_counts(self, path, manifest: Manifest, verify: bool = True):
+        values(self, path, manifest, verify)
         for table, count in zip((self.users, self.items), counts(both), strict=True):
             table.replace("train_ratings", count)
 
