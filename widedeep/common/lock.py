@@ -26,17 +26,19 @@ class Lock:
             InputError: another process has it.
 
         """
-        self._handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        self._handle = -1
+        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
         try:
-            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            owner = os.read(self._handle, 200).decode(errors="replace") or "another process"
-            os.close(self._handle)
+            owner = os.read(handle, 200).decode(errors="replace") or "another process"
+            os.close(handle)
             raise InputError(f"{what} is in use by {owner}: {remedy}") from None
         except OSError as error:
             log.warning("%s cannot be locked (%s): see to it that no second command uses it", what, error)
-        os.truncate(self._handle, 0)
-        os.write(self._handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
+        self._handle = handle
+        os.truncate(handle, 0)
+        os.write(handle, f"process {os.getpid()} on {socket.gethostname()}".encode())
 
     def close(self) -> None:
         """Release the lock."""
@@ -44,6 +46,9 @@ class Lock:
             os.truncate(self._handle, 0)
             os.close(self._handle)
             self._handle = -1
+
+    def __del__(self) -> None:
+        self.close()  # a command may fail between taking the lock and the block that closes it
 
     def __enter__(self) -> Self:
         return self
