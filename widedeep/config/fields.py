@@ -73,11 +73,9 @@ class Settings(Record):
     @field_validator("*", mode="after")
     @classmethod
     def _plain_text(cls, value: Any) -> Any:
-        """Refuse texts and paths that no file system and no data set can mean."""
+        """Refuse texts and paths that no file system takes."""
         if isinstance(value, str | Path) and "\0" in str(value):
             raise ValueError("it holds a zero byte")
-        if isinstance(value, str) and not value.strip():
-            raise ValueError("it is empty")
         return value
 
 
