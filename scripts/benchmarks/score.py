@@ -18,7 +18,13 @@ from widedeep.schema.manifest import SPLITS
 from widedeep.schema.recommendations import list_schema
 from widedeep.spark.prepared_data import PreparedData
 from widedeep.spark.scoring.approximation import fit_approximation
-from widedeep.spark.scoring.recommendations import make_scorer, place_users, plan_lists, seen_items
+from widedeep.spark.scoring.recommendations import (
+    make_scorer,
+    place_users,
+    plan_files,
+    plan_lists,
+    seen_items,
+)
 from widedeep.spark.session import build_session
 
 USERS = 16_000
@@ -56,7 +62,8 @@ def bench(workspace: Workspace, repeats: int) -> dict[str, Any]:
         als_items, als_users = als.itemFactors.count(), exact_users.select("user").cache()
 
         def score(users: DataFrame, scorer: Any) -> None:
-            placed = place_users(users, config.users_per_file).select("user", "user_id", "train_ratings", "seen")
+            placed = place_users(users, plan_files(users, config.users_per_file))
+            placed = placed.select("user", "user_id", "train_ratings", "seen")
             _consume(placed.mapInArrow(scorer, from_arrow_schema(list_schema(artifact.ids))))
 
         times = alternately(

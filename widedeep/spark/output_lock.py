@@ -81,15 +81,16 @@ class _Lease:
         first, began = self._read(), time.monotonic()
         while time.monotonic() - began < STALE_SECONDS:
             time.sleep(STALE_SECONDS / 20)
-            now = self._read()
-            if now is None:
+            if not self._files.exists(self._file):
                 return None
-            if now != first:
+            now = self._read()
+            if now is not None and now != first:
                 return str(now.get("owner"))
         log.warning("%s: taken over, its owner has not been heard of for %.0f s", self._file, STALE_SECONDS)
         return None
 
     def _read(self) -> dict | None:
+        """Return the content of the lease; None if it cannot be read, such as while it is rewritten."""
         try:
             return json.loads(self._files.read_text(self._file))
         except (Py4JJavaError, ValueError):

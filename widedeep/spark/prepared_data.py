@@ -92,20 +92,16 @@ def check_listed_files(spark: SparkSession, root: str, listed: Sequence[DataFile
     if not verify or not listed:
         return
     binary = spark.read.format("binaryFile").load([f"{root}/{file.path}" for file in listed])
-    digests_by_depth: dict[int, dict[str, str]] = {}  # paths that Spark gives begin with a scheme
     found = binary.select("path", F.sha2("content", 256).alias("sha256")).collect()
+    # Spark gives whole paths, with a scheme: they are known by their ends.
+    depths = {file.path.count("/") + 1 for file in listed}
+    digests = {"/".join(row["path"].split("/")[-depth:]): row["sha256"] for row in found for depth in depths}
     for file in listed:
-        parts = file.path.count("/") + 1
-        digests = digests_by_depth.setdefault(parts, {_last_parts(r["path"], parts): r["sha256"] for r in found})
         digest = digests.get(file.path)
         if digest != file.sha256:
             raise DamagedFileError(
                 f"file {root}/{file.path} has sha256 {digest}, the manifest says {file.sha256}: {remedy}"
             )
-
-
-def _last_parts(path: str, count: int) -> str:
-    return "/".join(path.split("/")[-count:])
 
 
 def _sizes(files: Files, directory: str) -> list[tuple[str, int]]:

@@ -1,8 +1,6 @@
 """Where a run of prepare works, and which of its steps an earlier run has finished."""
 
-import hashlib
 from collections.abc import Callable
-from importlib.metadata import version
 from typing import NamedTuple
 
 from pyspark.sql import DataFrame, SparkSession
@@ -12,6 +10,7 @@ from widedeep.common.errors import InputError
 from widedeep.config.prepare import PrepareConfig
 from widedeep.schema.dataset import Dataset, EntityFile
 from widedeep.spark.filesystem import Files
+from widedeep.spark.finished_steps import is_finished, resume_or_reset
 
 
 class InputFile(NamedTuple):
@@ -72,19 +71,11 @@ class Workspace(NamedTuple):
     def keep(self, name: str, make: Callable[[], DataFrame]) -> DataFrame:
         """The result of a step: written when it is first asked for, then read, by a resumed run too."""
         path = f"{self.steps}/{name}"
-        if not self.files.exists(f"{path}/_SUCCESS"):
+        if not is_finished(self.files, path):
             log.info("%s …", name)
             make().write.mode("overwrite").parquet(path)
         return self.spark.read.parquet(path)
 
     def resume_or_reset(self, config: PrepareConfig, inputs: Inputs) -> None:
-        """Keep the finished steps of a run of this release with the same input and settings; delete others."""
-        settings = config.model_dump_json(exclude={"output", "overwrite"})
-        stamp = hashlib.sha256(f"{version('widedeep')} {settings} {inputs}".encode()).hexdigest()
-        file = f"{self.steps}/stamp"
-        if self.files.exists(file) and self.files.read_text(file) == stamp:
-            log.info("resuming an interrupted run in %s", self.steps)
-            return
-        self.files.delete(self.steps)
-        self.files.make_directory(self.steps)
-        self.files.write_text(file, stamp)
+        """Keep the finished steps of a run of the same input and settings; delete those of another."""
+        resume_or_reset(self.files, self.steps, config.model_dump_json(exclude={"output", "overwrite"}), inputs)

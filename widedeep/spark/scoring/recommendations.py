@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
 import torch
-from pyspark import Broadcast, SparkFiles
+from pyspark import Broadcast, SparkFiles, StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
@@ -15,12 +16,14 @@ from widedeep.config.score import ScoreConfig
 from widedeep.models.artifact import load_artifact
 from widedeep.schema.dataset import Identifiers
 from widedeep.schema.manifest import HIDDEN_MANIFEST
-from widedeep.schema.recommendations import RecommendationManifest, list_schema
+from widedeep.schema.recommendations import Recall, RecommendationManifest, list_schema
 from widedeep.scoring.scorer import Scorer
 from widedeep.scoring.two_stage import Approximation, TwoStageScorer
 from widedeep.scoring.user_lists import ListPlan, score_batches
 from widedeep.spark.device import task_device
-from widedeep.spark.partitioning import Salt, hash_key, partition_by_range, task_count
+from widedeep.spark.filesystem import Files
+from widedeep.spark.finished_steps import begin_again, is_finished, resume_or_reset
+from widedeep.spark.partitioning import Salt, hash_key, task_count
 from widedeep.spark.prepared_data import PreparedData
 from widedeep.spark.scoring.approximation import fit_approximation
 from widedeep.spark.scoring.rules import SparkItems, read_rules
@@ -32,6 +35,7 @@ from widedeep.spark.staged_directory import Output, staged_directory
 ROW_GROUP_BYTES = 1 << 18
 # A task for fewer users does not pay: starting torch takes half a second.
 MIN_USERS_PER_TASK = 512
+BLOCK_TASKS = 4  # of a block, for each core: what a killed job has to score again at most
 
 
 def recommendations_output(config: ScoreConfig) -> Output:
@@ -46,35 +50,107 @@ def recommendations_output(config: ScoreConfig) -> Output:
 
 
 def write_recommendations(config: ScoreConfig, trained: SentModel, data: PreparedData) -> RecommendationManifest:
-    """Score every item for every user, write the lists and commit them to `config.output`."""
-    spark, ids = data.spark, data.manifest.dataset.ids
-    users = users_to_score(data.users, config.sample_users)
-    seen = seen_items(data, config.exclude)
-    fitted = fit_approximation(config, trained.artifact, users, seen)
-    stored = spark.sparkContext.broadcast(fitted.approximation.to_bytes()) if fitted else None
-    plan = spark.sparkContext.broadcast(plan_lists(config, data))
-    placed = place_users(users.join(seen, on="user", how="left"), config.users_per_file)
-    log.info("scoring %s items for each user", f"{len(trained.artifact.item_id):,}")
-    lists = placed.select("user", "user_id", "seen").mapInArrow(
-        make_scorer(trained.file_name, config.candidates_each, stored, plan),
-        from_arrow_schema(list_schema(ids)),
-    )
-    with staged_directory(data.files, recommendations_output(config)) as staged:
-        write_parquet(data.files, lists, staged.path, ROW_GROUP_BYTES)
+    """Score every item for every user, write the lists and commit them to `config.output`.
+
+    Users are scored in blocks. If the job is killed, the same command goes on after the last block.
+    """
+    spark, files, ids = data.spark, data.files, data.manifest.dataset.ids
+    settings = config.model_dump(mode="json", exclude={"output", "overwrite", "verify"})
+    with staged_directory(files, recommendations_output(config)) as staged:
+        users, steps = users_to_score(data.users, config.sample_users), f"{staged.path}.work"
+        each = BLOCK_TASKS * spark.sparkContext.defaultParallelism
+        blocks = list(plan_files(users, config.users_per_file).split(each))
+        resume_or_reset(files, steps, settings, data.manifest.digest, trained.artifact.sha256, blocks)
+        recall = _score_blocks(config, trained, data, users, blocks, steps)
+        _collect_files(files, steps, staged.path)
         rows, distinct_users, distinct_items = _totals(spark.read.parquet(staged.path), ids)
         manifest = RecommendationManifest(
-            config=config.model_dump(mode="json", exclude={"output", "overwrite", "verify"}),
+            config=settings,
             data_digest=trained.artifact.manifest_digest,
             model=trained.artifact.sha256,
             ids=ids,
             users=distinct_users,
             rows=rows,
             distinct_items=distinct_items,
-            recall=fitted.recall if fitted else None,
+            recall=recall,
             files=describe_files(spark, staged.path),
         )
         staged.commit(manifest.seal())
+    files.delete(steps)
     return manifest
+
+
+class UserBlock(NamedTuple):
+    """Users whose lists stand in some consecutive files."""
+
+    first_file: int
+    files: int
+    span: int  # user indexes of each file
+
+    def split(self, files: int) -> Iterator["UserBlock"]:
+        """Yield blocks of at most so many files that make up this one."""
+        end = self.first_file + self.files
+        for first in range(self.first_file, end, files):
+            yield UserBlock(first, min(files, end - first), self.span)
+
+
+def plan_files(users: DataFrame, users_per_file: int) -> UserBlock:
+    """Return the files for all users, about `users_per_file` consecutive ones in each, as one block.
+
+    User indexes are in the order of the ids, so a file is a range of ids. The ranges of a sample of the users are
+    wider, so that its files are as full. Every core gets work.
+    """
+    row = users.agg(F.count("*").alias("n"), F.max("user").alias("last")).collect()[0]
+    count = task_count(users.sparkSession, row["n"], MIN_USERS_PER_TASK, users_per_file)
+    return UserBlock(0, count, -(-(row["last"] + 1) // count))
+
+
+def _score_blocks(
+    config: ScoreConfig,
+    trained: SentModel,
+    data: PreparedData,
+    users: DataFrame,
+    blocks: Sequence[UserBlock],
+    steps: str,
+) -> Recall | None:
+    """Write the lists of each block to a directory in `steps`, unless it is there; return the recall of candidates."""
+    spark, seen = data.spark, seen_items(data, config.exclude)
+    fitted = fit_approximation(config, trained.artifact, users, seen)
+    stored = spark.sparkContext.broadcast(fitted.approximation.to_bytes()) if fitted else None
+    plan = spark.sparkContext.broadcast(plan_lists(config, data))
+    scorer = make_scorer(trained.file_name, config.candidates_each, stored, plan)
+    log.info("scoring %s items for each user", f"{len(trained.artifact.item_id):,}")
+    known = users.join(seen, on="user", how="left").persist(StorageLevel.DISK_ONLY)
+    for number, block in enumerate(blocks, 1):
+        step = f"{steps}/block-{block.first_file:05d}"
+        if is_finished(data.files, step):
+            log.info("block %d of %d is there already", number, len(blocks))
+            continue
+        placed = place_users(known, block).select("user", "user_id", "seen")
+        lists = placed.mapInArrow(scorer, from_arrow_schema(list_schema(data.manifest.dataset.ids)))
+        write_parquet(data.files, lists, step, ROW_GROUP_BYTES)
+        log.info("block %d of %d is scored", number, len(blocks))
+    known.unpersist()
+    return fitted.recall if fitted else None
+
+
+def place_users(users: DataFrame, block: UserBlock) -> DataFrame:
+    """Return the users of a block, in a partition for each of its files, in ascending order."""
+    file_number = F.expr(f"int(user div {block.span}) - {block.first_file}")
+    mine = users.where(file_number.between(0, block.files - 1))
+    return mine.repartitionById(block.files, file_number).sortWithinPartitions("user")
+
+
+def _collect_files(files: Files, steps: str, target: str) -> None:
+    """Move the files of all blocks to one directory, numbered in their order."""
+    files.make_directory(target)
+    parts = []
+    for step in sorted(name for name, _, _ in files.entries(steps) if name.startswith("block-")):
+        names = [name for name, _, _ in files.entries(f"{steps}/{step}") if name.endswith(".parquet")]
+        parts += [f"{steps}/{step}/{name}" for name in names]
+        begin_again(files, f"{steps}/{step}")  # before it loses a file: after a crash it would look whole
+    for number, part in enumerate(parts):
+        files.rename(part, f"{target}/part-{number:05d}.parquet")
 
 
 def seen_items(data: PreparedData, splits: Sequence[str]) -> DataFrame:
@@ -86,17 +162,6 @@ def users_to_score(users: DataFrame, count: int | None) -> DataFrame:
     """Return user, user_id and train_ratings of all users, or of a sample of `count` by a hash of their id."""
     frame = users.select("user", "user_id", "train_ratings")
     return frame if count is None else frame.orderBy(hash_key(F.col("user_id"), Salt.USER_SAMPLE)).limit(count)
-
-
-def place_users(users: DataFrame, users_per_file: int) -> DataFrame:
-    """Return users in partitions of about `users_per_file` consecutive ones, in ascending order.
-
-    User indexes are in the order of the ids, so a partition is a range of ids. The ranges of a sample of the users are
-    wider, so that its partitions are as full. Every core gets work.
-    """
-    row = users.agg(F.count("*").alias("n"), F.max("user").alias("last")).collect()[0]
-    tasks = task_count(users.sparkSession, row["n"], MIN_USERS_PER_TASK, users_per_file)
-    return partition_by_range(users, "user", row["last"] + 1, tasks)
 
 
 def plan_lists(config: ScoreConfig, data: PreparedData) -> ListPlan:

@@ -1,0 +1,38 @@
+"""What a long job has done already: a killed one goes on after the last step that was written to its end."""
+
+import hashlib
+from importlib.metadata import version
+
+from widedeep.common.console import log
+from widedeep.spark.filesystem import Files
+
+STAMP = "stamp"
+
+
+def resume_or_reset(files: Files, directory: str, *identity: object) -> None:
+    """Keep the steps of an earlier run of the same job by this release; delete those of another.
+
+    Args:
+        files: the file system.
+        directory: of the steps.
+        identity: all that the steps depend on.
+
+    """
+    said = " ".join(map(str, (version("widedeep"), *identity)))
+    stamp, file = hashlib.sha256(said.encode()).hexdigest(), f"{directory}/{STAMP}"
+    if files.exists(file) and files.read_text(file) == stamp:
+        log.info("resuming an interrupted run in %s", directory)
+        return
+    files.delete(directory)
+    files.make_directory(directory)
+    files.write_text(file, stamp)
+
+
+def is_finished(files: Files, step: str) -> bool:
+    """Whether Spark has written a directory to its end."""
+    return files.exists(f"{step}/_SUCCESS")
+
+
+def begin_again(files: Files, step: str) -> None:
+    """Let a step that was finished count as unfinished."""
+    files.delete(f"{step}/_SUCCESS")
