@@ -71,7 +71,7 @@ def test_a_category_alone_by_pandas(prepared, audit):
 def test_no_audit_where_nothing_is_held_out_or_none_is_asked_for(spark, tmp_path):
     raw = write_dump(tmp_path / "raw", ratings=GOOD, anime=ANIME[:3])
     for settings in ({"split": {"train": 1.0, "valid": 0.0, "test": 0.0}}, {"audit": False}):
-        config = {"input": str(raw), "output": str(tmp_path / "out"), **settings}
+        config = {"input": str(raw), "output": str(tmp_path / "out"), "overwrite": True, **settings}
         assert prepare(spark, PrepareConfig.model_validate(config)).audit is None
 
 
