@@ -170,6 +170,11 @@ def test_a_second_writer_is_refused(spark, tmp_path):
         with pytest.raises(InputError, match=rf"output .*output is in use by process {os.getpid()} on "):
             write(files, output_of(path, overwrite=True), "second")
         files.write_text(f"{staged.path}/part-00000", "first")
+        # Nor does a second one that only looks finish the commit that the first one is in.
+        files.write_text(f"{staged.path}/{MANIFEST}.draft", seal(KIND, 1, {"of": "first"}))
+        with pytest.raises(InputError, match="is in use by process"):
+            check_output(files, output_of(path, overwrite=True))
+        assert not path.exists()
         staged.commit(seal(KIND, 1, {"of": "first"}))
     assert contents(path) == written("first")
 

@@ -40,13 +40,21 @@ class Output(NamedTuple):
 
 
 def check_output(files: Files, output: Output) -> None:
-    """Refuse to write over what the command does not own. First finishes what a crash has left half done.
+    """Refuse what `staged_directory` would refuse, before hours of work. First finishes what a crash has left behind.
 
     Raises:
         InputError: the target is an input or above one, has content that no command of ours has written, holds
-            something of another kind, or something of the same kind that may not be replaced.
+            something of another kind, or something of the same kind that may not be replaced; or another command is
+            writing to it.
 
     """
+    with _locked(files, output):
+        pass
+
+
+@contextmanager
+def _locked(files: Files, output: Output) -> Iterator[None]:
+    """Hold the lock of a directory that may be written; only under it a commit may be finished."""
     target, flag = output.target.rstrip("/"), output.flag
     if odd := PATTERN_CHARACTERS & set(target):
         raise InputError(f"{flag} {target}: Spark takes {' '.join(sorted(odd))} for a pattern: choose another --{flag}")
@@ -54,9 +62,11 @@ def check_output(files: Files, output: Output) -> None:
     for read in output.inputs:
         if f"{files.absolute(read).rstrip('/')}/".startswith(f"{where}/"):
             raise InputError(f"{flag} {target} would replace what is read from {read}: choose another --{flag}")
-    finish_commit(files, output)
-    if files.exists(target) and (not files.is_directory(target) or files.entries(target)):
-        _check_content(files, output)
+    with output_lock(files, target, flag):
+        finish_commit(files, output)
+        if files.exists(target) and (not files.is_directory(target) or files.entries(target)):
+            _check_content(files, output)
+        yield
 
 
 def _check_content(files: Files, output: Output) -> None:
@@ -123,8 +133,7 @@ def staged_directory(files: Files, output: Output) -> Iterator[StagedDirectory]:
         InputError: the target must not be written (see `check_output`), or another command is writing to it.
 
     """
-    with output_lock(files, output.target, output.flag):
-        check_output(files, output)
+    with _locked(files, output):
         staged = StagedDirectory(files, output)
         staged.begin()
         try:
