@@ -48,11 +48,11 @@ class PreparedData:
 
         """
         shards = self.manifest.ratings.shards
-        self._check([file for name in splits for file in shards[name]])
-        nothing = self.spark.createDataFrame([], "user int, item int, rating float, split string")
+        self._check([file for name in splits for file in shards[name]])  # all of them by one job
         parts = [self._read(shards[name]).withColumn("split", F.lit(name)) for name in splits if shards[name]]
-        whole = reduce(DataFrame.unionByName, parts) if parts else nothing
-        return whole.select("user", "item", "rating", "split")
+        if not parts:
+            return self.spark.createDataFrame([], "user int, item int, rating float, split string")
+        return reduce(DataFrame.unionByName, parts).select("user", "item", "rating", "split")
 
     def _read(self, listed: Sequence[DataFile]) -> DataFrame:
         self._check(listed)
