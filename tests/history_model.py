@@ -8,7 +8,7 @@ from torch import Tensor
 
 from tests.builders import MAL, TEN_POINTS
 from widedeep.config.models import ArchitectureConfig
-from widedeep.models.artifact import Artifact
+from widedeep.models.artifact import NO_EPOCH, Artifact
 from widedeep.models.base import Explanation, Histories, Recommender
 
 
@@ -67,12 +67,16 @@ class CandidTaste(Taste):
 def taste_artifact(vectors: list[list[float]], popularity: list[int], kind: type[Taste] = Taste) -> Artifact:
     """The model with the given vectors of items, whose item_id are 10, 20, 30, …"""
     return Artifact(
+        sha256="0" * 64,
         model=kind(vectors).eval(),
         config=TasteConfig(),
         manifest_digest="0" * 64,
         scale=TEN_POINTS,
         vocabularies={"users": {}, "items": {}},
         ids=MAL.ids,
+        split={},
+        refit=False,
+        best=NO_EPOCH,
         user_id=np.array([1]),
         item_id=10 * np.arange(1, len(vectors) + 1),
         user_ratings=np.array([sum(popularity)], np.int32),
