@@ -118,17 +118,20 @@ done
 # sample, split and settings.
 as_published() {
   if [ ! -e "$work/published.json" ]; then
-    python scripts/published.py --input "$input" --unscored "$work/unscored" --json "$work/published.json"
+    python scripts/published.py --input "$input" --unscored "$work/unscored" \
+      --mean-scores "$work/mean_scores" --json "$work/published.json"
   fi
   local file preset here dump config
   for file in conf/train/*_published.toml; do
     preset=$(basename "$file" .toml)
     wanted "$preset" || continue
     say "$preset"
-    here=$work/published/$preset dump=$input
-    [ "$preset" != genre_hybrid_published ] || dump=$work/unscored
-    config=()
-    [ ! -e "conf/prepare/$preset.toml" ] || config=(--config "$preset")
+    here=$work/published/$preset dump=$input config=()
+    case $preset in
+      genre_hybrid_published) dump=$work/unscored ;;
+      wide_deep_features_published) dump=$work/mean_scores config=(--dataset "$work/mean_scores/dataset.toml") ;;
+    esac
+    [ ! -e "conf/prepare/$preset.toml" ] || config+=(--config "$preset")
     prepared "$dump" "$here/prepared" ${config[@]+"${config[@]}"}
     trained "$preset" "$here/prepared" "$here/run"
   done

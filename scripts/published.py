@@ -4,8 +4,11 @@ No published system runs here: simpler models, or arithmetic, show what such res
 
 python scripts/published.py --input data/raw --json published.json
 
-With --unscored DIR it also writes the dump with generated entries without a score, as many as the last of the
-three results implies, as ratings of 0: the input of conf/prepare/genre_hybrid_published.toml.
+It also writes the inputs that two presets need:
+--unscored DIR    the dump with generated entries without a score, as many as the last of the three results implies, as
+                  ratings of 0: for conf/prepare/genre_hybrid_published.toml
+--mean-scores DIR the dump with the anime's mean Score, scaled to 0-1, in place of each rating, and its dataset.toml:
+                  for conf/prepare/wide_deep_features_published.toml
 """
 
 import argparse
@@ -14,9 +17,16 @@ from pathlib import Path
 from typing import Any
 
 from widedeep.common.console import print_table
-from widedeep.evaluation.published.dump_files import ANIME_FILE, RATINGS_FILE, USERS_FILE, read_dump, write_unscored
+from widedeep.evaluation.published.dump_files import (
+    ANIME_FILE,
+    RATINGS_FILE,
+    USERS_FILE,
+    read_dump,
+    write_mean_scores,
+    write_unscored,
+)
 from widedeep.evaluation.published.mean_rating import worse_than_the_mean
-from widedeep.evaluation.published.score_as_label import score_as_label
+from widedeep.evaluation.published.score_as_label import mean_scores_as_ratings, score_as_label
 from widedeep.evaluation.published.unscored_entries import has_unscored, unscored_as_zero, unscored_entries
 
 
@@ -35,6 +45,7 @@ def main() -> None:
     parser.add_argument("--input", type=Path, default=Path("data/raw"), help="directory of the dump's three CSV files")
     parser.add_argument("--json", type=Path, help="write the results to this file")
     parser.add_argument("--unscored", type=Path, help="write the dump with entries without a score to this directory")
+    parser.add_argument("--mean-scores", type=Path, help="write the dump with mean scores as ratings to this directory")
     options = parser.parse_args()
     missing = [name for name in (RATINGS_FILE, USERS_FILE, ANIME_FILE) if not (options.input / name).exists()]
     if missing:
@@ -43,6 +54,8 @@ def main() -> None:
     if options.unscored:
         added = ratings.head(0) if has_unscored(ratings) else unscored_entries(ratings, users, "share_of_the_published")
         write_unscored(options.input, options.unscored, added)
+    if options.mean_scores:
+        write_mean_scores(options.input, options.mean_scores, mean_scores_as_ratings(ratings, anime))
     results = {
         "rmse_0.0729": score_as_label(ratings, anime),
         "rmse_1.70": worse_than_the_mean(ratings),

@@ -229,7 +229,7 @@ def state_of(data):
 
     def begin(model: Recommender, **settings) -> TrainState:
         config, world = TrainConfig.model_validate(settings), World(0, 1, torch.device("cpu"))
-        return TrainState(model, config, world, 30, NegativeSampler(popularity, config.ranking, 0, world))
+        return TrainState(model, config, world, 60, NegativeSampler(popularity, config.ranking, 0, world))
 
     return begin
 
@@ -280,13 +280,14 @@ def loss_of_first_step(state: TrainState, batch: Batch | UserHistories) -> float
 
 @pytest.mark.parametrize("loss", [None, "bpr", "softmax", "joint", "joint_bpr"])
 def test_training_lowers_the_loss(model, state_of, training_batch, loss):
-    state, batch = state_of(model, loss=loss, epochs=100, optim={"lr": 0.02}), training_batch(model, 500, 4)
+    state, batch = state_of(model, loss=loss, epochs=100, optim={"lr": 0.05}), training_batch(model, 500, 4)
     torch.manual_seed(0)
     losses = []
-    for _ in range(30):
+    for _ in range(60):
         state.train_step(batch)
         losses.append(loss_of_first_step(state, batch))
-    assert losses[-1] < 0.97 * losses[0]
+    few_weights = getattr(model.config, "wide_only", False)
+    assert losses[-1] < (0.9 if few_weights else 0.8) * losses[0]
 
 
 @torch.no_grad()

@@ -25,7 +25,7 @@ FLAGS = {
 
 VARIANTS = {
     name: entry["flags"]
-    for name, entry in tomllib.loads((ROOT / "scripts" / "leaderboard.toml").read_text())["presets"].items()
+    for name, entry in tomllib.loads((ROOT / "scripts" / "leaderboard-ablation.toml").read_text())["presets"].items()
     if entry.get("preset") == "best"
 }
 

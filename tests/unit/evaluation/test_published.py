@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from widedeep.data.dataset_descriptions import read_dataset
 from widedeep.evaluation.published import dump_files, mean_rating, score_as_label, unscored_entries
 from widedeep.evaluation.published.common import OFFICIAL_HISTOGRAM, histogram_mean_sd
 
@@ -116,3 +117,20 @@ def test_a_dump_gets_its_entries_without_a_score(tmp_path):
     for name in (dump_files.USERS_FILE, dump_files.ANIME_FILE):
         assert (target / name).read_bytes() == (source / name).read_bytes()
     assert sorted(file.name for file in target.iterdir()) == sorted(file.name for file in source.iterdir())
+
+
+def test_a_dump_gets_mean_scores_as_ratings(tmp_path):
+    ratings = pd.DataFrame({"user_id": [1, 1, 2, 2], "anime_id": [20, 30, 20, 40], "rating": [8, 3, 10, 7]})
+    anime = pd.DataFrame({"anime_id": [20, 30, 40, 50], "Score": [6.5, 8.0, np.nan, 4.0]})
+    labels = score_as_label.mean_scores_as_ratings(ratings, anime)
+    assert labels.values.tolist() == [[1, 20, 0.625], [1, 30, 1.0], [2, 20, 0.625]]
+    source, target = tmp_path / "dump", tmp_path / "mean_scores"
+    source.mkdir()
+    (source / dump_files.USERS_FILE).write_text("Mal ID,Username\n1,a\n2,b\n")
+    (source / dump_files.ANIME_FILE).write_text("anime_id,Name\n20,Naruto\n30,Bebop\n")
+    dump_files.write_mean_scores(source, target, labels)
+    pd.testing.assert_frame_equal(pd.read_csv(target / dump_files.RATINGS_FILE), labels)
+    described = read_dataset(str(target / dump_files.DATASET_FILE))
+    scale = described.ratings.scale
+    assert (scale.lowest, scale.highest) == (0, 1)
+    assert set(labels["rating"]) <= set(np.round(scale.levels, 4))

@@ -1,14 +1,20 @@
-"""Read the 2023 dump with pandas, and copy it with entries that have no score."""
+"""Read the 2023 dump with pandas; copy it with entries that have no score, or with another label."""
 
 import os
 import shutil
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import tomli_w
 
+from widedeep.common.command import find_config
 from widedeep.config.raw_data import ANIME_FILE, RATINGS_FILE, USERS_FILE
+from widedeep.evaluation.published.score_as_label import LABEL_STEP
+
+DATASET_FILE = "dataset.toml"
 
 
 def read_dump(directory: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
@@ -53,6 +59,26 @@ def write_unscored(source: Path, target: Path, entries: pd.DataFrame) -> None:
         if file.read() != b"\n":
             file.write(b"\n")
     pd.DataFrame(columns).reindex(columns=header).to_csv(draft, mode="a", header=False, index=False)
+    draft.rename(target / RATINGS_FILE)
+
+
+def write_mean_scores(source: Path, target: Path, labels: pd.DataFrame) -> None:
+    """Write a dump whose ratings are the anime's mean scores, and what it is; the ratings file gets its name last.
+
+    Args:
+        source: directory of the dump.
+        target: directory to write; DATASET_FILE in it is the description for `prepare --dataset`.
+        labels: user_id, anime_id, rating from 0 to 1, from `mean_scores_as_ratings`.
+
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    for name in (USERS_FILE, ANIME_FILE):
+        shutil.copyfile(source / name, target / name)
+    described = tomllib.loads(find_config("mal2023", "data", "dataset").read_text())
+    described["ratings"] |= {"lowest": 0, "highest": 1, "step": LABEL_STEP, "liked": 0.8, "unscored": []}
+    (target / DATASET_FILE).write_text(tomli_w.dumps(described))
+    draft = target / f"{RATINGS_FILE}.draft"
+    labels.to_csv(draft, index=False)
     draft.rename(target / RATINGS_FILE)
 
 

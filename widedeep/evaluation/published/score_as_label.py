@@ -19,6 +19,7 @@ from widedeep.evaluation.published.common import (
 )
 
 SAMPLE = 100_000  # rows
+LABEL_STEP = 1e-4  # of labels from 0 to 1
 
 
 def score_as_label(ratings: pd.DataFrame, anime: pd.DataFrame) -> dict[str, Any]:
@@ -69,6 +70,21 @@ def score_as_label(ratings: pd.DataFrame, anime: pd.DataFrame) -> dict[str, Any]
         "inferred": "how the notebook filled unknown scores is not known. The linear models are not its network, and "
         "they have other rows and another split: that one of them comes near 0.0729 is chance",
     }
+
+
+def mean_scores_as_ratings(ratings: pd.DataFrame, anime: pd.DataFrame) -> pd.DataFrame:
+    """Return the ratings with the notebook's label in their place: the anime's mean Score, scaled to 0-1.
+
+    The highest Score becomes 1 and the lowest 0, in steps of LABEL_STEP. Ratings of anime without a Score are left out.
+
+    Args:
+        ratings: user_id, anime_id, rating.
+        anime: anime_id, Score (NaN where unknown).
+
+    """
+    score = anime.dropna(subset=["Score"]).set_index("anime_id")["Score"]
+    label = ((score - score.min()) / (score.max() - score.min()) / LABEL_STEP).round() * LABEL_STEP
+    return ratings.assign(rating=ratings["anime_id"].map(label).round(4)).dropna(subset=["rating"])
 
 
 def _scaled(values: Floats) -> Floats:
