@@ -5,7 +5,6 @@ widedeep doctor
 
 import os
 import platform
-import shutil
 import socket
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,10 +17,10 @@ from packaging.requirements import Requirement
 
 from widedeep.common.command import EXIT_FAILED, load_config
 from widedeep.common.console import print_table, say
+from widedeep.common.files import GB, free_space
 from widedeep.common.machine import available_cores, find_java, java_mistake, name_resolves
 from widedeep.config.doctor import DoctorConfig
 
-GB = 1e9
 # Spark's default heap of 1 GB, its Python workers and the trainer's tables beside it.
 NEEDED_MEMORY = 3 * GB
 # A dump of 24 M ratings, prepared, with Spark's shuffle files.
@@ -73,12 +72,11 @@ def accelerators() -> Finding:
 
 def space(directory: Path) -> Finding:
     """Return the free disk space of the file system that holds a directory."""
-    place = directory.resolve()
-    while not place.exists():
-        place = place.parent
-    free = shutil.disk_usage(place).free
+    free = free_space(directory)
     remark = f"a dump of 24 M ratings takes {NEEDED_DISK / GB:.0f} GB with all that is made of it"
-    return Finding("disk", f"{free / GB:.1f} GB free in {place}", remark=remark if free < NEEDED_DISK else None)
+    return Finding(
+        "disk", f"{free / GB:.1f} GB free in {directory.resolve()}", remark=remark if free < NEEDED_DISK else None
+    )
 
 
 def memory() -> Finding:

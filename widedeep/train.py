@@ -11,8 +11,10 @@ if __name__ == "__main__":
 from collections.abc import Sequence
 
 from widedeep.common.command import load_config, run_command
+from widedeep.common.console import log_counts
 from widedeep.parallel.world import join_world
-from widedeep.training.metrics_file import show_summary
+from widedeep.training.metrics_file import counts_of, show_summary
+from widedeep.training.plan import plan
 from widedeep.training.run import TrainingRun
 from widedeep.training.settings import TrainConfig
 
@@ -21,8 +23,12 @@ def main(argv: Sequence[str]) -> None:
     """Parse, build, run, close."""
     config = load_config(TrainConfig, argv, "train", default="best")
     with join_world(config.device, config.timeout_seconds) as world:
+        if config.dry_run:
+            plan(config, world)
+            return
         metrics = TrainingRun(config, world).execute()
         if world.is_main:
+            log_counts("trained", counts_of(metrics))
             show_summary(metrics, config.run_dir)
 
 

@@ -5,17 +5,26 @@ flags; pydantic validates the merged layers once, so that all mistakes are repor
 """
 
 import argparse
+import os
 import sys
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, Field, ValidationError, create_model
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, CliSettingsSource, InitSettingsSource, SettingsConfigDict, SettingsError
 
-from widedeep.common.console import log, printable, setup_logging, stderr
+from widedeep.common.console import (
+    LOG_FORMATS,
+    add_log_context,
+    log,
+    logs_json,
+    printable,
+    setup_logging,
+    stderr,
+)
 from widedeep.common.errors import DamagedFileError, InputError, Stopped, WriteError
 
 # In a checkout, a link to its conf/; in a wheel, a copy.
@@ -26,6 +35,10 @@ EXIT_STOPPED = 75  # EX_TEMPFAIL of sysexits.h: the same command, started again,
 
 Values = Mapping[str, Any]  # of settings, nested as in a TOML file
 C = TypeVar("C", bound=BaseModel)
+
+LOG_FORMAT_VARIABLE = "WIDEDEEP_LOG_FORMAT"
+# Flags that every command has and no file can set.
+COMMON_FLAGS = ("config", "log_format")
 
 
 def load_config(cls: type[C], argv: Sequence[str], command: str, default: str | None = None) -> C:
@@ -56,9 +69,11 @@ def load_config(cls: type[C], argv: Sequence[str], command: str, default: str | 
     in_file = InitSettingsSource(flags_class, dict(in_file))()  # by the first of each field's names
     flags = _parse_flags(flags_class, argv, kinds)
     try:
-        return cls.model_validate(_merged(in_file, flags))
+        config = cls.model_validate(_merged(in_file, flags))
     except ValidationError as error:
         raise InputError(_explain(error, {"flags": flags, str(file): in_file}, kinds)) from None
+    add_log_context(stage=command, run=str(getattr(config, "output", None) or getattr(config, "run_dir", "")))
+    return config
 
 
 # --- files ---------------------------------------------------------------------------------------
@@ -118,8 +133,12 @@ class _Flags(BaseSettings):
 def _flags_class(
     cls: type[BaseModel], in_file: Values, kinds: Mapping[str, type[BaseModel]], config: Any
 ) -> type[_Flags]:
-    """Return a class with the flags of a command: `config` and the fields of `cls`, their defaults as in the file."""
-    fields: dict[str, Any] = {"config": (str, config)}
+    """Return a class with COMMON_FLAGS and the fields of `cls`, their defaults as in the file."""
+    log_format = Field(
+        default=os.environ.get(LOG_FORMAT_VARIABLE, LOG_FORMATS[0]),
+        description=f"text: for people; json: a line of JSON for each message; also by {LOG_FORMAT_VARIABLE}",
+    )
+    fields: dict[str, Any] = {"config": (str, config), "log_format": (Literal[*LOG_FORMATS], log_format)}
     for name, field in cls.model_fields.items():
         annotation, description = kinds.get(name, field.annotation), field.description
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
@@ -155,7 +174,7 @@ def _config_flag(command: str, given: str | None) -> Any:
 
 
 def _parse_flags(flags_class: type[_Flags], argv: Sequence[str], kinds: Mapping[str, type[BaseModel]]) -> Values:
-    """Return the values of the flags, without `--config`, nested as in a file.
+    """Return the values of the flags, without COMMON_FLAGS, nested as in a file.
 
     Raises:
         InputError: there is no such flag, or its value is missing.
@@ -167,7 +186,7 @@ def _parse_flags(flags_class: type[_Flags], argv: Sequence[str], kinds: Mapping[
         message = str(error).removeprefix("error parsing CLI: ")
         hints = [f"; {name} is {_name_of(kind)} here" for name, kind in kinds.items() if f"--{name}." in message]
         raise InputError(f"flags: {message}{''.join(hints)}; see --help") from None
-    return {name: value for name, value in values.items() if name != "config"}
+    return {name: value for name, value in values.items() if name not in COMMON_FLAGS}
 
 
 def _peek(argv: Sequence[str], flag: str) -> str | None:
@@ -271,8 +290,8 @@ def _origin(path: Sequence[str], sources: Mapping[str, Values]) -> str:
 
 def run_command(main: Callable[[Sequence[str]], None]) -> None:
     """Run `main` with the arguments of the command line and exit with the documented code."""
-    setup_logging()
     try:
+        setup_logging(_log_format(sys.argv[1:]))
         main(sys.argv[1:])
     except InputError as error:
         _complain(f"error: {error}")
@@ -291,5 +310,16 @@ def run_command(main: Callable[[Sequence[str]], None]) -> None:
         sys.exit(EXIT_FAILED)
 
 
+def _log_format(argv: Sequence[str]) -> str:
+    """Return the format of the log; InputError if there is no such format."""
+    form = _peek(argv, "log-format") or os.environ.get(LOG_FORMAT_VARIABLE, LOG_FORMATS[0])
+    if form not in LOG_FORMATS:
+        raise InputError(f"--log-format: there is no {form!r}; choose one of {', '.join(LOG_FORMATS)}")
+    return form
+
+
 def _complain(text: str) -> None:
+    if logs_json():
+        log.error("%s", text)
+        return
     stderr.print(printable(text), style="bold red", highlight=False, soft_wrap=True)

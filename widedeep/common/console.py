@@ -1,8 +1,11 @@
 """What a command says: results on stdout, progress and logs on stderr, so that `command > file` works."""
 
+import json
 import logging
+import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.logging import RichHandler
@@ -18,12 +21,51 @@ log = logging.getLogger("widedeep")
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
-def setup_logging() -> None:
-    """Send the project's log to stderr, once."""
+# The formats of the log, and what each line of a log for machines says beside its message.
+LOG_FORMATS = ("text", "json")
+_context: dict[str, object] = {}
+
+
+class JsonLines(logging.Formatter):
+    """A line of JSON for each message: time (UTC), level, message, stage, run, rank, and counts or an error if any."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        line = {"time": time, "level": record.levelname, "message": record.getMessage(), **_context}
+        line["rank"] = int(os.environ.get("RANK", "0"))
+        if counts := getattr(record, "counts", None):
+            line["counts"] = counts
+        if record.exc_info:
+            line["error"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False)
+
+
+def add_log_context(**values: object) -> None:
+    """Say of which stage and run all further messages are; a log for machines has it on each line."""
+    _context.update(values)
+
+
+def log_counts(message: str, counts: Mapping[str, int]) -> None:
+    """Tell a log for machines how many rows there were of what; people see the tables on stdout instead."""
+    if logs_json():
+        log.info(message, extra={"counts": dict(counts)})
+
+
+def logs_json() -> bool:
+    """Whether the log is for machines."""
+    return any(isinstance(handler.formatter, JsonLines) for handler in log.handlers)
+
+
+def setup_logging(form: str = "text") -> None:
+    """Send the project's log to stderr, once, in one of LOG_FORMATS."""
     if log.handlers:
         return
-    if stderr.is_terminal:
-        handler: logging.Handler = RichHandler(console=stderr, show_path=False, log_time_format="%H:%M:%S")
+    if form == "json":
+        handler: logging.Handler = logging.StreamHandler()
+        handler.setFormatter(JsonLines())
+    elif stderr.is_terminal:
+        handler = RichHandler(console=stderr, show_path=False, log_time_format="%H:%M:%S")
         handler.setFormatter(logging.Formatter("%(message)s"))
     else:  # a log file wants no wrapped columns
         handler = logging.StreamHandler()

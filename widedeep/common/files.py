@@ -8,6 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from widedeep.common.errors import InputError
+
+GB = 1e9
+
 
 class HashingStream:
     """A stream of bytes to write to, which counts and hashes what passes."""
@@ -77,6 +81,23 @@ def sync_directory(directory: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def free_space(place: Path) -> int:
+    """Return the free bytes of the file system that holds a path, which need not exist yet."""
+    place = place.resolve()
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free
+
+
+def require_space(place: object, free: int, needed: int) -> None:
+    """Raise InputError if less than `needed` bytes are free at a place."""
+    if free < needed:
+        raise InputError(
+            f"{place}: {free / GB:.2f} GB are free and about {needed / GB:.2f} GB are needed: free some, or choose "
+            "another directory"
+        )
 
 
 @contextmanager

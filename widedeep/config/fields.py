@@ -79,4 +79,10 @@ class Settings(Record):
         return value
 
 
+# Not a part of what makes two runs the same.
+DRY_RUN = Field(
+    default=False,
+    exclude=True,
+    description="check the settings, the inputs and the free space, print the plan, and stop there",
+)
 OVERWRITE = Field(default=False, description="replace an older output of the same kind; without it, it is an error")

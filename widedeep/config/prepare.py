@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from widedeep.config.fields import OVERWRITE, Count, MaybeCount, MaybeDate, Names, Settings, Share
+from widedeep.config.fields import DRY_RUN, OVERWRITE, Count, MaybeCount, MaybeDate, Names, Settings, Share
 from widedeep.config.raw_data import RawDataSettings
 
 
@@ -90,6 +90,7 @@ class PrepareConfig(RawDataSettings):
 
     output: str = Field(default="data/prepared", description="directory to write")
     overwrite: bool = OVERWRITE
+    dry_run: bool = DRY_RUN
     seed: int = Field(default=0, ge=0, description="random seed of the split and of the order of the ratings")
     ranks: Count = Field(default=1, ge=1, description="training ranks that the shards are divided among equally")
     shards: MaybeCount = Field(

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field, model_validator
 
 from widedeep.config.fields import (
+    DRY_RUN,
     OVERWRITE,
     RUN_DIR,
     Count,
@@ -27,6 +28,7 @@ class ScoreConfig(Settings):
     )
     output: str = Field(default="data/recommendations", description="directory to write")
     overwrite: bool = OVERWRITE
+    dry_run: bool = DRY_RUN
     verify: bool = Field(default=True, description="check the digest of each file of the data before it is used")
     top_n: Count = Field(default=10, ge=0, description="items in each user's list; 0: write --predictions only")
     predictions: MaybeText = Field(

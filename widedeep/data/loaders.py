@@ -30,7 +30,7 @@ def make_loader(
 
     """
     files = len(manifest.ratings.shards["train"])
-    create = StreamingLoader if _streams(manifest, world, config, batch_size, files) else ResidentLoader
+    create = StreamingLoader if streams(manifest, world, config, batch_size, files) else ResidentLoader
     return create(data, manifest, world, config, batch_size, seed)
 
 
@@ -39,12 +39,12 @@ def make_history_loader(
 ) -> ResidentHistoryLoader | StreamingHistoryLoader:
     """Create the loader of whole histories that `config.mode` names; arguments and errors as those of `make_loader`."""
     files = len(manifest.ratings.by_user)
-    create = StreamingHistoryLoader if _streams(manifest, world, config, batch_size, files) else ResidentHistoryLoader
+    create = StreamingHistoryLoader if streams(manifest, world, config, batch_size, files) else ResidentHistoryLoader
     return create(data, manifest, world, config, batch_size, seed)
 
 
-def _streams(manifest: Manifest, world: World, config: LoaderConfig, batch_size: int, files: int) -> bool:
-    """Whether to stream the training ratings from their `files`; InputError where the ranks cannot share them."""
+def streams(manifest: Manifest, world: World, config: LoaderConfig, batch_size: int, files: int) -> bool:
+    """Return whether to stream the training ratings from their `files`; InputError if the ranks cannot share them."""
     if batch_size % world.size:
         raise InputError(f"batch_size {batch_size} is not a multiple of the {world.size} ranks: choose one that is")
     ratings = manifest.ratings.rows("train")

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 
 from widedeep.common.errors import InputError
 from widedeep.schema.dataset import Dataset
@@ -159,6 +159,7 @@ class Manifest(SealedRecord):
     items: Table
     rank_regression: dict[str, float]  # rank = slope * popularity + intercept
     quarantined: dict[str, dict[str, int]]  # file -> reason -> rows, of the users and the items
+    replaced: dict[str, int] = Field(default_factory=dict)  # file -> rows with U+FFFD for bytes of another encoding
     leaks: dict[str, dict[str, Any]]  # column of a file -> why it leaks and whether it was used
     audit: Audit | None = None  # None: not asked for, or no rating is held out
     digest: str  # sha256 over the content of all files but those of by_user, which follow: names this very data

@@ -12,8 +12,10 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from widedeep.common.errors import InputError
-from widedeep.common.files import write_atomically
+from widedeep.common.files import free_space, write_atomically
 from widedeep.schema.manifest import MANIFEST, Manifest, parse_manifest
+
+ENDLESS = 1 << 60  # bytes; what file systems say that do not know, or have no end
 
 
 def scratch_directory() -> Path:
@@ -158,6 +160,25 @@ class Files:
     def first_line(self, name: str, encoding: str = "utf-8") -> str:
         """The first line of a text file without its end; otherwise as `head`."""
         return self.head(name, encoding).split("\n", 1)[0].rstrip("\r")
+
+    def ends_with_newline(self, name: str) -> bool:
+        """Whether the last byte of a file that is not empty ends a line; a packed file is taken to."""
+        system, path = self._system(name), self._path(name)
+        if self._jvm.org.apache.hadoop.io.compress.CompressionCodecFactory(self._conf).getCodec(path):
+            return True
+        stream = system.open(path)
+        try:
+            stream.seek(system.getFileStatus(path).getLen() - 1)
+            return stream.read() == ord("\n")
+        finally:
+            stream.close()
+
+    def free_space(self, name: str) -> int | None:
+        """The free bytes where a path is, which need not exist yet; None of an object store, which has no end."""
+        if local := self.local(name):
+            return free_space(local)
+        free = self._system(name).getStatus().getRemaining()
+        return None if free >= ENDLESS else free
 
     def concatenate(self, parts: list[str], target: str) -> None:
         """Join files, in order, into `target`; the bytes stay in the JVM."""

@@ -3,18 +3,22 @@
 import hashlib
 import io
 import os
+import re
 import sys
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from py4j.protocol import Py4JJavaError
 from pyspark import SparkConf, SparkContext
+from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from widedeep.common.command import run_command
-from widedeep.common.errors import InputError
+from widedeep.common.errors import DamagedFileError, InputError
 from widedeep.common.machine import LOOPBACK, find_java, java_mistake, name_resolves
 from widedeep.spark.filesystem import scratch_directory
 
@@ -117,8 +121,28 @@ class SubmitterStderr(io.TextIOBase):
         return self._system.console() is not None
 
 
+@contextmanager
+def unreadable_files_named() -> Iterator[None]:
+    """Raise DamagedFileError for a file that a task of Spark could not read, such as a packed one that is cut off."""
+    try:
+        yield
+    except (Py4JJavaError, PySparkException) as error:
+        text = str(error)
+        file = re.search(r"\[FAILED_READ_FILE[^]]*\] Encountered error while reading file (.+?)\.\s", text)
+        if file is None:
+            raise
+        causes = re.findall(r"^Caused by: (?:[\w.$]+: )?(.+)$", text, re.MULTILINE)
+        why = f" ({causes[-1].strip()})" if causes else ""
+        raise DamagedFileError(f"{file[1]} cannot be read{why}: it is damaged or cut off; get it again") from error
+
+
 def run_job(main: Callable[[Sequence[str]], None]) -> None:
     """Run the `main` of a job: results to stdout, all else to stderr, under spark-submit too."""
     if "PYSPARK_GATEWAY_PORT" in os.environ:
         sys.stderr = SubmitterStderr()
-    run_command(main)
+
+    def run(arguments: Sequence[str]) -> None:
+        with unreadable_files_named():
+            main(arguments)
+
+    run_command(run)

@@ -43,6 +43,13 @@ class RunMetrics(Record):
     train: TrainingStatistics
 
 
+def counts_of(metrics: RunMetrics) -> dict[str, int]:
+    """Return how many ratings were trained on, over all epochs, and how many each split was measured on."""
+    counts = {"ratings_trained_on": metrics.train.samples, "epochs": metrics.train.epochs}
+    splits = {"ratings_valid": metrics.valid, "ratings_test": metrics.test}
+    return counts | {name: int(split["ratings"]) for name, split in splits.items() if "ratings" in split}
+
+
 def write_metrics(run: Path, metrics: RunMetrics) -> None:
     """Write metrics.json, which marks the run as finished."""
     write_atomically(run / METRICS_FILE, json.dumps(metrics.model_dump(mode="json"), indent=1).encode())

@@ -48,6 +48,14 @@ def claim_run_directory(run: Path, identity: RunIdentity, start_anew: bool, worl
     return lock
 
 
+def check_run_directory(run: Path, identity: RunIdentity, start_anew: bool) -> None:
+    """Raise InputError if `claim_run_directory` would, but for a command that is using it."""
+    if not (run / IDENTITY_FILE).exists():
+        _require_empty(run)
+    elif not start_anew:
+        _require_same_run(run, identity)
+
+
 def _claim(run: Path, identity: RunIdentity, start_anew: bool) -> Lock:
     if not (run / IDENTITY_FILE).exists():
         _require_empty(run)

@@ -5,7 +5,17 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from widedeep.config.fields import RUN_DIR, Count, MaybeCount, MaybeFloat, MaybePath, MaybeText, Settings, none
+from widedeep.config.fields import (
+    DRY_RUN,
+    RUN_DIR,
+    Count,
+    MaybeCount,
+    MaybeFloat,
+    MaybePath,
+    MaybeText,
+    Settings,
+    none,
+)
 from widedeep.config.train import EmbeddingConfig, LoaderConfig, OptimConfig, RankingConfig
 from widedeep.models import ARCHITECTURES, ModelConfig
 from widedeep.training.losses import LOSSES
@@ -26,6 +36,7 @@ class TrainConfig(Settings):
         default="auto",
         description="auto: continue from the newest checkpoint; never: start anew; PATH: continue from this checkpoint",
     )
+    dry_run: bool = DRY_RUN
     warm_start: MaybePath = Field(
         default=None,
         description="directory of an older run on older data, whose weights the model begins with; none: a new model",

@@ -1,18 +1,25 @@
-import pytest
+import gzip
 
-from tests.spark.dumps import BAD, GOOD, RATINGS_HEADER, write_dump
-from widedeep.common.errors import InputError
+import pytest
+from pyspark.errors import PySparkException
+
+from tests.spark.dumps import ANIME_HEADER, BAD, GOOD, RATINGS_HEADER, write_dump
+from widedeep.common.errors import DamagedFileError, InputError
 from widedeep.data.dataset_descriptions import read_dataset
 from widedeep.spark.filesystem import Files
 from widedeep.spark.preparation.ingest import (
     copies,
+    entity_rows,
     read_rows,
     repeated_pairs,
     typed_ratings,
     without_pairs,
 )
+from widedeep.spark.preparation.quarantine import CheckedFile, check_file
+from widedeep.spark.session import unreadable_files_named
 
 MAL = read_dataset("mal2023")
+ANIME_COLUMNS = ANIME_HEADER.split(",")
 
 
 def ratings_of(spark, path, item_ids=(1, 5, 6)):
@@ -76,3 +83,83 @@ def test_a_missing_or_empty_file_is_named(spark, tmp_path):
     (tmp_path / "empty.csv").write_text("")
     with pytest.raises(InputError, match=r"empty\.csv is empty"):
         ratings_of(spark, tmp_path / "empty.csv")
+
+
+def checked_anime(spark, path) -> CheckedFile:
+    raw = read_rows(spark, Files(spark), str(path), MAL.items, MAL.items.columns)
+    return check_file(str(path), entity_rows(raw, MAL.items, MAL.items.columns, MAL.ids))
+
+
+def anime_rows(count: int) -> list[str]:
+    """Rows without quotes whose identifiers are 1, 2, …"""
+    return [
+        ",".join([str(number), f"title {number}", *["x"] * (len(ANIME_COLUMNS) - 2)]) for number in range(1, count + 1)
+    ]
+
+
+@pytest.mark.parametrize("closed_at", [None, 700])
+def test_a_stray_quote_does_not_swallow_rows_in_silence(spark, tmp_path, closed_at):
+    rows = anime_rows(2000)
+    rows[4] = rows[4].replace("title 5", '"title 5')
+    if closed_at is not None:
+        rows[closed_at - 1] = rows[closed_at - 1].replace(f"title {closed_at}", f'title {closed_at}"')
+    path = tmp_path / "anime.csv"
+    path.write_text("\n".join([ANIME_HEADER, *rows]) + "\n")
+    found = checked_anime(spark, path)
+    # The row that closes the quote is a part of the one that opens it.
+    assert found.bad == {"unclosed_quote": (closed_at or 2001) - 5}
+    assert found.read == (1999 if closed_at else 2000)
+    assert found.good.count() == found.good_count
+
+
+def test_newlines_and_commas_of_a_synopsis_are_no_rows(spark, tmp_path):
+    lines = "\n".join(["1, 2, 3, and many more, he said, and went", "7, 8", "said" + ", one" * 30])
+    rows = [f'1,t,e,o,8,g,"{lines}"' + ",x" * (len(ANIME_COLUMNS) - 7)]
+    path = tmp_path / "anime.csv"
+    path.write_text("\n".join([ANIME_HEADER, *rows]) + "\n")
+    found = checked_anime(spark, path)
+    assert (found.read, found.bad) == (1, {})
+
+
+def test_bytes_of_another_encoding_are_counted(spark, tmp_path):
+    rows = [row.encode() for row in anime_rows(5)]
+    rows[1] = rows[1].replace(b"title 2", "Pokémon".encode("iso-8859-1"))
+    rows[3] = rows[3].replace(b"title 4", "Pokémon".encode())
+    path = tmp_path / "anime.csv"
+    path.write_bytes(b"\n".join([ANIME_HEADER.encode(), *rows]) + b"\n")
+    found = checked_anime(spark, path)
+    assert (found.replaced, found.bad_count) == (1, 0)
+
+
+def test_a_file_that_may_be_cut_off_is_named(spark, tmp_path, caplog):
+    whole = write_dump(tmp_path) / "users-score-2023.csv"
+    ratings_of(spark, whole)
+    assert "newline" not in caplog.text
+    cut = tmp_path / "cut.csv"
+    cut.write_bytes(whole.read_bytes()[:-1])
+    ratings_of(spark, cut)
+    assert f"{cut} does not end with a newline: if its download was cut off, get it again" in caplog.text
+
+
+def packed_and_cut_off(path, rows):
+    packed = gzip.compress("\n".join([RATINGS_HEADER, *(f"{row},n,5,t,8" for row in range(rows))]).encode() + b"\n")
+    path.write_bytes(packed[: len(packed) * 3 // 4])
+    return path
+
+
+def test_a_packed_file_that_is_cut_off_in_its_first_lines_is_named(spark, tmp_path):
+    path = packed_and_cut_off(tmp_path / "ratings.csv.gz", 10)
+    with pytest.raises(InputError, match=r"ratings\.csv\.gz cannot be unpacked: download it again"):
+        ratings_of(spark, path)
+
+
+def test_a_packed_file_that_is_cut_off_later_is_named(spark, tmp_path):
+    path = packed_and_cut_off(tmp_path / "ratings.csv.gz", 60_000)
+    told = r"ratings\.csv\.gz cannot be read \(Unexpected end of input stream\): it is damaged or cut off; get it again"
+    with pytest.raises(DamagedFileError, match=told), unreadable_files_named():
+        check_file(str(path), ratings_of(spark, path))
+
+
+def test_other_errors_of_spark_are_left_alone(spark):
+    with pytest.raises(PySparkException, match="no_such_column"), unreadable_files_named():
+        spark.range(3).select("no_such_column").collect()

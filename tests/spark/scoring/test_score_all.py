@@ -28,7 +28,7 @@ from widedeep.spark.evaluation.evaluate import evaluate_systems
 from widedeep.spark.prepared_data import PreparedData
 from widedeep.spark.scoring.predictions import write_predictions
 from widedeep.spark.scoring.rules import read_rules
-from widedeep.spark.scoring.score_all import Scored, score_all, show_summary
+from widedeep.spark.scoring.score_all import Scored, plan, score_all, show_summary
 from widedeep.spark.scoring.sent_model import SentModel
 from widedeep.training.run import TrainingRun
 from widedeep.training.settings import TrainConfig
@@ -280,3 +280,15 @@ def test_something_must_be_asked_for():
         ScoreConfig(top_n=0)
     with pytest.raises(ValueError, match="the same directory"):
         ScoreConfig(output="out", predictions="out/")
+
+
+def test_a_dry_run_says_what_would_be_scored_and_writes_nothing(spark, prepared, run, tmp_path, capsys):
+    config = ScoreConfig(data=str(prepared), run_dir=str(run), output=str(tmp_path / "lists"), top_n=7, dry_run=True)
+    plan(spark, config)
+    said = capsys.readouterr().out
+    manifest = read_manifest(prepared)
+    assert f"{manifest.users.rows:,} of {manifest.users.rows:,}" in said
+    assert f"{7 * manifest.users.rows:,}" in said
+    assert not [path for path in tmp_path.iterdir() if not path.name.startswith(".")]
+    with pytest.raises(InputError, match="holds no model"):
+        plan(spark, config.model_copy(update={"run_dir": str(tmp_path / "nothing")}))

@@ -86,9 +86,9 @@ def check_files(spark: SparkSession, files: Files, config: ExploreConfig, keep: 
     def check_entities(kind: str, file: EntityFile | None, column: str) -> tuple[CheckedFile, dict[str, float]]:
         if file is None:
             ids = keep(kind, lambda: ingest.rows_of_ids(raw, dataset, scale, column))
-            return CheckedFile(path, ids, 0, {}), {}
+            return CheckedFile(path, ids, 0, {}, 0), {}
         rows = ingest.read_rows(spark, files, inputs.files[kind].path, file, file.columns)
-        checked = keep(kind, lambda: ingest.entity_rows(rows, file.id, file.columns, dataset.ids))
+        checked = keep(kind, lambda: ingest.entity_rows(rows, file, file.columns, dataset.ids))
         return check_file(inputs.files[kind].path, checked), missing_shares(rows, names, file.missing)
 
     (items, items_missing), (users, users_missing) = run_concurrently(

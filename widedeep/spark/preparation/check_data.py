@@ -102,7 +102,7 @@ def type_ratings(ratings: Sample, items: Sample | None, dataset: Dataset) -> Dat
     """The ratings of a sample, typed. Their items are looked up among all items, not among a sample of them."""
     known = None
     if items and dataset.items:
-        rows = ingest.entity_rows(items.all, dataset.items.id, (), dataset.ids)
+        rows = ingest.entity_rows(items.all, dataset.items, (), dataset.ids)
         known = rows.where(F.col(REASON).isNull()).select(F.col(ingest.ID).alias("item_id"), F.lit(0).alias("item"))
     return ingest.typed_ratings(ratings.first, known, dataset, dataset.scale("drop")).localCheckpoint()
 
@@ -133,7 +133,7 @@ def _report_ratings(
 def _report_entities(
     kind: str, sample: Sample, file: EntityFile, dataset: Dataset, config: CheckDataConfig, problems: list[str]
 ) -> FileReport:
-    rows = ingest.entity_rows(sample.first, file.id, file.columns, dataset.ids).localCheckpoint()
+    rows = ingest.entity_rows(sample.first, file, file.columns, dataset.ids).localCheckpoint()
     return _report(kind, sample, check_file(sample.path, rows), entity_roles(rows, file, dataset.ids), config, problems)
 
 

@@ -6,6 +6,7 @@ content in `_row` and its fault in `_reason`, so that prepare can count it and q
 
 import csv
 import json
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
@@ -15,8 +16,9 @@ from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from pyspark.sql.types import ArrayType, MapType, StructType
 
+from widedeep.common.console import log
 from widedeep.common.errors import InputError
-from widedeep.schema.dataset import Dataset, Duplicates, Identifiers, RowFile, split_typed_name
+from widedeep.schema.dataset import Dataset, Duplicates, EntityFile, Identifiers, RowFile, split_typed_name
 from widedeep.schema.rating_scale import RatingScale
 from widedeep.spark.filesystem import Files
 from widedeep.spark.preparation.fields import column_named
@@ -26,9 +28,18 @@ from widedeep.spark.preparation.text_parsers import identifier, number, text_ide
 # its text if it is, and the identifier of a user or an item.
 CORRUPT, FILE, BLOCK, LINE, REASON, ROW, ID = "_corrupt", "_file", "_block", "_line", "_reason", "_row", "_identifier"
 PLACE = (FILE, BLOCK, LINE)
+# Of a row of items or users: how many rows of the file it holds, itself included; whether bytes of it were of another
+# encoding.
+LINES, REPLACED = "_lines", "_replaced"
 
 # The reason of a refused row that is not damaged: an item in a user's list without a score.
 UNSCORED_REASON = "unscored"
+
+# The reason of a row in whose text other rows stand, because a quote is missing.
+UNCLOSED_QUOTE = "unclosed_quote"
+
+# What stands for bytes that are no character of the encoding.
+REPLACEMENT = "\ufffd"
 
 # The fault of identifiers that are texts.
 UNREADABLE = "missing_or_of_another_encoding"
@@ -71,6 +82,9 @@ def read_rows(spark: SparkSession, files: Files, path: str, described: RowFile, 
     parts = [part for part, size, _ in entries if size]
     if not parts:
         raise InputError(f"input file {path} is empty: download it again, or make it again")
+    for part in parts if described.format != "parquet" else ():
+        if not files.ends_with_newline(part):
+            log.warning("%s does not end with a newline: if its download was cut off, get it again", part)
     # Spark logs a stack trace for each pattern.
     paths = parts if set(path) & set("*?[{") else [path]
     if described.format == "csv":
@@ -302,24 +316,26 @@ def _pair() -> Column:
     return F.xxhash64("user_id", "item_id")
 
 
-def entity_rows(raw: DataFrame, key: str, columns: Sequence[str], ids: Identifiers) -> DataFrame:
+def entity_rows(raw: DataFrame, file: EntityFile, columns: Sequence[str], ids: Identifiers) -> DataFrame:
     """Check the rows of the users' or the items' file.
 
     Args:
         raw: from `read_rows`.
-        key: the column of identifiers.
+        file: how it was read.
         columns: the columns to keep, as text.
         ids: what identifiers are.
 
     Returns:
-        _identifier (bigint or string), the columns, _reason, _row (bad rows only), _file.
+        _identifier (bigint or string), the columns, _reason, _row (bad rows only), _file, _lines (int), _replaced
+        (boolean).
 
     """
     to_id, fault = (identifier, "id_not_a_number") if ids.type == "number" else (text_identifier, f"id_{UNREADABLE}")
-    frame = raw.withColumn(ID, to_id(column_named(key)))
+    frame = raw.withColumn(ID, to_id(column_named(file.id))).withColumn(LINES, 1 + _swallowed_rows(raw, file, ids))
     order = Window.partitionBy(ID).orderBy(*PLACE)
     reason = first_reason(
         {
+            UNCLOSED_QUOTE: F.col(LINES) > 1,
             "wrong_arity": F.col(CORRUPT).isNotNull(),
             fault: F.col(ID).isNull(),
             "duplicate_id": F.row_number().over(order) > 1,
@@ -327,7 +343,26 @@ def entity_rows(raw: DataFrame, key: str, columns: Sequence[str], ids: Identifie
     )
     marked = frame.withColumn(REASON, reason)
     marked = marked.withColumn(ROW, F.when(F.col(REASON).isNotNull(), row_content(raw)))
-    return marked.select(ID, *map(column_named, columns), REASON, ROW, FILE)
+    replaced = F.contains(F.concat_ws("", *map(column_named, columns or file_columns(raw))), F.lit(REPLACEMENT))
+    return marked.select(ID, *map(column_named, columns), REASON, ROW, FILE, LINES, replaced.alias(REPLACED))
+
+
+def _swallowed_rows(raw: DataFrame, file: EntityFile, ids: Identifiers) -> Column:
+    """How many lines inside the texts of a row look like rows: as many columns or more, an identifier where it belongs.
+
+    A quote that is missing or too many lets a text go on to the next quote, thousands of rows later.
+    """
+    names = file_columns(raw)
+    delimiters, before = len(names) - 1, names.index(file.id)
+    # With texts as identifiers and few columns, a line of a synopsis looks like a row.
+    if file.format != "csv" or not file.multi_line or (ids.type == "text" and delimiters < 4):
+        return F.lit(0)
+    comma = re.escape(file.delimiter)
+    cell = f"(?:(?!{comma})[^\\n])*{comma}"
+    id_cell = rf"\s*\d+(?:\.0)?{comma}" if ids.type == "number" and before < delimiters else cell
+    row = rf"\n(?:{cell}){{{before}}}{id_cell}(?:{cell}){{{max(delimiters - before - 1, 0)}}}"
+    text = F.coalesce(F.col(CORRUPT), F.concat_ws(" ", *map(column_named, names)))
+    return F.regexp_count(text, F.lit(row))
 
 
 def rows_of_ids(raw: DataFrame, dataset: Dataset, scale: RatingScale, column: str) -> DataFrame:

@@ -11,7 +11,7 @@ from widedeep.schema.dataset import Dataset
 from widedeep.schema.rating_scale import RatingScale
 from widedeep.spark import shards
 from widedeep.spark.preparation import ingest
-from widedeep.spark.preparation.ingest import FILE, REASON, ROW
+from widedeep.spark.preparation.ingest import FILE, LINES, REASON, REPLACED, ROW
 from widedeep.spark.preparation.workspace import Workspace
 
 # Pairs of (user, item) that a task counts in memory when it looks for duplicates.
@@ -32,6 +32,7 @@ class CheckedFile:
     rows: DataFrame  # `_reason` is null for good rows; `_row` is the text of bad ones
     read: int
     bad: dict[str, int]  # reason -> rows
+    replaced: int  # rows with U+FFFD in the place of bytes that are of another encoding
 
     @property
     def good(self) -> DataFrame:
@@ -63,10 +64,12 @@ class CheckedRatings(CheckedFile):
 
 
 def check_file(path: str, rows: DataFrame) -> CheckedFile:
-    """Count the rows of a file by `_reason`."""
-    counts = {row[REASON]: row["count"] for row in rows.groupBy(REASON).count().collect()}
-    bad = {reason: n for reason, n in sorted(counts.items(), key=str) if reason is not None}
-    return CheckedFile(path, rows, sum(counts.values()), bad)
+    """Count the rows of a file by `_reason`; a row that has swallowed others counts as many."""
+    lines = F.sum(LINES) if LINES in rows.columns else F.count("*")
+    replaced = F.count_if(F.col(REPLACED)) if REPLACED in rows.columns else F.lit(0)
+    found = rows.groupBy(REASON).agg(lines.alias("lines"), replaced.alias("replaced")).collect()
+    bad = {row[REASON]: row["lines"] for row in sorted(found, key=lambda row: str(row[REASON])) if row[REASON]}
+    return CheckedFile(path, rows, sum(row["lines"] for row in found), bad, sum(row["replaced"] for row in found))
 
 
 def check_ratings(path: str, rows: DataFrame, dataset: Dataset, scale: RatingScale, keep: Keep) -> CheckedRatings:
@@ -89,7 +92,7 @@ def check_ratings(path: str, rows: DataFrame, dataset: Dataset, scale: RatingSca
     tasks = max(1, -(-checked.read // PAIRS_PER_TASK))
     repeated = keep("repeated", lambda: ingest.repeated_pairs(good, tasks))
     if repeated.isEmpty():
-        return CheckedRatings(path, rows, checked.read, bad, good, None)
+        return CheckedRatings(path, rows, checked.read, bad, 0, good, None)
     copies = keep("copies", lambda: ingest.copies(good, repeated, kept, scale))
     if duplicates := copies.where("copy > 1").count():
         bad[DUPLICATE_REASON] = duplicates
@@ -97,7 +100,7 @@ def check_ratings(path: str, rows: DataFrame, dataset: Dataset, scale: RatingSca
             raise InputError(_twice(path, copies, duplicates))
     first = copies.where("copy = 1").drop("copy")
     unique = ingest.without_pairs(good, repeated).unionByName(first)
-    return CheckedRatings(path, rows, checked.read, bad, unique, copies)
+    return CheckedRatings(path, rows, checked.read, bad, 0, unique, copies)
 
 
 def _twice(path: str, copies: DataFrame, duplicates: int) -> str:

@@ -21,12 +21,15 @@ from widedeep.spark.preparation.splits import ROW_WISE, assign_split
 from widedeep.spark.preparation.workspace import Workspace
 from widedeep.spark.rating_sums import rating_sum
 
+NOT_SAMPLED = "not sampled"  # in the place of a split
+
 
 class SplitRatings(NamedTuple):
     """The good ratings, each in a split, and how many of them are where."""
 
     frame: DataFrame  # user_id, item, rating, split (null: not sampled) and the key that orders the shards
     buckets: dict[str, dict[int, int]]  # split -> bucket of the key -> rows
+    not_sampled: int  # ratings in no split
 
     def rows(self) -> dict[str, int]:
         """Split -> number of its ratings."""
@@ -39,6 +42,7 @@ class RatingShards(NamedTuple):
     files: dict[str, tuple[DataFile, ...]]  # split -> shards
     train: DataFrame  # user, item, rating
     train_mean: float
+    not_sampled: int  # ratings in no split
 
     def rows(self) -> int:
         """Number of ratings in all splits."""
@@ -76,7 +80,9 @@ def split_ratings(
         return assigned.select("user_id", "item", "rating", "split", key.alias("key"))
 
     frame = split() if rule.kind in ROW_WISE else workspace.keep("split", split)
-    return SplitRatings(frame, bucket_counts(frame.where("split IS NOT NULL"), "split", "key"))
+    counts = bucket_counts(frame.withColumn("split", F.coalesce("split", F.lit(NOT_SAMPLED))), "split", "key")
+    not_sampled = sum(counts.pop(NOT_SAMPLED, {}).values())
+    return SplitRatings(frame, counts, not_sampled)
 
 
 def _with_strata(
@@ -140,7 +146,7 @@ def write_rating_shards(
     written = {split: _describe(workspace, split, rows[split]) if split in filled else () for split in SPLITS}
     train = workspace.spark.read.parquet(f"{workspace.staging}/ratings/split=train")
     mean = train.agg(rating_sum(F.col("rating"), scale) / F.count("rating")).collect()[0][0]
-    return RatingShards(written, train, mean)
+    return RatingShards(written, train, mean, ratings.not_sampled)
 
 
 def _describe(workspace: Workspace, split: str, rows: int) -> tuple[DataFile, ...]:

@@ -22,6 +22,16 @@ def show_summary(manifest: Manifest, output: str) -> None:
         show_audit(manifest.audit)
 
 
+def counts_of(manifest: Manifest) -> dict[str, int]:
+    """Return the rows read, refused, left out and written: the first are the sum of the others, of each file."""
+    ratings = manifest.ratings
+    counts = {"ratings_read": ratings.read, "ratings_not_sampled": ratings.not_sampled}
+    counts |= {f"ratings_{split}": ratings.rows(split) for split in SPLITS}
+    counts["ratings_quarantined"] = sum(ratings.quarantined.values())
+    counts |= {f"{file}_quarantined": sum(bad.values()) for file, bad in manifest.quarantined.items()}
+    return counts | {"users": manifest.users.rows, "items": manifest.items.rows}
+
+
 def _counts(manifest: Manifest) -> list[tuple[str, str]]:
     ratings = manifest.ratings
     rows = [("ratings read", ratings.read)]
@@ -31,6 +41,7 @@ def _counts(manifest: Manifest) -> list[tuple[str, str]]:
         rows.append(("  not sampled", ratings.not_sampled))
     for file, reasons in {"ratings": ratings.quarantined, **manifest.quarantined}.items():
         rows += [(f"  quarantined, {file}: {reason}", count) for reason, count in reasons.items()]
+    rows += [(f"  of another encoding in part, {file}", count) for file, count in manifest.replaced.items() if count]
     rows += [("users", manifest.users.rows), ("items", manifest.items.rows)]
     return [(name, f"{count:,}") for name, count in rows]
 

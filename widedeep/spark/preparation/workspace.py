@@ -20,6 +20,11 @@ class InputFile(NamedTuple):
     facts: dict[str, object]  # name and bytes, as in the manifest
     parts: list[tuple[str, int, int]]  # path, bytes and modification time in ms
 
+    @property
+    def size(self) -> int:
+        """The bytes of all parts."""
+        return sum(size for _, size, _ in self.parts)
+
 
 class Inputs(NamedTuple):
     """What a run reads: the description of the data set, without optional files that are not there, and its files."""

@@ -11,7 +11,8 @@ from typing import NamedTuple
 from pyspark.sql import SparkSession
 
 from widedeep.common.command import load_config
-from widedeep.common.console import print_table, say
+from widedeep.common.console import log_counts, print_table, say
+from widedeep.common.files import require_space
 from widedeep.config.score import ScoreConfig
 from widedeep.schema.predictions import PredictionManifest
 from widedeep.schema.recommendations import RecommendationManifest
@@ -19,9 +20,11 @@ from widedeep.spark.filesystem import Files
 from widedeep.spark.prepared_data import PreparedData
 from widedeep.spark.scoring.predictions import predictions_output, write_predictions
 from widedeep.spark.scoring.recommendations import recommendations_output, write_recommendations
-from widedeep.spark.scoring.sent_model import send_model
+from widedeep.spark.scoring.sent_model import load_model, send_model
 from widedeep.spark.session import build_session
 from widedeep.spark.staged_directory import check_output
+
+BYTES_OF_ROW = 32  # of a list or a prediction, compressed; measured: 10 to 25
 
 
 class Scored(NamedTuple):
@@ -47,6 +50,39 @@ def score_all(spark: SparkSession, config: ScoreConfig) -> Scored:
     return Scored(lists, predictions)
 
 
+def plan(spark: SparkSession, config: ScoreConfig) -> None:
+    """Check the model, the data, the outputs and the free space, and print what would be done."""
+    files = Files(spark)
+    outputs = [recommendations_output(config)] if config.top_n else []
+    outputs += [predictions_output(config)] if config.predictions else []
+    for output in outputs:
+        check_output(files, output)
+    data = PreparedData(spark, config.data, config.verify)
+    artifact = load_model(spark, config, data.manifest)
+    users = min(config.sample_users or data.manifest.users.rows, data.manifest.users.rows)
+    predicted = data.manifest.ratings.rows("test") if config.predictions else 0
+    needed = BYTES_OF_ROW * (users * config.top_n + predicted)
+    free = files.free_space(config.output)
+    if free is not None:
+        require_space(config.output, free, needed)
+    rows = [
+        ("model", f"{artifact.config.name}, best epoch {artifact.best.epoch + 1}, sha256 {artifact.sha256[:12]}"),
+        ("users", f"{users:,} of {data.manifest.users.rows:,}"),
+        ("items scored for each", f"{len(artifact.item_id):,}"),
+        ("rows of lists, at most", f"{users * config.top_n:,}"),
+        ("predicted test ratings", f"{predicted:,}"),
+        ("bytes, at most about", f"{needed:,}"),
+    ]
+    print_table("plan: all of this is there and fits together", ("what", "how much"), rows, text=("what",))
+
+
+def counts_of(scored: Scored) -> dict[str, int]:
+    """Return the numbers of rows written."""
+    lists, predictions = scored.lists, scored.predictions
+    counts = {"users": lists.users, "rows": lists.rows, "distinct_items": lists.distinct_items} if lists else {}
+    return counts | ({"predictions": predictions.rows} if predictions else {})
+
+
 def show_summary(scored: Scored, config: ScoreConfig) -> None:
     """Print the numbers of users, rows, items and files written."""
     if lists := scored.lists:
@@ -66,7 +102,11 @@ def main(argv: Sequence[str]) -> None:
     # Batches of a bounded size: a user's row carries all the items that they have seen.
     spark = build_session("widedeep score_all", {"spark.sql.execution.arrow.maxRecordsPerBatch": "2048"})
     try:
+        if config.dry_run:
+            plan(spark, config)
+            return
         scored = score_all(spark, config)
     finally:
         spark.stop()
+    log_counts("scored", counts_of(scored))
     show_summary(scored, config)

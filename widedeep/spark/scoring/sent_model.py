@@ -22,6 +22,18 @@ class SentModel(NamedTuple):
     file_name: str
 
 
+def load_model(spark: SparkSession, config: ScoreConfig, prepared: Manifest) -> Artifact:
+    """Return the model of a run.
+
+    Raises:
+        InputError: the run has no model, or it was trained on other data than `prepared`.
+
+    """
+    artifact = load_artifact(local_model(Files(spark), config.run_dir))
+    artifact.check_trained_on(prepared.digest, config.run_dir, config.data)
+    return artifact
+
+
 def send_model(spark: SparkSession, config: ScoreConfig, prepared: Manifest) -> SentModel:
     """Load the model of a run and send its file to the executors.
 
