@@ -1,6 +1,7 @@
 """All-or-nothing output, and files of other file systems."""
 
 import os
+import re
 import subprocess
 import sys
 from uuid import uuid4
@@ -300,3 +301,16 @@ def test_what_was_put_aside_is_gone_when_the_process_ends():
     path = done.stdout.strip()
     assert path
     assert subprocess.run(["test", "-e", path], check=False).returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("place", "remedy"),
+    [
+        ("s3a://bucket/raw", r"start it with spark-submit --packages org\.apache\.hadoop:hadoop-aws:3\.\d+\.\d+$"),
+        ("abfss://box@account.dfs.core.windows.net/raw", "hadoop-azure:"),
+        ("odd://somewhere", "add one, or use another scheme"),
+    ],
+)
+def test_a_missing_connector_is_named(spark, place, remedy):
+    with pytest.raises(InputError, match=f"{re.escape(place)}: this Spark has no connector to .*{remedy}"):
+        Files(spark).exists(place)

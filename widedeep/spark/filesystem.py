@@ -15,6 +15,13 @@ from widedeep.common.errors import InputError
 from widedeep.common.files import free_space, write_atomically
 from widedeep.schema.manifest import MANIFEST, Manifest, parse_manifest
 
+# Scheme -> what to give to spark-submit --packages.
+CONNECTORS = {
+    "s3a": "org.apache.hadoop:hadoop-aws:{hadoop}",
+    "abfs": "org.apache.hadoop:hadoop-azure:{hadoop}",
+    "abfss": "org.apache.hadoop:hadoop-azure:{hadoop}",
+    "gs": "com.google.cloud.bigdataoss:gcs-connector:hadoop3-2.2.26",
+}
 ENDLESS = 1 << 60  # bytes; what file systems say that do not know, or have no end
 
 
@@ -40,7 +47,17 @@ class Files:
         return self._path(f"file://{path.resolve()}")
 
     def _system(self, name: str) -> Any:
-        return self._path(name).getFileSystem(self._conf)
+        """The file system of a path; InputError if this Spark has no connector to it."""
+        try:
+            return self._path(name).getFileSystem(self._conf)
+        except Py4JJavaError as error:
+            scheme, said = name.partition(":")[0], str(error.java_exception.toString())
+            if "ClassNotFoundException" not in said and "UnsupportedFileSystemException" not in said:
+                raise
+            hadoop = self._jvm.org.apache.hadoop.util.VersionInfo.getVersion()
+            known = CONNECTORS.get(scheme, "").format(hadoop=hadoop)
+            remedy = f"start it with spark-submit --packages {known}" if known else "add one, or use another scheme"
+            raise InputError(f"{name}: this Spark has no connector to {scheme}://: {remedy}") from None
 
     def absolute(self, name: str) -> str:
         """The path with its scheme, as Spark itself resolves it (`file:/…`, `hdfs://…`)."""

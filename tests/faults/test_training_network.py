@@ -1,0 +1,147 @@
+"""Two machines with a network between them that fails: two network namespaces, each with an agent of torchrun."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.builders import write_prepared
+from tests.faults.test_training_killed import place_of
+from tests.training import ROOT, TORCHRUN, command
+from widedeep.common.errors import InputError
+from widedeep.training.checkpoints import newest_first, read_checkpoint_manifest
+
+ADDRESSES = ("10.77.0.1", "10.77.0.2")
+TIMEOUT = 10  # seconds after which a rank that does not answer ends the job
+PORT = 29_600
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or shutil.which("ip") is None or os.geteuid() != 0, reason="network namespaces need root"
+)
+
+
+class Machine:
+    """A network namespace, and what runs in it."""
+
+    def __init__(self, name: str, device: str):
+        self.name, self.device = name, device
+
+    def ip(self, *words: str) -> None:
+        subprocess.run(["ip", "-n", self.name, *words], check=True)
+
+    def cut_off(self) -> None:
+        self.ip("link", "set", self.device, "down")
+
+    def agent(self, argv: list[str], *options: str) -> subprocess.Popen:
+        """Start torchrun, which meets the others at the first machine."""
+        meeting = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"{ADDRESSES[0]}:{PORT}", "--rdzv-id", "one"]
+        heartbeat = "--rdzv-conf=last_call_timeout=2,keep_alive_interval=1,keep_alive_max_attempt=3"
+        launch = [str(TORCHRUN), *meeting, heartbeat, "--nproc-per-node", "1", *options, *argv]
+        environment = {**os.environ, "GLOO_SOCKET_IFNAME": self.device, "OMP_NUM_THREADS": "1"}
+        return subprocess.Popen(
+            ["ip", "netns", "exec", self.name, *launch],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+
+
+def kill_all(machine: Machine) -> None:
+    """Kill every process of a machine at once, as when its power fails."""
+    found = subprocess.run(["ip", "netns", "pids", machine.name], capture_output=True, text=True, check=True)
+    for pid in found.stdout.split():
+        os.kill(int(pid), signal.SIGKILL)
+
+
+@pytest.fixture
+def machines() -> Iterator[tuple[Machine, Machine]]:
+    """Two machines and a cable between them."""
+    tag = f"{os.getpid() % 10_000}"
+    both = (Machine(f"wd-a{tag}", f"wda{tag}"), Machine(f"wd-b{tag}", f"wdb{tag}"))
+    try:
+        for machine in both:
+            subprocess.run(["ip", "netns", "add", machine.name], check=True)
+        ends = [["name", machine.device, "netns", machine.name] for machine in both]
+        subprocess.run(["ip", "link", "add", *ends[0], "type", "veth", "peer", *ends[1]], check=True)
+        for machine, address in zip(both, ADDRESSES, strict=True):
+            machine.ip("addr", "add", f"{address}/24", "dev", machine.device)
+            machine.ip("link", "set", "lo", "up")
+            machine.ip("link", "set", machine.device, "up")
+        yield both
+    finally:
+        for machine in both:
+            kill_all(machine)
+            subprocess.run(["ip", "netns", "delete", machine.name], check=False)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("network") / "prepared"
+    write_prepared(path, ratings=8001)
+    return path
+
+
+def endless(data: Path, run: Path, **flags) -> list[str]:
+    return command(data, run, **{"timeout_seconds": TIMEOUT, "checkpoint_seconds": 1, "epochs": 100_000, **flags})
+
+
+def wait_until_trained(agents: list[subprocess.Popen], run: Path, epoch: int) -> None:
+    deadline = time.monotonic() + 180
+    while place_of(run) < (epoch, 0):
+        assert agents[0].poll() is None, agents[0].stderr.read()
+        assert time.monotonic() < deadline, f"it does not come to epoch {epoch}: it is at {place_of(run)}"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("fault", ["cut off", "killed"])
+def test_a_machine_that_is_lost_ends_the_job_within_the_timeout(machines, data, tmp_path, fault):
+    run = tmp_path / "run"
+    agents = [machine.agent(endless(data, run), "--nnodes", "2") for machine in machines]
+    wait_until_trained(agents, run, 2)
+    began = time.monotonic()
+    if fault == "cut off":
+        machines[1].cut_off()
+    else:
+        kill_all(machines[1])
+    _, log = agents[0].communicate(timeout=120)
+    assert agents[0].returncode == 1, log
+    assert time.monotonic() - began < TIMEOUT + 50  # torch's agent needs the rest to end its ranks
+    assert newest_first(run / "checkpoints")
+    agents[1].communicate(timeout=120)
+
+
+def test_an_elastic_job_goes_on_with_what_is_left_and_takes_the_other_back(machines, data, tmp_path):
+    run = tmp_path / "run"
+    argv = endless(data, run)
+    options = ("--nnodes", "1:2", "--max-restarts", "5")
+    agents = [machine.agent(argv, *options) for machine in machines]
+    wait_until_trained(agents, run, 2)
+    kill_all(machines[1])
+    agents[1].communicate(timeout=60)
+    wait_until_trained(agents, run, place_of(run)[0] + 3)
+    assert newest_ranks(run) == 1
+    back = machines[1].agent(argv, *options)
+    deadline = time.monotonic() + 120
+    while newest_ranks(run) != 2:
+        assert agents[0].poll() is None, agents[0].stderr.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+    wait_until_trained(agents, run, place_of(run)[0] + 2)
+    assert back.poll() is None
+
+
+def newest_ranks(run: Path) -> int:
+    """Return the number of ranks that trained when the newest checkpoint was written; 0 if it is being replaced."""
+    try:
+        return read_checkpoint_manifest(newest_first(run / "checkpoints")[0]).ranks
+    except (InputError, IndexError):
+        return 0
