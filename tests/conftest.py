@@ -8,11 +8,16 @@ import numpy as np
 import pytest
 
 from tests.builders import read_split, write_prepared
+from tests.draws import SEED
 from widedeep.schema.manifest import Manifest
 
 ROOT = Path(__file__).resolve().parent.parent
 # Threads of torch that wait for each other spin; on a busy machine a step then takes 40 times as long.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+def pytest_report_header() -> str:
+    return f"faults are drawn with WIDEDEEP_FAULT_SEED={SEED}"
 
 
 @pytest.fixture(scope="session")

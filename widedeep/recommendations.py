@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
@@ -24,7 +25,8 @@ def recommendations_of(directory: Path, user: str) -> tuple[list[dict[str, Any]]
     """Return the recommendations of a user id, best first, and how ids are named; reads the user's row group alone.
 
     Raises:
-        InputError: the directory has no committed recommendations, or those of another release, or none of this user.
+        InputError: the directory has no committed recommendations, or those of another release, or none of this user;
+            or it is being replaced.
 
     """
     file = directory / HIDDEN_MANIFEST
@@ -33,9 +35,14 @@ def recommendations_of(directory: Path, user: str) -> tuple[list[dict[str, Any]]
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{directory} holds no recommendations ({error}); run jobs/score_all.py") from None
     manifest = RecommendationManifest.unseal(text, str(file))
-    data = ds.dataset([str(directory / part.path) for part in manifest.files], format=CHECKED_FORMAT)
     user_id = manifest.ids.parse(user, "user")
-    rows = data.to_table(filter=pc.field("user_id") == user_id).sort_by("rank").to_pylist()
+    try:
+        data = ds.dataset([str(directory / part.path) for part in manifest.files], format=CHECKED_FORMAT)
+        rows = data.to_table(filter=pc.field("user_id") == user_id).sort_by("rank").to_pylist()
+    except (OSError, pa.ArrowInvalid) as error:
+        raise InputError(
+            f"{directory} is damaged, or is being replaced ({error}): try again, and else run jobs/score_all.py"
+        ) from None
     if not rows:
         raise InputError(f"user {user} is not in {directory}, which holds {manifest.users:,} users")
     return rows, manifest.ids

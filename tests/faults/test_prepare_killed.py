@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from tests.draws import drawn
 from tests.e2e.test_pipeline import ENVIRONMENT
 from tests.training import ROOT
 from widedeep.schema.manifest import read_manifest
 
 # What must be there before the kill: a step that is done, shards, feature tables.
 MOMENTS = ("out.staging.work/ratings/_SUCCESS", "out.staging/ratings", "out.staging/users")
+LATER = 0.5  # seconds at most after that
 
 
 def start(dump: Path, output: Path) -> subprocess.Popen:
@@ -32,6 +34,7 @@ def test_a_killed_prepare_ends_as_an_undisturbed_one(dump, prepared, tmp_path, m
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.01)
+    time.sleep(drawn(f"prepare {moment}").uniform(0, LATER))
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
     assert not output.exists()

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from pyspark.sql import functions as F
 
+from widedeep.common.errors import InputError
 from widedeep.spark.partitioning import (
     bucket_counts,
     hash_key,
@@ -11,7 +12,7 @@ from widedeep.spark.partitioning import (
     shuffled_index,
     with_dense_index,
 )
-from widedeep.spark.shards import with_shard
+from widedeep.spark.shards import plan_shards, with_shard
 
 
 def test_indices_follow_the_order_of_keys_however_the_rows_are_cut(spark):
@@ -80,3 +81,11 @@ def test_a_shuffled_index_is_unique_and_looks_random(spark):
     # Independent of the index and of the other seed: the standard deviation of a correlation is 0.0022.
     correlations = np.corrcoef([np.arange(200_000), *values.T])
     assert np.abs(correlations[np.triu_indices(3, 1)]).max() < 0.011
+
+
+def test_a_split_that_its_shards_cannot_hold_as_one_row_group_each_is_refused():
+    with pytest.raises(
+        InputError, match=r"split train has 100000000 ratings, too many for 2 shards: give at least 12$"
+    ):
+        plan_shards({"train": 10**8, "valid": 0, "test": 0}, 1, 2)
+    assert plan_shards({"train": 10**8, "valid": 0, "test": 0}, 1, 12)["train"] == 12

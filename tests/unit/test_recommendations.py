@@ -65,3 +65,14 @@ def test_a_directory_without_lists_and_a_user_without_a_list_are_named(directory
         recommendations_of(tmp_path / "none", "7")
     with pytest.raises(InputError, match=r"user 9 is not in .* holds 2 users"):
         recommendations_of(directory, "9")
+
+
+@pytest.mark.parametrize("fault", ["gone", "half there"])
+def test_lists_that_are_being_replaced_are_one_sentence(directory, fault):
+    file = directory / "part-00000.parquet"
+    if fault == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(InputError, match=r"is damaged, or is being replaced .*: try again"):
+        recommendations_of(directory, "7")

@@ -68,7 +68,10 @@ class ScoreConfig(Settings):
         description="whether to write why each item is in a list, if the model can tell; about a fifth more time",
     )
     users_per_file: Count = Field(
-        default=16_384, ge=1, description="maximal number of users in an output file, which one Spark task writes"
+        default=16_384,
+        ge=1,
+        le=1 << 20,
+        description="maximal number of users in an output file, which one Spark task writes",
     )
 
     rerank: RerankConfig = RerankConfig()

@@ -33,6 +33,7 @@ class ResidentRatings:
     def packed(self, split: str) -> torch.Tensor:
         """Return the packed ratings of a split in the order of its files, [N, 3] int32."""
         if split not in self._splits:
+            check_files(self._data, self._files[split], verify=False)  # nobody has put others in their place since
             packed = torch.from_numpy(read_packed(self._read, self._data, self._files[split]))
             self._splits[split] = packed.to(self._world.device)
         return self._splits[split]
@@ -69,8 +70,15 @@ class StreamedRatings:
         return [[file.rows for file in files] for files in self._dealt(split)]
 
     def row_groups(self, split: str, seed: int | None) -> Generator[np.ndarray, None, None]:
-        """Yield the packed ratings of this rank's files, [n, 3] int32; see `read_row_groups`."""
-        yield from read_row_groups(self._read, self._data, self._dealt(split)[self._world.rank], seed)
+        """Yield the packed ratings of this rank's files, [n, 3] int32; see `read_row_groups`.
+
+        Raises:
+            DamagedFileError: a file has another size than at the start: the directory was prepared anew meanwhile.
+
+        """
+        dealt = self._dealt(split)[self._world.rank]
+        check_files(self._data, dealt, verify=False)
+        yield from read_row_groups(self._read, self._data, dealt, seed)
 
     def batches(self, split: str) -> Iterator[Batch]:
         """Yield this rank's files of a split, one file per batch."""

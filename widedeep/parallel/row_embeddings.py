@@ -8,6 +8,9 @@ updates like those of torch.optim.SparseAdam: rows outside the batch do not chan
 Legend: T rows of a table, D width, b gathered rows of a step (with duplicates), n distinct rows.
 """
 
+from collections.abc import Sequence
+from itertools import accumulate
+
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
@@ -27,6 +30,25 @@ class RowEmbedding(nn.Module):
 
     def _initial(self, rows: int, width: int, sd: float) -> Tensor:
         return nn.init.normal_(torch.empty(rows, width), std=sd)
+
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The first row that this rank holds, and the first one behind its rows."""
+        return 0, len(self.weight)
+
+    def own_rows(self, parts: Sequence[Tensor]) -> Tensor:
+        """Return the rows that this rank holds.
+
+        Args:
+            parts: a table of this one's size, whole or divided among any number of ranks, in the order of the ranks.
+
+        """
+        low, high = self.bounds
+        if len(parts[0]) == len(self.weight):
+            return parts[0][low:high]
+        starts = accumulate((len(part) for part in parts), initial=0)
+        cut = [part[max(low - start, 0) : max(high - start, 0)] for part, start in zip(parts, starts, strict=False)]
+        return torch.cat(cut)
 
     def forward(self, rows: Tensor) -> Tensor:
         """[b] int -> [b, D] float32."""
@@ -176,6 +198,14 @@ class RowOptimizer:
     def state_dict(self) -> dict:
         """Return the number of steps and this rank's part of the moments."""
         return {"steps": self._steps, "moments": [[local_part(m) for m in moments] for moments in self._moments]}
+
+    def own_state(self, states: Sequence[dict]) -> dict:
+        """Return this rank's part of what `state_dict` returned on each of any number of ranks."""
+        moments = [
+            [table.own_rows([state["moments"][place][number] for state in states]) for number in range(len(kept))]
+            for place, (table, kept) in enumerate(zip(self._tables, self._moments, strict=True))
+        ]
+        return {"steps": states[0]["steps"], "moments": moments}
 
     def load_state_dict(self, state: dict) -> None:
         """Restore what `state_dict` returned."""

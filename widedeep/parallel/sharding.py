@@ -116,6 +116,11 @@ class ShardedEmbedding(RowEmbedding):
         self._mesh._pg_registry.clear()
         super().__init__(rows, width, sd)
 
+    @property
+    def bounds(self) -> tuple[int, int]:
+        """The first row that this rank holds, and the first one behind its rows."""
+        return self._bounds
+
     def _initial(self, rows: int, width: int, sd: float) -> Tensor:
         return self._from_local(init_shard_rows(rows, width, sd, *self._bounds), rows)
 

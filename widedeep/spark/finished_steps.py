@@ -1,16 +1,16 @@
 """What a long job has done already: a killed one goes on after the last step that was written to its end."""
 
 import hashlib
-from importlib.metadata import version
 
 from widedeep.common.console import log
 from widedeep.spark.filesystem import Files
+from widedeep.spark.session import package_digest
 
 STAMP = "stamp"
 
 
 def resume_or_reset(files: Files, directory: str, *identity: object) -> None:
-    """Keep the steps of an earlier run of the same job by this release; delete those of another.
+    """Keep the steps of an earlier run of the same job by the same code; delete those of another.
 
     Args:
         files: the file system.
@@ -18,7 +18,7 @@ def resume_or_reset(files: Files, directory: str, *identity: object) -> None:
         identity: all that the steps depend on.
 
     """
-    said = " ".join(map(str, (version("widedeep"), *identity)))
+    said = " ".join(map(str, (package_digest(), *identity)))
     stamp, file = hashlib.sha256(said.encode()).hexdigest(), f"{directory}/{STAMP}"
     if files.exists(file) and files.read_text(file) == stamp:
         log.info("resuming an interrupted run in %s", directory)

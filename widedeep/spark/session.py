@@ -84,11 +84,16 @@ def run_concurrently(*steps: Callable[[], Any]) -> list[Any]:
         return [future.result() for future in [pool.submit(step) for step in steps]]
 
 
+def package_digest() -> str:
+    """Return a digest of the code of our own package."""
+    sources = sorted(PACKAGE.rglob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
+
+
 def zip_package() -> str:
     """Zip our own package for the executors, which have no checkout; return the file's path."""
     sources = sorted(PACKAGE.rglob("*.py"))
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()[:12]
-    target = scratch_directory() / f"widedeep-{digest}.zip"
+    target = scratch_directory() / f"widedeep-{package_digest()}.zip"
     with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in sources:
             archive.write(path, path.relative_to(PACKAGE.parent))

@@ -18,13 +18,14 @@ TARGET_ROWS = 1 << 19
 DEFAULT_SHARDS = 8  # deals equally to 1, 2, 4 and 8 ranks
 ROW_GROUP_BYTES = 1 << 27  # above any shard of TARGET_ROWS, so that each is one row group
 TABLE_FILE_ROWS = 1 << 20
+MOST_SHARD_ROWS = ROW_GROUP_BYTES // 16  # of 12 bytes each
 
 
 def plan_shards(rows: Mapping[str, int], ranks: int, shards: int | None) -> dict[str, int]:
     """Split -> number of files, each a multiple of the ranks and none of them without rows.
 
     Raises:
-        InputError: a split has fewer rows than ranks (or than the shards asked for).
+        InputError: a split has fewer rows than ranks (or than the shards asked for), or too many for them.
 
     """
     base = ranks if ranks > 1 else DEFAULT_SHARDS
@@ -35,6 +36,9 @@ def plan_shards(rows: Mapping[str, int], ranks: int, shards: int | None) -> dict
             wanted = max(count // ranks, 1) * ranks
         if 0 < count < wanted:
             raise InputError(f"split {split} has {count} ratings, too few for {wanted} shards: lower shards or ranks")
+        if count > wanted * MOST_SHARD_ROWS:
+            least = -(-count // (MOST_SHARD_ROWS * ranks)) * ranks
+            raise InputError(f"split {split} has {count} ratings, too many for {wanted} shards: give at least {least}")
         plan[split] = wanted if count else 0
     return plan
 

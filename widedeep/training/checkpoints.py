@@ -43,7 +43,7 @@ class CheckpointManifest(SealedRecord):
     """`manifest.json` of a checkpoint."""
 
     kind: ClassVar[str] = "checkpoint"
-    written_format: ClassVar[int] = 1
+    written_format: ClassVar[int] = 2
     written_by: ClassVar[str] = "widedeep/train.py"
 
     identity: RunIdentity
@@ -134,8 +134,10 @@ def newest_first(directory: Path) -> list[Path]:
 
 def load_checkpoint(
     run: Path, resume: str, identity: RunIdentity, world: World = ALONE, shard_group: World = ALONE
-) -> tuple[Path, CheckpointManifest, State] | None:
+) -> tuple[Path, CheckpointManifest, list[State]] | None:
     """Return the checkpoint to resume from, or None to start anew. Rank 0 chooses it, and all ranks read the same.
+
+    Of a checkpoint that as many ranks have written, each rank reads its own part, else all parts.
 
     Args:
         run: the run's directory.
@@ -154,7 +156,7 @@ def load_checkpoint(
     candidates = world.broadcast(newest_first(run / CHECKPOINTS) if resume == "auto" else [Path(resume)])
     for checkpoint in candidates:
         try:
-            found, problem = _read(checkpoint, identity, shard_group.rank), None
+            found, problem = _read(checkpoint, identity, shard_group), None
         except InputError as error:
             found, problem = None, str(error)
         problems = world.gather(problem)
@@ -184,20 +186,28 @@ def _require_one_view(checkpoint: Path, problems: Sequence[str | None], shard_gr
         )
 
 
-def _read(checkpoint: Path, identity: RunIdentity, rank: int) -> tuple[CheckpointManifest, State]:
-    """Return a rank's part of a checkpoint, checked; raises InputError."""
+def _read(checkpoint: Path, identity: RunIdentity, shard_group: World) -> tuple[CheckpointManifest, list[State]]:
+    """Return the parts of a checkpoint that a rank needs, checked; raises InputError."""
     manifest = read_checkpoint_manifest(checkpoint)
     different = manifest.identity.differences(identity)
     if different:
         raise InputError(f"checkpoint {checkpoint} is of a run that differs in {different}")
-    if rank >= len(manifest.parts):
-        raise InputError(f"checkpoint {checkpoint} has no part of rank {rank}")
+    if not manifest.parts:
+        raise InputError(f"checkpoint {checkpoint} has no parts")
+    if len(manifest.parts) == shard_group.size:
+        return manifest, [_read_part(checkpoint, manifest, shard_group.rank)]
+    # Mapped: a rank needs some rows of each, and all together may be more than its memory.
+    return manifest, [_read_part(checkpoint, manifest, rank, mmap=True) for rank in range(len(manifest.parts))]
+
+
+def _read_part(checkpoint: Path, manifest: CheckpointManifest, rank: int, mmap: bool = False) -> State:
+    """Return a part of a checkpoint, checked; raises InputError."""
     file, expected = checkpoint / part_name(rank), manifest.parts[rank]
     try:
         actual = Part(bytes=file.stat().st_size, sha256=sha256_of(file))
         if actual != expected:
             raise InputError(f"checkpoint {file} is damaged: it has {actual}, the manifest says {expected}")
-        return manifest, torch.load(file, map_location="cpu", weights_only=True)
+        return torch.load(file, map_location="cpu", weights_only=True, mmap=mmap)
     except InputError:
         raise
     except Exception as error:  # torch does not say what it may raise

@@ -1,6 +1,7 @@
 """Optimizers and learning-rate schedules."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -37,6 +38,10 @@ class Optimizer:
     def state_dict(self) -> dict[str, Any]:
         """Return what resuming needs."""
         return {"dense": self._dense.state_dict(), "rows": self._rows.state_dict()}
+
+    def own_state(self, states: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Return this rank's part of what `state_dict` returned on each of any number of ranks."""
+        return {"dense": states[0]["dense"], "rows": self._rows.own_state([state["rows"] for state in states])}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""

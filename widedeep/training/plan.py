@@ -27,7 +27,7 @@ def plan(config: TrainConfig, world: World) -> None:
 
     """
     manifest = read_manifest(config.data)
-    identity = run_identity(config, manifest, world)
+    identity = run_identity(config, manifest)
     check_run_directory(config.run_dir, identity, config.resume == "never")
     learns_from_histories = REGISTRY[config.model.name].learns_from_histories
     shards = manifest.ratings.shards

@@ -62,7 +62,7 @@ class TrainingRun:
         manifest = read_manifest(config.data)
         tables = Tables(config.data, manifest, config.loader.verify)
         self.manifest, self.tables = merge_valid(config.data, manifest) if config.refit else (manifest, tables)
-        self.identity = run_identity(config, self.manifest, world)
+        self.identity = run_identity(config, self.manifest)
         # After a restart by torchrun the same command goes on with what it has begun.
         restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0
         self.resume_from = "auto" if restarted and config.resume == "never" else config.resume
@@ -138,10 +138,11 @@ class TrainingRun:
             if config.warm_start:
                 begin_from(config, self.model, self.manifest, self.tables, world)
             return
-        checkpoint, written, state = found
+        checkpoint, written, states = found
         try:
-            self.state.load_state_dict(state)
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            mine = len(written.parts) == self.shard_group.size
+            self.state.load_state_dict(states[0] if mine else self.state.own_state(states))
+        except (KeyError, IndexError, TypeError, ValueError, RuntimeError) as error:
             raise InputError(f"checkpoint {checkpoint} does not fit this run's model or release: {error}") from None
         progress = self.state.progress
         streams = isinstance(self.loader, StreamingLoader | StreamingHistoryLoader)

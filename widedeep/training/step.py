@@ -5,7 +5,7 @@ Legend: b ratings of this rank's batch.
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,7 @@ from widedeep.data.histories import HistoryLoader, UserHistories
 from widedeep.evaluation.rating_errors import RatingErrors
 from widedeep.models import Recommender
 from widedeep.models.history.fitted import fitted_names
+from widedeep.parallel.row_embeddings import RowEmbedding
 from widedeep.parallel.sharding import shard_group
 from widedeep.parallel.world import World, local_part
 from widedeep.training.losses import find_loss
@@ -149,6 +150,15 @@ class TrainState:
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state(self.world.device) if self.world.device.type == "cuda" else None,
         }
+
+    def own_state(self, states: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Return this rank's part of what `state_dict` returned on each of any number of ranks."""
+        model = dict(states[0]["model"])
+        for name, table in self.model.named_modules():
+            if isinstance(table, RowEmbedding) and (weight := f"{name}.weight") in model:
+                model[weight] = table.own_rows([state["model"][weight] for state in states])
+        optimizer = self.optimizer.own_state([state["optimizer"] for state in states])
+        return states[0] | {"model": model, "optimizer": optimizer}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restore what `state_dict` returned."""

@@ -194,7 +194,31 @@ def test_too_many_bad_rows_stop_the_job_and_leave_nothing(spark, tmp_path):
     raw = write_dump(tmp_path / "raw", anime=ANIME[:3])
     with pytest.raises(InputError, match=r"users-score-2023\.csv: 12 of 18 rows are bad.*max_bad_share allows 10"):
         run_prepare(spark, input=str(raw), output=str(tmp_path / "out"), max_bad_share=0.1)
-    assert not (tmp_path / "out").exists()
+    assert [path.name for path in tmp_path.iterdir() if not path.name.startswith(".")] == ["raw"]
+
+
+@pytest.mark.parametrize("kind", ["random", "per_user", "stratified"])
+def test_ratings_that_are_not_sampled_are_counted(spark, dump, tmp_path, kind):
+    settings = {"kind": kind, "sample": 0.4, "strata": ("type",)}
+    found = run_prepare(spark, input=str(dump), output=str(tmp_path / "out"), audit=False, split=settings).ratings
+    written = sum(found.rows(split) for split in SPLITS)
+    assert found.not_sampled == pytest.approx(0.6 * (written + found.not_sampled), rel=0.03)
+    assert found.read == written + found.not_sampled + sum(found.quarantined.values())
+
+
+def test_more_strata_than_the_driver_can_hold_are_refused(spark, tmp_path, monkeypatch):
+    write_dump(tmp_path / "raw", ratings=GOOD)
+    monkeypatch.setattr("widedeep.spark.preparation.splits.MOST_STRATA", 1)
+    split = {"kind": "stratified", "strata": ("type", "gender")}
+    with pytest.raises(InputError, match=r"split\.strata: type, gender have more than 1 combinations"):
+        run_prepare(spark, input=str(tmp_path / "raw"), output=str(tmp_path / "out"), split=split)
+
+
+def test_a_file_that_is_one_long_line_is_no_csv(spark, tmp_path):
+    raw = write_dump(tmp_path / "raw")
+    (raw / "users-score-2023.csv").write_text("{" + "x" * 200_000 + "}\n")
+    with pytest.raises(InputError, match=r"users-score-2023\.csv: its first line is no header of CSV"):
+        run_prepare(spark, input=str(raw), output=str(tmp_path / "out"))
 
 
 def test_entries_without_a_score_are_ratings_of_zero_where_that_is_asked_for(spark, tmp_path):

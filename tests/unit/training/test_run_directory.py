@@ -7,13 +7,12 @@ import pytest
 
 from tests.builders import write_prepared
 from widedeep.common.errors import InputError
-from widedeep.config.train import EmbeddingConfig
-from widedeep.parallel.world import ALONE, World
+from widedeep.parallel.world import ALONE
 from widedeep.training.run_directory import IDENTITY_FILE, LOCK_FILE, claim_run_directory
 from widedeep.training.run_identity import RunIdentity, run_identity
 from widedeep.training.settings import TrainConfig
 
-IDENTITY = RunIdentity(config={"epochs": 2, "optim": {"lr": 0.1}}, manifest_digest="a", ranks=2)
+IDENTITY = RunIdentity(config={"epochs": 2, "optim": {"lr": 0.1}}, manifest_digest="a")
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +36,6 @@ def test_the_same_run_claims_its_directory_again(tmp_path):
         ({"config": {"epochs": 2, "optim": {"lr": 0.2}}}, r"optim\.lr \(0\.1 there, 0\.2 now\)"),
         ({"config": {"epochs": 2, "optim": {"lr": 0.1}, "loss": "x"}}, r"loss \(None there, x now\)"),
         ({"manifest_digest": "b"}, r"manifest_digest \(a there, b now\)"),
-        ({"ranks": 3}, r"the number of ranks, as each holds a part of the tables \(2 there, 3 now\)"),
     ],
 )
 def test_another_run_is_refused_by_what_differs(tmp_path, changes, difference):
@@ -80,13 +78,6 @@ def test_a_damaged_identity_is_named(tmp_path, content):
         claim(tmp_path)
     claim(tmp_path, start_anew=True)
     claim(tmp_path)
-
-
-def test_only_sharded_tables_bind_a_run_to_its_number_of_ranks(small_manifest):
-    world = World(0, 2, ALONE.device)
-    sharded = TrainConfig(embedding=EmbeddingConfig(sharding="row"))
-    assert run_identity(TrainConfig(), small_manifest, world).ranks is None
-    assert run_identity(sharded, small_manifest, world).ranks == 2
 
 
 def test_the_identity_leaves_out_what_may_change(small_manifest, tmp_path):

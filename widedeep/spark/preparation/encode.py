@@ -17,6 +17,7 @@ from widedeep.schema.rating_scale import RatingScale
 from widedeep.spark.preparation.fields import Field, Fields, column_named, fields_of, name_of
 from widedeep.spark.preparation.ingest import ID
 from widedeep.spark.preparation.numeric_columns import fit_numeric, raw_name, scaled
+from widedeep.spark.preparation.quarantine import Keep
 from widedeep.spark.preparation.rating_statistics import (
     fit_rank_regression,
     rating_statistics,
@@ -56,14 +57,14 @@ class RatedEntities(NamedTuple):
     scale: RatingScale
 
 
-def encode_items(items: RatedEntities, options: FeatureConfig) -> tuple[EncodedTable, dict[str, float]]:
-    """The items' table, and the regression that imputed missing ranks."""
+def encode_items(items: RatedEntities, options: FeatureConfig, keep: Keep) -> tuple[EncodedTable, dict[str, float]]:
+    """The items' table, and the regression that imputed missing ranks. `keep` keeps what is asked several times."""
     title = F.coalesce(_name(items.file), F.concat(F.lit("item "), F.col(ID))).alias("title")
     known = _with_statistics(items, "item", options)
     # An inner join: every item has a row.
     joined = known.join(items.raw, on=F.col("_known.item_id") == F.col(ID), how="inner")
     parsed = joined.select("_known.*", title, *_parsed(fields_of(items.file)))
-    table = with_ranks(parsed, options.rank_min_ratings).localCheckpoint()
+    table = keep("items_parsed", lambda: with_ranks(parsed, options.rank_min_ratings))
     regression = fit_rank_regression(table)
     guess = F.greatest(F.lit(1.0), F.col("popularity") * regression["slope"] + regression["intercept"])
     table = table.withColumn("score", F.col("damped_mean")).withColumn("rank_missing", F.col("rank").isNull())
@@ -72,15 +73,15 @@ def encode_items(items: RatedEntities, options: FeatureConfig) -> tuple[EncodedT
     return _encode(table, items.file, from_train, ("item", "item_id", "title"), options), regression
 
 
-def encode_users(users: RatedEntities, options: FeatureConfig) -> EncodedTable:
-    """The users' table. A user without a row in their file has only missing values."""
+def encode_users(users: RatedEntities, options: FeatureConfig, keep: Keep) -> EncodedTable:
+    """The users' table; `keep` as for the items. A user without a row in their file has only missing values."""
     name = F.coalesce(_name(users.file), F.lit("")).alias("username")
     known = _with_statistics(users, "user", options)
     # No broadcast: in memory the users' texts are ten times as large as in Parquet. Parsed after it: parsers make empty
     # lists and texts for users without a row.
     joined = known.join(users.raw.hint("merge"), on=F.col("_known.user_id") == F.col(ID), how="left")
     parsed = joined.select("_known.*", name, *_parsed(fields_of(users.file)))
-    table = parsed.withColumn("mean_score", F.col("damped_mean")).localCheckpoint()
+    table = keep("users_parsed", lambda: parsed.withColumn("mean_score", F.col("damped_mean")))
     return _encode(table, users.file, {"mean_score": None}, ("user", "user_id", "username"), options)
 
 

@@ -34,11 +34,11 @@ def write_feature_tables(
     """Encode both tables and write them."""
 
     def write_items() -> tuple[FeatureTable, dict[str, float]]:
-        encoded, regression = encode_items(items, options)
+        encoded, regression = encode_items(items, options, workspace.keep)
         return _write(workspace, "items", "item", encoded), regression
 
     def write_users() -> FeatureTable:
-        return _write(workspace, "users", "user", encode_users(users, options))
+        return _write(workspace, "users", "user", encode_users(users, options, workspace.keep))
 
     (items_table, regression), users_table = run_concurrently(write_items, write_users)
     return FeatureTables(items_table, users_table, regression)

@@ -109,7 +109,10 @@ def _header(files: Files, parts: Sequence[str], described: RowFile) -> list[str]
     """The names of the columns of CSV files; InputError if they are not the same in all of them."""
     if described.header:
         return list(described.header)
-    first, *others = (_split(files.first_line(part, described.encoding), described.delimiter) for part in parts)
+    try:
+        first, *others = (_split(files.first_line(part, described.encoding), described.delimiter) for part in parts)
+    except csv.Error as error:
+        raise InputError(f"input file {parts[0]}: its first line is no header of CSV ({error})") from None
     for part, names in zip(parts[1:], others, strict=True):
         if names != first:
             raise InputError(

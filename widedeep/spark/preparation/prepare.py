@@ -63,7 +63,11 @@ def prepare(spark: SparkSession, config: PrepareConfig) -> Manifest:
         inputs = find_inputs(files, config.input, described)
         workspace.resume_or_reset(config, inputs)
         scale = inputs.dataset.scale(config.ratings.unscored)
-        checked = check_files(workspace, inputs, scale, config.max_bad_share)
+        try:
+            checked = check_files(workspace, inputs, scale, config.max_bad_share)
+        except InputError:
+            files.delete(workspace.steps)  # of no use: the input or the settings will be others
+            raise
         ratings, tables = write_data(workspace, inputs.dataset, checked, scale, config)
         by_user, _, audit = run_concurrently(
             lambda: write_by_user(workspace, ratings.train, ratings.files["train"], config.seed),

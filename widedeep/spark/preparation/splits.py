@@ -8,6 +8,7 @@ from datetime import UTC, datetime, time
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
+from widedeep.common.errors import InputError
 from widedeep.config.prepare import SplitConfig
 from widedeep.spark.partitioning import Salt, bucket_counts, hash_key, order_statistics, uniform
 
@@ -15,6 +16,7 @@ from widedeep.spark.partitioning import Salt, bucket_counts, hash_key, order_sta
 ROW_WISE = ("random", "cold_item", "cold_user", "date")
 # Rules that divide each user's ratings.
 BY_USER = ("per_user", "time")
+MOST_STRATA = 1000  # the driver holds some numbers of each
 
 
 def assign_split(ratings: DataFrame, config: SplitConfig, seed: int) -> DataFrame:
@@ -88,11 +90,21 @@ def _by_share(share: Column, config: SplitConfig) -> Column:
 
 
 def _stratified(ratings: DataFrame, config: SplitConfig, seed: int) -> DataFrame:
-    """Sample and split each stratum in exact proportion: cut it at order statistics of its hashes."""
+    """Sample and split each stratum in exact proportion: cut it at order statistics of its hashes.
+
+    Raises:
+        InputError: there are more than MOST_STRATA.
+
+    """
     pair = (F.col("user_id"), F.col("item_id"))
     names = [F.coalesce(F.col(name), F.lit("")) for name in config.strata]
     frame = ratings.withColumn("_stratum", F.concat_ws("\u0001", *names))
     frame = frame.withColumn("_key", hash_key(*pair, seed, Salt.SPLIT))
+    if frame.select("_stratum").distinct().limit(MOST_STRATA + 1).count() > MOST_STRATA:
+        raise InputError(
+            f"split.strata: {', '.join(config.strata)} have more than {MOST_STRATA} combinations: name columns of "
+            "fewer values"
+        )
     counts = bucket_counts(frame, "_stratum", "_key")
     sample = config.sample
     if config.sample_rows is not None:

@@ -8,11 +8,13 @@ from uuid import uuid4
 
 from pyspark.sql import SparkSession
 
+from widedeep.common.console import log
 from widedeep.common.errors import InputError
 from widedeep.config.score import ScoreConfig
 from widedeep.models.artifact import MODEL_FILE, Artifact, load_artifact
 from widedeep.schema.manifest import Manifest
 from widedeep.spark.filesystem import Files, scratch_directory
+from widedeep.training.metrics_file import METRICS_FILE
 
 
 class SentModel(NamedTuple):
@@ -29,9 +31,18 @@ def load_model(spark: SparkSession, config: ScoreConfig, prepared: Manifest) -> 
         InputError: the run has no model, or it was trained on other data than `prepared`.
 
     """
-    artifact = load_artifact(local_model(Files(spark), config.run_dir))
+    return _load_checked(spark, config, prepared)[1]
+
+
+def _load_checked(spark: SparkSession, config: ScoreConfig, prepared: Manifest) -> tuple[Path, Artifact]:
+    """Return the model's file on this machine, and the model."""
+    files = Files(spark)
+    file = local_model(files, config.run_dir)
+    artifact = load_artifact(file)
     artifact.check_trained_on(prepared.digest, config.run_dir, config.data)
-    return artifact
+    if not files.exists(f"{config.run_dir}/{METRICS_FILE}"):
+        log.warning("the training in %s is not finished: this is its best epoch so far", config.run_dir)
+    return file, artifact
 
 
 def send_model(spark: SparkSession, config: ScoreConfig, prepared: Manifest) -> SentModel:
@@ -41,9 +52,7 @@ def send_model(spark: SparkSession, config: ScoreConfig, prepared: Manifest) -> 
         InputError: the run has no model, or it was trained on other data than `prepared`.
 
     """
-    file = local_model(Files(spark), config.run_dir)
-    artifact = load_artifact(file)
-    artifact.check_trained_on(prepared.digest, config.run_dir, config.data)
+    file, artifact = _load_checked(spark, config, prepared)
     # A session keeps every file that it was sent, and takes no second one of the same name.
     named = scratch_directory() / f"{uuid4().hex}-{MODEL_FILE}"
     try:

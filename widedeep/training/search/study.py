@@ -98,7 +98,7 @@ def open_study(search: Search) -> Iterator[optuna.Study]:
 
 
 def _check_identity(study: optuna.Study, search: Search) -> None:
-    identity = run_identity(search.base, search.manifest, search.world).model_dump(mode="json")
+    identity = run_identity(search.base, search.manifest).model_dump(mode="json")
     identity["space"] = {setting: values.model_dump(mode="json") for setting, values in search.space.items()}
     stored = study.user_attrs.get("identity")
     if stored is None:
