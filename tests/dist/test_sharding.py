@@ -124,7 +124,7 @@ def test_a_resumed_run_ends_as_one_that_was_not_interrupted(data, runs):
     assert [line["valid"] for line in curve(run)] == lines
 
 
-RESIDENT = {"loader__mode": "resident", "batch_size": 96, "model__dropout": 0.0, "keep_checkpoints": 100}
+RESIDENT = {"loader__mode": "resident", "batch_size": 48, "model__dropout": 0.0, "keep_checkpoints": 100}
 
 
 @pytest.fixture(scope="module")
@@ -145,8 +145,8 @@ def test_another_number_of_ranks_goes_on_with_the_same_tables(data, by_two, tmp_
     done = start(data, run, "row", ranks, resume=within, **RESIDENT)
     assert done.returncode == 0, done.stderr
     assert f"resumed from {within}: epoch 1, step 64" in done.stderr
-    # Rows or moments in another row's place would change the errors in the second digit.
-    assert metrics(run)["test"]["rmse"] == pytest.approx(metrics(by_two)["test"]["rmse"], rel=1e-5)
+    # Three ranks leave out a rating that two do not.
+    assert metrics(run)["test"]["rmse"] == pytest.approx(metrics(by_two)["test"]["rmse"], rel=1e-5 if ranks == 1 else 1e-3)
     again = start(data, run, "row", 2, **RESIDENT)  # and back
     assert again.returncode == 0, again.stderr
 

@@ -1,4 +1,4 @@
-"""Two machines with a network between them that fails: two network namespaces, each with an agent of torchrun."""
+"""Two machines with a network between them that fails: two network namespaces, each with a launcher."""
 
 import os
 import shutil
@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -20,6 +20,7 @@ from widedeep.training.checkpoints import newest_first, read_checkpoint_manifest
 ADDRESSES = ("10.77.0.1", "10.77.0.2")
 TIMEOUT = 10  # seconds after which a rank that does not answer ends the job
 PORT = 29_600
+WIDEDEEP = TORCHRUN.with_name("widedeep")
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or shutil.which("ip") is None or os.geteuid() != 0, reason="network namespaces need root"
@@ -29,8 +30,8 @@ pytestmark = pytest.mark.skipif(
 class Machine:
     """A network namespace, and what runs in it."""
 
-    def __init__(self, name: str, device: str):
-        self.name, self.device = name, device
+    def __init__(self, name: str, device: str, address: str):
+        self.name, self.device, self.address = name, device, address
 
     def ip(self, *words: str) -> None:
         subprocess.run(["ip", "-n", self.name, *words], check=True)
@@ -38,21 +39,23 @@ class Machine:
     def cut_off(self) -> None:
         self.ip("link", "set", self.device, "down")
 
-    def agent(self, argv: list[str], *options: str) -> subprocess.Popen:
-        """Start torchrun, which meets the others at the first machine."""
+    def agent(self, log: Path, argv: list[str], *options: str) -> subprocess.Popen:
+        """Start the launcher of a machine, which meets the others at the first one."""
         meeting = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"{ADDRESSES[0]}:{PORT}", "--rdzv-id", "one"]
-        heartbeat = "--rdzv-conf=last_call_timeout=2,keep_alive_interval=1,keep_alive_max_attempt=3"
-        launch = [str(TORCHRUN), *meeting, heartbeat, "--nproc-per-node", "1", *options, *argv]
+        host = int(self.address == ADDRESSES[0])
+        timing = "last_call_timeout=2,keep_alive_interval=1,keep_alive_max_attempt=3,read_timeout=10"
+        meeting += [f"--rdzv-conf=is_host={host},{timing}", "--local-addr", self.address]
+        launch = [str(WIDEDEEP), "train", *meeting, "--nproc-per-node", "1", *options, "--", *argv[1:]]
         environment = {**os.environ, "GLOO_SOCKET_IFNAME": self.device, "OMP_NUM_THREADS": "1"}
-        return subprocess.Popen(
-            ["ip", "netns", "exec", self.name, *launch],
-            cwd=ROOT,
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            start_new_session=True,
-        )
+        with log.open("w") as stderr:
+            return subprocess.Popen(
+                ["ip", "netns", "exec", self.name, *launch],
+                cwd=ROOT,
+                env=environment,
+                stdout=subprocess.DEVNULL,
+                stderr=stderr,
+                start_new_session=True,
+            )
 
 
 def kill_all(machine: Machine) -> None:
@@ -66,14 +69,14 @@ def kill_all(machine: Machine) -> None:
 def machines() -> Iterator[tuple[Machine, Machine]]:
     """Two machines and a cable between them."""
     tag = f"{os.getpid() % 10_000}"
-    both = (Machine(f"wd-a{tag}", f"wda{tag}"), Machine(f"wd-b{tag}", f"wdb{tag}"))
+    both = (Machine(f"wd-a{tag}", f"wda{tag}", ADDRESSES[0]), Machine(f"wd-b{tag}", f"wdb{tag}", ADDRESSES[1]))
     try:
         for machine in both:
             subprocess.run(["ip", "netns", "add", machine.name], check=True)
         ends = [["name", machine.device, "netns", machine.name] for machine in both]
         subprocess.run(["ip", "link", "add", *ends[0], "type", "veth", "peer", *ends[1]], check=True)
-        for machine, address in zip(both, ADDRESSES, strict=True):
-            machine.ip("addr", "add", f"{address}/24", "dev", machine.device)
+        for machine in both:
+            machine.ip("addr", "add", f"{machine.address}/24", "dev", machine.device)
             machine.ip("link", "set", "lo", "up")
             machine.ip("link", "set", machine.device, "up")
         yield both
@@ -94,49 +97,43 @@ def endless(data: Path, run: Path, **flags) -> list[str]:
     return command(data, run, **{"timeout_seconds": TIMEOUT, "checkpoint_seconds": 1, "epochs": 100_000, **flags})
 
 
-def wait_until_trained(agents: list[subprocess.Popen], run: Path, epoch: int) -> None:
+def wait_until(said: Path, agent: subprocess.Popen, there: Callable[[], bool]) -> None:
+    """Wait until something is there that a running agent brings about."""
     deadline = time.monotonic() + 180
-    while place_of(run) < (epoch, 0):
-        assert agents[0].poll() is None, agents[0].stderr.read()
-        assert time.monotonic() < deadline, f"it does not come to epoch {epoch}: it is at {place_of(run)}"
+    while not there():
+        assert agent.poll() is None, said.read_text()
+        assert time.monotonic() < deadline, said.read_text()
         time.sleep(0.05)
 
 
 @pytest.mark.parametrize("fault", ["cut off", "killed"])
 def test_a_machine_that_is_lost_ends_the_job_within_the_timeout(machines, data, tmp_path, fault):
-    run = tmp_path / "run"
-    agents = [machine.agent(endless(data, run), "--nnodes", "2") for machine in machines]
-    wait_until_trained(agents, run, 2)
+    run, logs = tmp_path / "run", [tmp_path / "0.log", tmp_path / "1.log"]
+    started = zip(machines, logs, strict=True)
+    agents = [machine.agent(log, endless(data, run), "--nnodes", "2") for machine, log in started]
+    wait_until(logs[0], agents[0], lambda: place_of(run) >= (2, 0))
     began = time.monotonic()
     if fault == "cut off":
         machines[1].cut_off()
     else:
         kill_all(machines[1])
-    _, log = agents[0].communicate(timeout=120)
-    assert agents[0].returncode == 1, log
+    assert agents[0].wait(timeout=120) == 1, logs[0].read_text()
     assert time.monotonic() - began < TIMEOUT + 50  # torch's agent needs the rest to end its ranks
     assert newest_first(run / "checkpoints")
-    agents[1].communicate(timeout=120)
+    assert agents[1].wait(timeout=180) != 0, logs[1].read_text()  # the machine that is cut off does not wait for ever
 
 
 def test_an_elastic_job_goes_on_with_what_is_left_and_takes_the_other_back(machines, data, tmp_path):
-    run = tmp_path / "run"
-    argv = endless(data, run)
-    options = ("--nnodes", "1:2", "--max-restarts", "5")
-    agents = [machine.agent(argv, *options) for machine in machines]
-    wait_until_trained(agents, run, 2)
+    run, logs = tmp_path / "run", [tmp_path / f"{number}.log" for number in range(3)]
+    argv, options = endless(data, run), ("--nnodes", "1:2", "--max-restarts", "5")
+    agents = [machine.agent(log, argv, *options) for machine, log in zip(machines, logs[:2], strict=True)]
+    wait_until(logs[0], agents[0], lambda: place_of(run) >= (2, 0) and newest_ranks(run) == 2)
     kill_all(machines[1])
-    agents[1].communicate(timeout=60)
-    wait_until_trained(agents, run, place_of(run)[0] + 3)
-    assert newest_ranks(run) == 1
-    back = machines[1].agent(argv, *options)
-    deadline = time.monotonic() + 120
-    while newest_ranks(run) != 2:
-        assert agents[0].poll() is None, agents[0].stderr.read()
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    wait_until_trained(agents, run, place_of(run)[0] + 2)
-    assert back.poll() is None
+    agents[1].wait(timeout=60)
+    wait_until(logs[0], agents[0], lambda: newest_ranks(run) == 1)
+    back = machines[1].agent(logs[2], argv, *options)
+    wait_until(logs[0], agents[0], lambda: newest_ranks(run) == 2)
+    assert back.poll() is None, logs[2].read_text()
 
 
 def newest_ranks(run: Path) -> int:

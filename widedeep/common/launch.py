@@ -40,9 +40,10 @@ def enter_tuned_process() -> None:
 def launch_training(options: Sequence[str], settings: Sequence[str]) -> None:
     """Run widedeep/train.py under torch's launcher, as `torchrun OPTIONS widedeep/train.py SETTINGS` does.
 
-    With two differences: this process exits with the code of the rank that failed first, or with EXIT_STOPPED after
-    SIGTERM (torchrun: always 1), and on a single node the ranks meet at the loopback address. torchrun has them meet at
-    the machine's name, and waits for minutes if that does not resolve.
+    With three differences: this process exits with the code of the rank that failed first, or with EXIT_STOPPED after
+    SIGTERM (torchrun: always 1). On a single node the ranks meet at the loopback address; torchrun has them meet at the
+    machine's name, and waits for minutes if that does not resolve. In an elastic job every meeting has a store of its
+    own; torchrun's shared one is not told to a node that joins later, which then waits for it in vain.
     """
     from torch.distributed import run
     from torch.distributed.elastic.multiprocessing.api import SignalException
@@ -51,9 +52,11 @@ def launch_training(options: Sequence[str], settings: Sequence[str]) -> None:
     from widedeep.common.command import EXIT_STOPPED  # not at the top: it would slow the start before the restart
 
     script = str(Path(__file__).resolve().parents[1] / "train.py")
-    _, most_nodes = run.parse_min_max_nnodes(run.parse_args([*options, script]).nnodes)
+    fewest_nodes, most_nodes = run.parse_min_max_nnodes(run.parse_args([*options, script]).nnodes)
     if most_nodes == 1:
         os.environ.setdefault("PET_LOCAL_ADDR", LOOPBACK)
+    if fewest_nodes < most_nodes:
+        os.environ.setdefault("TORCH_DISABLE_SHARE_RDZV_TCP_STORE", "1")
     try:
         run.main([*options, script, *settings])
     except ChildFailedError as error:

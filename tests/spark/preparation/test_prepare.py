@@ -210,8 +210,9 @@ def test_more_strata_than_the_driver_can_hold_are_refused(spark, tmp_path, monke
     write_dump(tmp_path / "raw", ratings=GOOD)
     monkeypatch.setattr("widedeep.spark.preparation.splits.MOST_STRATA", 1)
     split = {"kind": "stratified", "strata": ("type", "gender")}
+    settings = {"input": str(tmp_path / "raw"), "output": str(tmp_path / "out"), "max_bad_share": 1.0}
     with pytest.raises(InputError, match=r"split\.strata: type, gender have more than 1 combinations"):
-        run_prepare(spark, input=str(tmp_path / "raw"), output=str(tmp_path / "out"), split=split)
+        run_prepare(spark, **settings, split=split)
 
 
 def test_a_file_that_is_one_long_line_is_no_csv(spark, tmp_path):

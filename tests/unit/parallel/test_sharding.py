@@ -49,3 +49,16 @@ def test_every_rank_scores_as_many_users_and_all_are_scored(users):
     shares = [share_of_sample(sample, World(rank, 3, torch.device("cpu"))).tolist() for rank in range(3)]
     assert len({len(share) for share in shares}) == 1
     assert {user for share in shares for user in share} == set(sample.tolist())
+
+
+@pytest.mark.parametrize("rows", [1, 2, 7, 100])
+@pytest.mark.parametrize("ranks", [1, 2, 3, 5])
+@pytest.mark.parametrize("before", [1, 2, 3, 5])
+def test_a_rank_finds_its_rows_in_the_parts_of_any_number_of_ranks(rows, ranks, before, monkeypatch):
+    whole = torch.arange(3 * rows).view(rows, 3)
+    parts = [whole[slice(*shard_bounds(rows, rank, before))] for rank in range(before)]
+    table = RowEmbedding(rows, 3, 1.0)
+    for rank in range(ranks):
+        mine = shard_bounds(rows, rank, ranks)
+        monkeypatch.setattr(RowEmbedding, "bounds", property(lambda _, mine=mine: mine))
+        assert torch.equal(table.own_rows(parts), whole[slice(*mine)])

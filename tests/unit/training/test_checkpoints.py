@@ -126,7 +126,7 @@ def test_another_format_is_named(run):
     newest = newest_first(run / "checkpoints")[0]
     file = newest / "manifest.json"
     file.write_text(seal("checkpoint", 9, {}))
-    with pytest.raises(InputError, match="format_version is 9, this release reads 1"):
+    with pytest.raises(InputError, match="format_version is 9, this release reads 2"):
         load(run, str(newest))
 
 
