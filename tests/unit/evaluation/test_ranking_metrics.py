@@ -145,3 +145,32 @@ def test_means_of_no_lists():
     found = mean_ranking_metrics({0: [1]}, {}, items=10)
     assert found["users"] == 0
     assert math.isnan(found["ndcg_at_10"])
+
+
+def test_novelty_and_diversity_of_many_lists_are_those_of_the_definitions():
+    random = np.random.default_rng(3)
+    genres = [sorted(random.choice(6, random.integers(0, 5), replace=False).tolist()) for _ in range(30)]
+    ratings, users = random.integers(0, 50, 30), 60
+    # Of 0 to 15 items, of which 10 count; the last users have none.
+    rows = [random.choice(30, length, replace=False).tolist() for length in [*random.integers(0, 16, 40), 1, 0, 0]]
+    found = character_metrics(lists(*rows), item_facts(ratings, users, lists(*genres), 6))
+    for place, row in enumerate(rows):
+        top = row[:10]
+        bits = [-math.log2(max(int(ratings[item]), 1) / users) for item in top]
+        kinds = [set(genres[item]) for item in top if genres[item]]
+        pairs = [(one, two) for number, one in enumerate(kinds) for two in kinds[:number]]
+        cosines = [len(one & two) / math.sqrt(len(one) * len(two)) for one, two in pairs]
+        novelty = np.mean(bits) if bits else math.nan
+        diversity = 1 - np.mean(cosines) if cosines else math.nan
+        assert found["novelty_at_10"][place] == pytest.approx(novelty, nan_ok=True)
+        assert found["diversity_at_10"][place] == pytest.approx(diversity, nan_ok=True)
+
+
+def test_users_without_any_hit_or_list_count_at_the_end_too():
+    relevant = lists([1], [2], [3])
+    found = accuracy_metrics(lists([1], [], []), relevant)
+    assert {name: values.tolist() for name, values in found.items()} == {
+        name: [1.0, 0.0, 0.0] for name in ("ndcg_at_10", "recall_at_20", "map_at_10", "mrr_at_10", "hit_rate_at_10")
+    }
+    assert math.isnan(mean_ranking_metrics({}, {}, 5)["recall_at_20"])
+    assert mean_ranking_metrics({}, {}, 5)["users"] == 0
