@@ -320,6 +320,6 @@ def _log_format(argv: Sequence[str]) -> str:
 
 def _complain(text: str) -> None:
     if logs_json():
-        log.error("%s", text)
+        log.error("%s", text.removeprefix("error: "))
         return
     stderr.print(printable(text), style="bold red", highlight=False, soft_wrap=True)

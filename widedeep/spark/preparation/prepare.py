@@ -88,19 +88,19 @@ def plan(spark: SparkSession, config: PrepareConfig) -> None:
     check_output(files, output_of(config))
     inputs = find_inputs(files, config.input, described)
     described_files = {"ratings": described.ratings, "items": described.items, "users": described.users}
-    rows = []
+    rows = [("input", config.input)]
     for kind, file in inputs.files.items():
         if (named := described_files[kind]) is not None:
             ingest.read_rows(spark, files, file.path, named, named.columns)
-        rows.append((f"{kind}: {file.path}", f"{file.size:,} bytes"))
+        rows.append((f"{kind}: {file.facts['name']}", f"{file.size:,} bytes"))
     needed = int(SPACE_OF_INPUT * sum(file.size for file in inputs.files.values()))
     free = files.free_space(config.output)
     if free is not None:
         require_space(config.output, free, needed)
     split = config.split
     rows.append(("split", f"{split.kind}, seed {config.seed}"))
-    rows.append((f"output: {config.output}", f"about {needed:,} bytes while it runs"))
-    print_table("plan: all of this is there and fits together", ("what", "how much"), rows, text=("what",))
+    rows += [("output", config.output), ("needed while it runs, about", f"{needed:,} bytes")]
+    print_table("plan: all of this is there and fits together", ("what", ""), rows, text=("what", ""))
 
 
 def output_of(config: PrepareConfig) -> Output:
