@@ -20,7 +20,6 @@ CONNECTORS = {
     "s3a": "org.apache.hadoop:hadoop-aws:{hadoop}",
     "abfs": "org.apache.hadoop:hadoop-azure:{hadoop}",
     "abfss": "org.apache.hadoop:hadoop-azure:{hadoop}",
-    "gs": "com.google.cloud.bigdataoss:gcs-connector:hadoop3-2.2.26",
 }
 ENDLESS = 1 << 60  # bytes; what file systems say that do not know, or have no end
 
