@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from widedeep.common.errors import InputError
-
 GB = 1e9
 
 
@@ -89,15 +87,6 @@ def free_space(place: Path) -> int:
     while not place.exists():
         place = place.parent
     return shutil.disk_usage(place).free
-
-
-def require_space(place: object, free: int, needed: int) -> None:
-    """Raise InputError if less than `needed` bytes are free at a place."""
-    if free < needed:
-        raise InputError(
-            f"{place}: {free / GB:.2f} GB are free and about {needed / GB:.2f} GB are needed: free some, or choose "
-            "another directory"
-        )
 
 
 @contextmanager

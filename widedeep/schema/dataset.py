@@ -218,6 +218,12 @@ class Dataset(Record):
     users: EntityFile | None = None  # None: users are known by the ratings alone
 
     @property
+    def files(self) -> dict[str, RatingsFile | EntityFile]:
+        """The files that are described, by what they hold: `ratings`, `items`, `users`."""
+        files = {"ratings": self.ratings, "items": self.items, "users": self.users}
+        return {kind: file for kind, file in files.items() if file is not None}
+
+    @property
     def leaks(self) -> dict[str, str]:
         """Leaky column -> the file that has it, `items` or `users`."""
         files = {"items": self.items, "users": self.users}

@@ -12,7 +12,7 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from widedeep.common.errors import InputError
-from widedeep.common.files import free_space, write_atomically
+from widedeep.common.files import GB, free_space, write_atomically
 from widedeep.schema.manifest import MANIFEST, Manifest, parse_manifest
 
 # Scheme -> what to give to spark-submit --packages.
@@ -21,7 +21,6 @@ CONNECTORS = {
     "abfs": "org.apache.hadoop:hadoop-azure:{hadoop}",
     "abfss": "org.apache.hadoop:hadoop-azure:{hadoop}",
 }
-ENDLESS = 1 << 60  # bytes; what file systems say that do not know, or have no end
 
 
 def scratch_directory() -> Path:
@@ -189,12 +188,15 @@ class Files:
         finally:
             stream.close()
 
-    def free_space(self, name: str) -> int | None:
-        """The free bytes where a path is, which need not exist yet; None of an object store, which has no end."""
-        if local := self.local(name):
-            return free_space(local)
-        free = self._system(name).getStatus().getRemaining()
-        return None if free >= ENDLESS else free
+    def require_space(self, name: str, needed: int) -> None:
+        """Raise InputError if less than `needed` bytes are free where a path is, which need not exist yet."""
+        local = self.local(name)
+        free = free_space(local) if local else self._system(name).getStatus().getRemaining()
+        if free < needed:
+            raise InputError(
+                f"{name}: {free / GB:.2f} GB are free and about {needed / GB:.2f} GB are needed: free some, or choose "
+                "another directory"
+            )
 
     def concatenate(self, parts: list[str], target: str) -> None:
         """Join files, in order, into `target`; the bytes stay in the JVM."""

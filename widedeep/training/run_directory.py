@@ -49,7 +49,7 @@ def claim_run_directory(run: Path, identity: RunIdentity, start_anew: bool, worl
 
 
 def check_run_directory(run: Path, identity: RunIdentity, start_anew: bool) -> None:
-    """Raise InputError if `claim_run_directory` would, but for a command that is using it."""
+    """Raise InputError if the directory holds other files, or another run that is not to be deleted."""
     if not (run / IDENTITY_FILE).exists():
         _require_empty(run)
     elif not start_anew:
@@ -62,10 +62,9 @@ def _claim(run: Path, identity: RunIdentity, start_anew: bool) -> Lock:
     run.mkdir(parents=True, exist_ok=True)
     lock = Lock(run / LOCK_FILE, str(run), "wait for it to end, or choose another --run-dir")
     try:
+        check_run_directory(run, identity, start_anew)
         if start_anew:
             _remove_run(run)
-        elif (run / IDENTITY_FILE).exists():
-            _require_same_run(run, identity)
         write_atomically(run / IDENTITY_FILE, _as_text(identity).encode())
     except BaseException:
         lock.close()

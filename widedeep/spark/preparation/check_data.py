@@ -67,7 +67,7 @@ def check_data(spark: SparkSession, config: CheckDataConfig, name: str) -> DataR
     inputs = find_inputs(files, config.input, described)
     problems: list[str] = []
     samples = {}
-    for kind, file in _described_files(inputs.dataset).items():
+    for kind, file in inputs.dataset.files.items():
         path = inputs.files[kind].path
         try:
             samples[kind] = read_sample(spark, files, path, file, config.rows)
@@ -82,13 +82,8 @@ def check_data(spark: SparkSession, config: CheckDataConfig, name: str) -> DataR
         file = getattr(inputs.dataset, kind)
         if (sample := samples.get(kind)) and isinstance(file, EntityFile):
             reports.append(_report_entities(kind, sample, file, inputs.dataset, config, problems))
-    missing = [file.path for kind, file in _described_files(described).items() if kind not in inputs.files]
+    missing = [file.path for kind, file in described.files.items() if kind not in inputs.files]
     return DataReport(inputs.dataset, config.rows, tuple(reports), seen, tuple(missing), tuple(problems))
-
-
-def _described_files(dataset: Dataset) -> dict[str, RatingsFile | EntityFile]:
-    files = {"ratings": dataset.ratings, "items": dataset.items, "users": dataset.users}
-    return {kind: file for kind, file in files.items() if file is not None}
 
 
 def read_sample(spark: SparkSession, files: Files, path: str, described: RatingsFile | EntityFile, most: int) -> Sample:

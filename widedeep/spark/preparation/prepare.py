@@ -12,7 +12,6 @@ from pyspark.sql import functions as F
 from widedeep.common.command import load_config
 from widedeep.common.console import log, log_counts, print_table
 from widedeep.common.errors import DamagedFileError, InputError
-from widedeep.common.files import require_space
 from widedeep.config.prepare import PrepareConfig
 from widedeep.data.dataset_descriptions import read_dataset
 from widedeep.schema.dataset import Dataset, EntityFile, Identifiers
@@ -87,16 +86,12 @@ def plan(spark: SparkSession, config: PrepareConfig) -> None:
     check_settings(config, described)
     check_output(files, output_of(config))
     inputs = find_inputs(files, config.input, described)
-    described_files = {"ratings": described.ratings, "items": described.items, "users": described.users}
     rows = [("input", config.input)]
     for kind, file in inputs.files.items():
-        if (named := described_files[kind]) is not None:
-            ingest.read_rows(spark, files, file.path, named, named.columns)
+        ingest.read_rows(spark, files, file.path, described.files[kind], described.files[kind].columns)
         rows.append((f"{kind}: {file.facts['name']}", f"{file.size:,} bytes"))
     needed = int(SPACE_OF_INPUT * sum(file.size for file in inputs.files.values()))
-    free = files.free_space(config.output)
-    if free is not None:
-        require_space(config.output, free, needed)
+    files.require_space(config.output, needed)
     split = config.split
     rows.append(("split", f"{split.kind}, seed {config.seed}"))
     rows += [("output", config.output), ("needed while it runs, about", f"{needed:,} bytes")]

@@ -41,9 +41,7 @@ def find_inputs(files: Files, directory: str, described: Dataset) -> Inputs:
 
     """
     found, left_out = {}, {}
-    for kind, file in (("ratings", described.ratings), ("items", described.items), ("users", described.users)):
-        if file is None:
-            continue
+    for kind, file in described.files.items():
         path, parts = _find(files, f"{directory}/{file.path}")
         if parts:
             found[kind] = InputFile(path, {"name": file.path, "bytes": sum(size for _, size, _ in parts)}, parts)

@@ -12,7 +12,6 @@ from pyspark.sql import SparkSession
 
 from widedeep.common.command import load_config
 from widedeep.common.console import log_counts, print_table, say
-from widedeep.common.files import require_space
 from widedeep.config.score import ScoreConfig
 from widedeep.schema.predictions import PredictionManifest
 from widedeep.schema.recommendations import RecommendationManifest
@@ -62,9 +61,7 @@ def plan(spark: SparkSession, config: ScoreConfig) -> None:
     users = min(config.sample_users or data.manifest.users.rows, data.manifest.users.rows)
     predicted = data.manifest.ratings.rows("test") if config.predictions else 0
     needed = BYTES_OF_ROW * (users * config.top_n + predicted)
-    free = files.free_space(config.output)
-    if free is not None:
-        require_space(config.output, free, needed)
+    files.require_space(config.output, needed)
     rows = [
         ("model", f"{artifact.config.name}, best epoch {artifact.best.epoch + 1}, sha256 {artifact.sha256[:12]}"),
         ("users", f"{users:,} of {data.manifest.users.rows:,}"),
