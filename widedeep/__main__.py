@@ -35,6 +35,7 @@ COMMANDS = {
     "recommendations": Command("widedeep.recommendations", None, "show the recommendations of a user"),
     "recommend": Command("widedeep.recommend", None, "recommend items to a person by their own ratings"),
     "similar": Command("widedeep.similar", None, "show the items or users most similar to one"),
+    "serve": Command("widedeep.serve.command", None, "serve lists over HTTP, with a page for people"),
     "export": Command("widedeep.export", None, "write encoders, scalers and vectors as Parquet"),
     "baselines": Command(f"{SPARK}.baseline_fits.baselines", "spark", "tune and fit what models are compared with"),
     "evaluate": Command(f"{SPARK}.evaluation.evaluate", "spark", "measure systems on the test split"),

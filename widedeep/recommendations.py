@@ -4,21 +4,17 @@ widedeep recommendations --user 42
 """
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
-
 from widedeep.common.command import load_config
-from widedeep.common.errors import InputError
+from widedeep.common.errors import DamagedFileError, InputError
 from widedeep.config.recommendations import LookUpConfig
-from widedeep.data.parquet import CHECKED_FORMAT
 from widedeep.reporting.recommendation_table import show_list
 from widedeep.schema.dataset import Identifiers
-from widedeep.schema.manifest import HIDDEN_MANIFEST
-from widedeep.schema.recommendations import RecommendationManifest, parse_row
+from widedeep.schema.recommendations import parse_row
+from widedeep.scoring.stored_lists import StoredLists
 
 
 def recommendations_of(directory: Path, user: str) -> tuple[list[dict[str, Any]], Identifiers]:
@@ -29,23 +25,14 @@ def recommendations_of(directory: Path, user: str) -> tuple[list[dict[str, Any]]
             or it is being replaced.
 
     """
-    file = directory / HIDDEN_MANIFEST
     try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{directory} holds no recommendations ({error}); run jobs/score_all.py") from None
-    manifest = RecommendationManifest.unseal(text, str(file))
-    user_id = manifest.ids.parse(user, "user")
-    try:
-        data = ds.dataset([str(directory / part.path) for part in manifest.files], format=CHECKED_FORMAT)
-        rows = data.to_table(filter=pc.field("user_id") == user_id).sort_by("rank").to_pylist()
-    except (OSError, pa.ArrowInvalid) as error:
-        raise InputError(
-            f"{directory} is damaged, or is being replaced ({error}): try again, and else run jobs/score_all.py"
-        ) from None
+        with closing(StoredLists(directory)) as lists:
+            rows = lists.rows_of(lists.manifest.ids.parse(user, "user"))
+    except DamagedFileError as error:
+        raise InputError(str(error)) from None
     if not rows:
-        raise InputError(f"user {user} is not in {directory}, which holds {manifest.users:,} users")
-    return rows, manifest.ids
+        raise InputError(f"user {user} is not in {directory}, which holds {lists.manifest.users:,} users")
+    return rows, lists.manifest.ids
 
 
 def main(argv: Sequence[str]) -> None:

@@ -21,6 +21,7 @@ MOST_BYTES = 1 << 26
 # How MyAnimeList marks anime to be watched later; older exports have the number.
 PLANNED = ("plan to watch", "6")
 XML_UNSCORED = (0.0,)
+GZIP_MAGIC = b"\x1f\x8b"
 
 
 class ListEntry(NamedTuple):
@@ -46,11 +47,32 @@ def read_rating_list(file: Path, dataset: Dataset, scale: RatingScale) -> list[L
         InputError: the file cannot be read as one of these, or a value is wrong.
 
     """
-    content = _read(file)
-    xml = file.name.lower().endswith((".xml", ".xml.gz"))
-    if xml:
-        return list(_xml_entries(file, content, dataset.ids, scale))
-    return list(_csv_entries(file, content, dataset, scale))
+    opener = gzip.open if file.suffix.lower() == ".gz" else open
+    try:
+        with opener(file, "rb") as stream:
+            content = _read(str(file), stream)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{file} cannot be read: {error}") from None
+    if file.name.lower().endswith((".xml", ".xml.gz")):
+        return list(_xml_entries(str(file), content, dataset.ids, scale))
+    return list(_csv_entries(str(file), content, dataset, scale))
+
+
+def read_export(content: bytes, ids: Identifiers, scale: RatingScale) -> list[ListEntry]:
+    """Return the entries of a list that MyAnimeList exported, from the bytes of the file, packed by gzip or not.
+
+    Raises:
+        InputError: it is no such export, or a value is wrong.
+
+    """
+    name = "the export"
+    if content.startswith(GZIP_MAGIC):
+        try:
+            with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
+                content = _read(name, stream)
+        except (OSError, EOFError, zlib.error) as error:
+            raise InputError(f"{name} cannot be unpacked: {error}") from None
+    return list(_xml_entries(name, content, ids, scale))
 
 
 def read_rating_pairs(
@@ -87,20 +109,15 @@ def entry_of(place: str, item: Any, known: Container[int | str], rating: float |
     return ListEntry(place, item, "", rating, False)
 
 
-def _read(file: Path) -> bytes:
-    """Return the content of a file, unpacked."""
-    opener = gzip.open if file.suffix.lower() == ".gz" else open
-    try:
-        with opener(file, "rb") as stream:
-            content = stream.read(MOST_BYTES + 1)
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{file} cannot be read: {error}") from None
+def _read(file: str, stream: io.BufferedIOBase) -> bytes:
+    """Return the content of a stream; InputError if it is too long."""
+    content = stream.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise InputError(f"{file} has more than {MOST_BYTES >> 20} MB: give a list of one person's ratings")
     return content
 
 
-def _csv_entries(file: Path, content: bytes, dataset: Dataset, scale: RatingScale) -> Iterator[ListEntry]:
+def _csv_entries(file: str, content: bytes, dataset: Dataset, scale: RatingScale) -> Iterator[ListEntry]:
     """Yield the entries of a CSV file."""
     try:
         text = content.decode("utf-8-sig")
@@ -127,7 +144,7 @@ def _csv_entries(file: Path, content: bytes, dataset: Dataset, scale: RatingScal
         raise InputError(f"{file}, line {reader.line_num}: {error}") from None
 
 
-def _xml_entries(file: Path, content: bytes, ids: Identifiers, scale: RatingScale) -> Iterator[ListEntry]:
+def _xml_entries(file: str, content: bytes, ids: Identifiers, scale: RatingScale) -> Iterator[ListEntry]:
     """Yield the entries of an export of MyAnimeList."""
     try:
         _refuse_doctype(file, content)
@@ -144,7 +161,7 @@ def _xml_entries(file: Path, content: bytes, ids: Identifiers, scale: RatingScal
         yield _entry(file, place, anime.findtext("series_animedb_id", ""), title, rating, planned, ids)
 
 
-def _refuse_doctype(file: Path, content: bytes) -> None:
+def _refuse_doctype(file: str, content: bytes) -> None:
     """Raise InputError if an XML document has a DOCTYPE: only there can entities be defined, which may grow or leak."""
 
     def refuse(*_: object) -> None:
@@ -156,7 +173,7 @@ def _refuse_doctype(file: Path, content: bytes) -> None:
 
 
 def _entry(
-    file: Path, place: str, identifier: str, title: str, rating: float | None, planned: bool, ids: Identifiers
+    file: str, place: str, identifier: str, title: str, rating: float | None, planned: bool, ids: Identifiers
 ) -> ListEntry:
     identifier, title = identifier.strip(), title.strip()
     if not (identifier or title):
@@ -165,7 +182,7 @@ def _entry(
     return ListEntry(place, item_id, title, rating, planned)
 
 
-def _rating(file: Path, place: str, text: str, scale: RatingScale, unscored: Sequence[float]) -> float | None:
+def _rating(file: str, place: str, text: str, scale: RatingScale, unscored: Sequence[float]) -> float | None:
     """Return a rating, or None for an item that was not rated."""
     remedy = f"give a number of {scale}, or nothing if it was not rated"
     if not text.strip():

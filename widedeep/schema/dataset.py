@@ -156,6 +156,8 @@ class EntityFile(RowFile):
     # For people: kept as they are; those named title_… are searched, too.
     text: dict[FeatureName, str] = Field(default_factory=dict)
     leaks: tuple[str, ...] = ()  # columns that are computed from all ratings, those of the test split included
+    # Address of the page of each, with {id} for its identifier.
+    url: Annotated[str, Field(pattern=r"^https?://[^{}\s]+\{id\}[^{}\s]*$")] | None = None
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:

@@ -92,7 +92,7 @@ class LoadedModel:
         person, rules = self._person(user_id, history), self.rules(rerank or RerankConfig())
         if isinstance(person, OwnRatings):
             return self.recommend_to(person, n, rules)
-        return self._recommend_to_user(person, n, rules)
+        return self.recommend_to_user(person, n, rules)
 
     def predict(
         self, items: Sequence[int | str], *, user_id: int | str | None = None, history: History | None = None
@@ -153,6 +153,10 @@ class LoadedModel:
         return TitleIndex.of_table(self.trained.tables.items, self.artifact.item_ratings.tolist())
 
     @cached_property
+    def _shown_titles(self) -> pa.Array:
+        return pa.array(self.titles.shown, pa.string())
+
+    @cached_property
     def scorer(self) -> Scorer:
         """Scores all items."""
         return Scorer(self.artifact.model, len(self.artifact.item_id))
@@ -196,9 +200,39 @@ class LoadedModel:
 
     def recommend_to(self, own: OwnRatings, n: int, rules: ListRules | None = None) -> list[Recommendation]:
         """Return the best items of a person by their ratings; the model must be one that `encodes_histories`."""
-        return recommend_to(self.artifact, self.titles.shown, own, n, rules, self.scorer)
+        return recommend_to(self.artifact, self._shown_titles, own, n, rules, self.scorer)
 
-    def neighbours(self, side: str, index: int, n: int, min_ratings: int) -> list[Neighbour]:
+    def recommend_to_user(
+        self, user: int, n: int, rules: ListRules | None = None, seen: np.ndarray | None = None
+    ) -> list[Recommendation]:
+        """Return the list that batch scoring makes for a user of the data.
+
+        Args:
+            user: user index.
+            n: length of the list.
+            rules: what the list may hold and how it is chosen; None: it has the best items.
+            seen: [S] int32 indexes of items to leave out; None: those that the user has rated, which are then read from
+                the prepared directory.
+
+        """
+        artifact, manifest = self.artifact, self.trained.manifest
+        if seen is None:
+            shards = [shard for split in manifest.ratings.shards.values() for shard in split]
+            seen = self.trained.tables.rated_items(user, shards)
+        batch = pa.record_batch(
+            {
+                "user": pa.array([user], pa.int32()),
+                "user_id": pa.array(artifact.user_id[[user]], id_type(artifact.ids)),
+                "seen": pa.array([seen], pa.list_(pa.int32())),
+            }
+        )
+        plan = ListPlan(self._shown_titles, n, rules=rules)
+        batches = score_batches(artifact, self.scorer, iter([batch]), plan)
+        return [parse_row(row, artifact.ids) for lists in batches for row in lists.to_pylist()]
+
+    def neighbours(
+        self, side: str, index: int, n: int, min_ratings: int, among: np.ndarray | None = None
+    ) -> list[Neighbour]:
         """Return the most similar users or items, the most similar first; see `similar`.
 
         Args:
@@ -206,6 +240,7 @@ class LoadedModel:
             index: user or item index.
             n: number of neighbours.
             min_ratings: training ratings that a neighbour must have.
+            among: [T] bool, whether each may be a neighbour; None: all.
 
         """
         require_positive("n", n)
@@ -214,7 +249,8 @@ class LoadedModel:
             log.warning("%r has no training ratings: the model knows little or nothing about it", names[index])
         if side not in self._vectors:
             self._vectors[side] = self.trained.vectors(side)
-        found, cosines = nearest(self._vectors[side], index, torch.from_numpy(ratings >= min_ratings), n)
+        allowed = ratings >= min_ratings if among is None else among & (ratings >= min_ratings)
+        found, cosines = nearest(self._vectors[side], index, torch.from_numpy(allowed), n)
         other = found.numpy()
         columns = ids[other].tolist(), [names[row] for row in other], cosines.tolist(), ratings[other].tolist()
         return [Neighbour(rank, *row) for rank, row in enumerate(zip(*columns, strict=True), start=1)]
@@ -245,21 +281,6 @@ class LoadedModel:
         for remark in own.remarks:
             log.warning(remark)
         return own
-
-    def _recommend_to_user(self, user: int, n: int, rules: ListRules | None) -> list[Recommendation]:
-        """Return the list that batch scoring makes for a user index."""
-        artifact, manifest = self.artifact, self.trained.manifest
-        shards = [shard for split in manifest.ratings.shards.values() for shard in split]
-        batch = pa.record_batch(
-            {
-                "user": pa.array([user], pa.int32()),
-                "user_id": pa.array(artifact.user_id[[user]], id_type(artifact.ids)),
-                "seen": pa.array([self.trained.tables.rated_items(user, shards)], pa.list_(pa.int32())),
-            }
-        )
-        plan = ListPlan(pa.array(self.titles.shown, pa.string()), n, rules=rules)
-        batches = score_batches(artifact, self.scorer, iter([batch]), plan)
-        return [parse_row(row, artifact.ids) for lists in batches for row in lists.to_pylist()]
 
 
 def require_positive(name: str, count: int) -> None:

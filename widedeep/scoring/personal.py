@@ -36,19 +36,27 @@ class OwnRatings(NamedTuple):
     not_found: tuple[str, ...]  # one for each entry whose item is not in the data
 
 
-def match_entries(entries: Sequence[ListEntry], item_of: Mapping[int | str, int], titles: TitleIndex) -> OwnRatings:
+def match_entries(
+    entries: Sequence[ListEntry], item_of: Mapping[int | str, int], titles: TitleIndex, most_titles: int | None = None
+) -> OwnRatings:
     """Find the items of a person's list: by their item_id, or by their title if there is none.
 
     Args:
         entries: the list.
         item_of: identifier -> item index.
         titles: their titles.
+        most_titles: entries whose titles are searched for, at some milliseconds each; those beyond it count as not
+            found. None: all are.
 
     """
     ratings: dict[int, float] = {}
     unrated, planned = [], []
-    remarks, not_found = [], []
+    remarks, not_found, searched = [], [], 0
     for entry in entries:
+        searched += entry.item_id not in item_of
+        if most_titles is not None and searched > most_titles and entry.item_id not in item_of:
+            not_found.append(f"{entry.place}: not searched for, after {most_titles} others that had no known item_id")
+            continue
         try:
             item, guess = find_item(entry, item_of, titles)
         except InputError as error:
@@ -120,7 +128,7 @@ def as_histories(own: OwnRatings) -> Histories:
 
 def recommend_to(
     artifact: Artifact,
-    titles: Sequence[str],
+    titles: pa.Array,
     own: OwnRatings,
     top_n: int,
     rules: ListRules | None = None,
@@ -150,5 +158,5 @@ def recommend_to(
         explanation = scorer.explain_histories(histories, top.items.clip(min=0))
         reasons.fill(np.array([0]), explanation, top.affinities)
     nobody = np.array([0 if artifact.ids.type == "number" else ""])
-    batch = list_batch(artifact, pa.array(titles, pa.string()), nobody, top, reasons)
+    batch = list_batch(artifact, titles, nobody, top, reasons)
     return [parse_row(row, artifact.ids) for row in batch.to_pylist()]

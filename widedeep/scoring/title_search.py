@@ -18,6 +18,8 @@ from widedeep.data.feature_tables import FeatureTable
 TITLE, OTHER_TITLES = "title", "title_"
 # Titles of at least this similarity, of 0 to 100, match; less similar ones are suggested in the error message.
 MATCH_SIMILARITY, SUGGESTION_SIMILARITY = 80, 50
+# Share of the best similarity that the other results of a search have at least.
+NEAR_SHARE = 0.75
 # Above that of any title that only reads alike, as the letters of Gintama, Gintama' and Gintama° do.
 SAME_SIMILARITY = 101
 # Weight of the similarity with a part of the title: a title that contains the query and more is not a perfect match.
@@ -83,16 +85,22 @@ class TitleIndex:
             raise InputError(f"no title is {query!r} or nearly so" + (f"; nearest are {near}" if near else ""))
         return TitleMatches(matches[0], matches[1:])
 
+    def search(self, query: str, n: int) -> list[int]:
+        """Return up to n items with titles like a query, which may be the beginning of one; the most similar first."""
+        ranked = self._ranked(query, n)
+        least = max(SUGGESTION_SIMILARITY, NEAR_SHARE * ranked[0][1]) if ranked else 0
+        return [item for item, similarity in ranked if similarity >= least]
+
     def nearest(self, query: str) -> str | None:
         """Return the most similar title; None if none is similar."""
         found = [item for item, similarity in self._ranked(query)[:1] if similarity >= SUGGESTION_SIMILARITY]
         return self.shown[found[0]] if found else None
 
-    def _ranked(self, query: str) -> list[tuple[int, float]]:
+    def _ranked(self, query: str, most: int = MOST_MATCHES) -> list[tuple[int, float]]:
         """Return the items with the most similar titles, best first, and the similarities."""
         similarity = self._similar_items(query)
         order = sorted(similarity, key=lambda item: (-similarity[item], -self._popularity[item], item))
-        return [(item, similarity[item]) for item in order[:MOST_MATCHES]]
+        return [(item, similarity[item]) for item in order[:most]]
 
     def _similar_items(self, query: str) -> dict[int, float]:
         """Return the similarity of the items that may match: that of the most similar of their titles."""

@@ -1,0 +1,130 @@
+"""The lists that jobs/score_all.py wrote, looked up by user: only the row groups that may hold the user are read.
+
+Legend: G row groups of all files.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from widedeep.common.errors import DamagedFileError, InputError
+from widedeep.data.parquet import open_parquet
+from widedeep.data.shards import check_files
+from widedeep.schema.manifest import HIDDEN_MANIFEST
+from widedeep.schema.recommendations import RecommendationManifest
+
+CACHE_BYTES = 256 << 20  # of row groups that are kept in memory, as Arrow tables
+
+
+class StoredLists:
+    """A directory of recommendations. Its files stay open, so lists can be read while others take their place.
+
+    All methods may be called from several threads.
+    """
+
+    def __init__(self, directory: Path, verify: bool = False, cache_bytes: int = CACHE_BYTES):
+        """Open the files.
+
+        Args:
+            directory: written by jobs/score_all.py.
+            verify: whether to compare sizes and digests of the files with the manifest; pages always have checksums.
+            cache_bytes: of row groups that are kept in memory.
+
+        Raises:
+            InputError: the directory has no committed recommendations, or those of another release.
+            DamagedFileError: it is damaged, or being replaced.
+
+        """
+        self.directory, self.manifest = directory, _read_manifest(directory)
+        self._cache: OrderedDict[int, pa.Table] = OrderedDict()  # number of a row group -> its rows
+        self._cache_bytes, self._cached_bytes, self._lock = cache_bytes, 0, threading.Lock()
+        with self._readable(), ExitStack() as opened:
+            if verify:
+                check_files(directory, self.manifest.files, verify, "file of lists")
+            files = [opened.enter_context(open_parquet(directory / part.path)) for part in self.manifest.files]
+            self._groups = [(file, number) for file in files for number in range(file.num_row_groups)]  # G
+            self._lowest, self._highest = _user_ranges(self._groups)
+            self._files = opened.pop_all()
+
+    def close(self) -> None:
+        """Close the files."""
+        self._files.close()
+
+    def rows_of(self, user_id: int | str) -> list[dict[str, Any]]:
+        """Return a user's rows, best first; none if the user has no list.
+
+        Raises:
+            DamagedFileError: a file cannot be read.
+
+        """
+        with self._readable():
+            groups = [self._rows(number) for number in self._numbers(user_id)]
+        found = [rows.filter(pa.array(rows["user_id"].to_numpy() == user_id)) for rows in groups]
+        return sorted((row for rows in found for row in rows.to_pylist()), key=lambda row: row["rank"])
+
+    def is_cached(self, user_id: int | str) -> bool:
+        """Whether `rows_of` would read nothing."""
+        return all(number in self._cache for number in self._numbers(user_id))
+
+    def _numbers(self, user_id: int | str) -> list[int]:
+        """Return the numbers, of G, of the row groups that may hold a user."""
+        return np.flatnonzero((self._lowest <= user_id) & (user_id <= self._highest)).tolist()
+
+    def _rows(self, number: int) -> pa.Table:
+        """Return a row group, from the cache if it is there."""
+        with self._lock:
+            rows = self._cache.pop(number, None)
+            if rows is None:
+                file, place = self._groups[number]
+                rows = file.read_row_group(place)
+                self._cached_bytes += rows.nbytes
+            self._cache[number] = rows  # the last is the one that was asked for last
+            while self._cached_bytes > self._cache_bytes and len(self._cache) > 1:
+                self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
+            return rows
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
+        """Raise DamagedFileError, which names the directory, where files cannot be read."""
+        try:
+            yield
+        except (DamagedFileError, OSError, pa.ArrowInvalid) as error:
+            raise DamagedFileError(
+                f"{self.directory} is damaged, or is being replaced ({error}): try again, and else run "
+                "jobs/score_all.py"
+            ) from None
+
+
+def _read_manifest(directory: Path) -> RecommendationManifest:
+    file = directory / HIDDEN_MANIFEST
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{directory} holds no recommendations ({error}); run jobs/score_all.py") from None
+    return RecommendationManifest.unseal(text, str(file))
+
+
+def _user_ranges(groups: list[tuple[pq.ParquetFile, int]]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lowest and the highest user_id of row groups, [G] each.
+
+    Raises:
+        DamagedFileError: a file does not say.
+
+    """
+    ranges = []
+    for file, number in groups:
+        group = file.metadata.row_group(number)
+        statistics = group.column(file.schema_arrow.get_field_index("user_id")).statistics
+        if statistics is None or not statistics.has_min_max:
+            raise DamagedFileError("a row group has no statistics of user_id")
+        ranges.append((statistics.min, statistics.max))
+    kind = object if ranges and isinstance(ranges[0][0], str) else np.int64
+    lowest, highest = np.array(ranges, kind).reshape(-1, 2).T
+    return lowest, highest

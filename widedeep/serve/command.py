@@ -1,0 +1,58 @@
+"""The command that serves lists over HTTP, and the page that shows them.
+
+widedeep serve --run-dir runs/NAME
+"""
+
+import socket
+import sys
+from collections.abc import Sequence
+
+import torch
+import uvicorn
+
+from widedeep.common.command import load_config
+from widedeep.common.console import log
+from widedeep.common.errors import InputError
+from widedeep.config.serve import ServeConfig
+from widedeep.serve.app import make_app
+from widedeep.serve.service import Service
+
+SWITCH_SECONDS = 5e-4  # how long a thread that computes may keep the others waiting; Python's default is ten times that
+SHUTDOWN_SECONDS = 10  # for answers that are under way
+IDLE_SECONDS = 15  # a connection without a request is kept
+
+
+def main(argv: Sequence[str]) -> None:
+    """Serve until the process is asked to stop: parse, build, run, close."""
+    config = load_config(ServeConfig, argv, "serve")
+    torch.set_num_threads(1)  # requests share the cores, and the threads of one only wait for each other
+    sys.setswitchinterval(SWITCH_SECONDS)
+    with listen(config.host, config.port) as opened:
+        service = Service(config)
+        app = make_app(service)
+        service.start()
+        address = f"http://{config.host}:{opened.getsockname()[1]}"
+        log.info("ready: the page is %s, the API's documents are %s/docs; Ctrl-C stops the server", address, address)
+        settings = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=config.most_connections,
+            timeout_keep_alive=IDLE_SECONDS,
+            timeout_graceful_shutdown=SHUTDOWN_SECONDS,
+        )
+        try:
+            uvicorn.Server(settings).run([opened])
+        finally:
+            service.close()
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens; raise InputError if the address cannot be had."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        raise InputError(
+            f"--host {host} --port {port}: {error.strerror or error}: choose others; --port 0 takes a free one"
+        ) from None
