@@ -4,14 +4,15 @@ set -euo pipefail
 
 usage() {
   cat <<'END'
-Usage: scripts/setup.sh [--dev]
+Usage: scripts/setup.sh [--serve] [--dev]
 
 Makes .venv with this package and all it needs, in the versions of requirements.lock; does
 nothing where that is done already. Java 17 or 21 and Python 3.11 to 3.14 are looked for, and
 installed with apt-get where that works without asking (as root, or with a sudo that wants no
 password).
 
-  --dev             also the tools of scripts/test.sh
+  --serve           also what scripts/serve.sh needs
+  --dev             also the tools of scripts/test.sh, and Chromium by apt-get if there is none and that may be used
   WIDEDEEP_VENV     where the virtual environment goes (default: .venv in the checkout)
   WIDEDEEP_PYTHON   the Python to make it with (default: searched for)
 
@@ -25,6 +26,7 @@ say() { echo "setup: $*" >&2; }
 extra=base
 for argument in "$@"; do
   case $argument in
+    --serve) [ $extra = dev ] || extra=serve ;;
     --dev) extra=dev ;;
     -h | --help) usage; exit 0 ;;
     *) say "unknown argument: $argument"; usage >&2; exit 2 ;;
@@ -155,6 +157,11 @@ if [ -z "$python" ] || [ -z "$java" ]; then
   exit 2
 fi
 say "Java in $java"
+# Without a browser the tests of pages are skipped.
+if [ $extra = dev ] && ! command -v chromium >/dev/null && may_apt; then
+  say "apt-get install chromium"
+  { apt_get update && apt_get install --yes --no-install-recommends chromium; } || say "there is no Chromium to be had"
+fi
 
 # --- the virtual environment ---------------------------------------------------------------------
 
@@ -171,8 +178,8 @@ mkdir -p "$venv"
 exec 9>"$lock"
 "$python" -c 'import fcntl; fcntl.flock(9, fcntl.LOCK_EX)'
 
-# What the stamp must say. --dev stays once it was asked for.
-case $(cat "$stamp" 2>/dev/null) in dev\ *) extra=dev ;; esac
+# What the stamp must say. --dev stays once it was asked for, and --serve beside it.
+case $extra\ $(cat "$stamp" 2>/dev/null) in *\ dev\ *) extra=dev ;; base\ serve\ *) extra=serve ;; esac
 wanted() { echo "$extra $(cat "$root"/pyproject.toml "$root"/requirements*.lock | cksum) $("$venv/bin/python" -V 2>&1) $root $venv"; }
 
 # Whether packages can be added to what is there; not if it was moved or is half made, or if it is of the release that

@@ -289,6 +289,10 @@ def _add_errors(app: FastAPI) -> None:
     async def wrong_parameter(_: Request, error: RequestValidationError) -> Response:
         return JSONResponse({"detail": sentence(error.errors())}, 422)
 
+    @app.exception_handler(Exception)
+    async def failed(_: Request, __: Exception) -> Response:  # it is raised again, for the log
+        return JSONResponse({"detail": "the server failed; its log says why"}, 500)
+
     @app.exception_handler(BusyError)
     @app.exception_handler(TimeoutError)
     async def busy(_: Request, __: Exception) -> Response:

@@ -3,6 +3,7 @@
 widedeep serve --run-dir runs/NAME
 """
 
+import signal
 import socket
 import sys
 from collections.abc import Sequence
@@ -42,6 +43,9 @@ def main(argv: Sequence[str]) -> None:
             timeout_keep_alive=IDLE_SECONDS,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
+        for stop in (signal.SIGINT, signal.SIGTERM):
+            # Uvicorn answers what is under way, then raises the signal again, which would end the process as a failure.
+            signal.signal(stop, lambda *_: None)
         try:
             uvicorn.Server(settings).run([opened])
         finally:

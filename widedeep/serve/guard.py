@@ -21,7 +21,7 @@ class Guard:
     """An ASGI application around another one.
 
     It refuses bodies that are too long or too slow, adds the headers of `headers_of` to answers, counts them by route,
-    and answers without details where the application fails.
+    and logs the failures of the application, which answers them itself.
     """
 
     def __init__(
@@ -64,8 +64,6 @@ class Guard:
             await _answer(send_with_headers, 408, f"the body did not arrive within {self._seconds:g} s: send it again")
         except Exception:
             log.exception("%s %s failed", scope["method"], scope["path"])
-            if not status:
-                await _answer(send_with_headers, 500, "the server failed; its log says why")
         route = getattr(scope.get("route"), "path", UNROUTED)
         self._meters.requests.labels(route, status).inc()
         self._meters.seconds.labels(route).observe(time.perf_counter() - began)

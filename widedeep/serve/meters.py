@@ -16,7 +16,9 @@ class Meters:
         registry = self._registry
         ProcessCollector(registry=registry)  # memory, processor time, open files
         self.requests = Counter("widedeep_requests", "answered requests", ("route", "status"), registry=registry)
-        self.seconds = Histogram("widedeep_request_seconds", "time to answer a request", ("route",), buckets=BUCKETS)
+        self.seconds = Histogram(
+            "widedeep_request_seconds", "time to answer a request", ("route",), buckets=BUCKETS, registry=registry
+        )
         self.lists = Counter("widedeep_lists", "lists by where they came from", ("source",), registry=registry)
         self.reloads = Counter("widedeep_reloads", "newer files that were found", ("result",), registry=registry)
         self._model = Gauge("widedeep_model", "1 for what is in use", ("model", "lists"), registry=registry)

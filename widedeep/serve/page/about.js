@@ -6,8 +6,9 @@ const shown = (value) => (typeof value === "number" ? value.toFixed(3) : "–")
 
 function table(caption, columns, rows) {
   const cells = (kind, row) => row.map((textContent, place) => {
-    const cell = element(place ? kind : "th", { textContent })
-    if (!place) cell.scope = kind === "th" ? "col" : "row"
+    const isHeader = kind === "th" ? place > 0 : place === 0 // the corner heads nothing
+    const cell = element(isHeader ? "th" : "td", { textContent })
+    if (isHeader) cell.scope = kind === "th" ? "col" : "row"
     return cell
   })
   return element("table", {},

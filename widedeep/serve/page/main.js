@@ -47,27 +47,43 @@ function showNothing(text) {
   $("#more").hidden = $("#remarks").hidden = true
 }
 
+// From the moment that something changes until its list is there.
+const setBusy = (busy) => $("#list").setAttribute("aria-busy", busy)
+
 async function refresh() {
   request?.abort()
   const mine = (request = new AbortController())
+  setBusy(true)
+  try {
+    await fetchList(mine.signal)
+  } finally {
+    if (mine === request) setBusy(false)
+  }
+}
+
+async function fetchList(signal) {
   const user = $("#user-id").value.trim()
   showError("")
   if (mode() === "user" && !user) return showNothing("Give a user id to see the list.")
   if (mode() === "mine" && !ratings.all().some((one) => one.rating !== null)) return showNothing("Rate a title to see the list.")
-  $("#list").setAttribute("aria-busy", "true")
   try {
-    const asked = mode() === "user" ? api.listOfUser(user, wishes(length), mine.signal) : api.listByRatings(ratings.all(), wishes(length), mine.signal)
+    const asked = mode() === "user" ? api.listOfUser(user, wishes(length), signal) : api.listByRatings(ratings.all(), wishes(length), signal)
     showList(await asked)
   } catch (error) {
     if (error.name === "AbortError") return
     showNothing("")
     showError(error.message)
-  } finally {
-    if (mine === request) $("#list").removeAttribute("aria-busy")
   }
 }
 
-const refreshSoon = debounced(refresh, 250)
+const refreshAfterPause = debounced(refresh, 250)
+
+function refreshSoon() {
+  request?.abort()
+  request = null // the one that goes on must not say that the list is there
+  setBusy(true)
+  refreshAfterPause()
+}
 
 async function showSimilar(item) {
   const dialog = $("#similar")
