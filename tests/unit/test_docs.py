@@ -20,6 +20,7 @@ from widedeep.config.prepare import PrepareConfig
 from widedeep.config.recommend import RecommendConfig
 from widedeep.config.recommendations import LookUpConfig
 from widedeep.config.score import ScoreConfig
+from widedeep.config.serve import ServeConfig
 from widedeep.config.similar import SimilarConfig
 from widedeep.config.synthesize import SynthesizeConfig
 from widedeep.spark.baseline_fits.registry import config_class
@@ -39,6 +40,7 @@ SETTINGS = {
     "recommend": RecommendConfig,
     "similar": SimilarConfig,
     "export": ExportConfig,
+    "serve": ServeConfig,
     "baselines": config_class(),
     "evaluate": EvaluateConfig,
     "doctor": DoctorConfig,

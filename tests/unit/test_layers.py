@@ -22,6 +22,7 @@ LAYERS = (
     "baselines",
     "synthesis",
     "reporting",
+    "serve",
     "spark",
 )
 # Package -> the places of widedeep/ that may import it.
@@ -33,6 +34,8 @@ ENGINES = {
     "jinja2": ("reporting/",),
     "tensorboard": ("training/tracking.py",),
     "optuna": ("training/search/",),
+    "fastapi": ("serve/",),
+    "uvicorn": ("serve/",),
 }
 SOURCES = [file for file in sorted((ROOT / "widedeep").rglob("*.py")) if not file.is_symlink()]
 

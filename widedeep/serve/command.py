@@ -9,14 +9,11 @@ import sys
 from collections.abc import Sequence
 
 import torch
-import uvicorn
 
 from widedeep.common.command import load_config
 from widedeep.common.console import log
 from widedeep.common.errors import InputError
 from widedeep.config.serve import ServeConfig
-from widedeep.serve.app import make_app
-from widedeep.serve.service import Service
 
 SWITCH_SECONDS = 5e-4  # how long a thread that computes may keep the others waiting; Python's default is ten times that
 SHUTDOWN_SECONDS = 10  # for answers that are under way
@@ -26,16 +23,19 @@ IDLE_SECONDS = 15  # a connection without a request is kept
 def main(argv: Sequence[str]) -> None:
     """Serve until the process is asked to stop: parse, build, run, close."""
     config = load_config(ServeConfig, argv, "serve")
+    try:
+        import uvicorn
+
+        from widedeep.serve.app import make_app
+        from widedeep.serve.service import Service
+    except ImportError as error:
+        raise InputError(f"serving needs FastAPI and others: pip install -e '.[serve]' ({error})") from None
     torch.set_num_threads(1)  # requests share the cores, and the threads of one only wait for each other
     sys.setswitchinterval(SWITCH_SECONDS)
     with listen(config.host, config.port) as opened:
         service = Service(config)
-        app = make_app(service)
-        service.start()
-        address = f"http://{config.host}:{opened.getsockname()[1]}"
-        log.info("ready: the page is %s, the API's documents are %s/docs; Ctrl-C stops the server", address, address)
         settings = uvicorn.Config(
-            app,
+            make_app(service),
             log_config=None,
             access_log=False,
             server_header=False,
@@ -46,6 +46,9 @@ def main(argv: Sequence[str]) -> None:
         for stop in (signal.SIGINT, signal.SIGTERM):
             # Uvicorn answers what is under way, then raises the signal again, which would end the process as a failure.
             signal.signal(stop, lambda *_: None)
+        service.start()
+        address = f"http://{config.host}:{opened.getsockname()[1]}"
+        log.info("ready: the page is %s, the API's documents are %s/docs; Ctrl-C stops the server", address, address)
         try:
             uvicorn.Server(settings).run([opened])
         finally:
