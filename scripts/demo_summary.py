@@ -25,6 +25,11 @@ def main() -> None:
     settings = ["--user", str(first_user(args.data)), "--recommendations", str(args.recommendations)]
     stdout.print(f"\n$ widedeep recommendations {' '.join(settings)}", style="dim", soft_wrap=True, highlight=False)
     subprocess.run([sys.executable, "-m", "widedeep", "recommendations", *settings], check=True)
+    outputs = f"--data {args.data} --run-dir {args.run_dir} --recommendations {args.recommendations}"
+    stdout.print(
+        f"\nTo look at lists in a browser, and to get one by your own ratings:\n$ scripts/serve.sh {outputs}",
+        highlight=False,
+    )
 
 
 def show_errors(metrics: dict[str, Any], noise_floor: float | None) -> None:

@@ -5,7 +5,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from tests.serving import Outputs, make_outputs
+from tests.training import ROOT
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PATIENCE = 60_000  # milliseconds: the machine may be busy
@@ -30,10 +30,10 @@ def browser() -> Iterator[Browser]:
 
 @contextlib.contextmanager
 def serving(outputs: Outputs, *settings: str) -> Iterator[str]:
-    """Run `widedeep serve` on any free port; give its address."""
+    """Run scripts/serve.sh on any free port; give its address."""
     config = outputs.config
     argv = ["--run-dir", config.run_dir, "--data", config.data, "--recommendations", config.recommendations]
-    command = [sys.executable, "-m", "widedeep", "serve", *map(str, argv), "--port", "0", *settings]
+    command = [str(ROOT / "scripts/serve.sh"), *map(str, argv), "--port", "0", *settings]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     server = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
     try:
