@@ -29,6 +29,11 @@ export function fillRatingMenu(menu, scale, rating, empty) {
   const steps = Math.round((scale.highest - scale.lowest) / scale.step)
   const values = Array.from({ length: steps + 1 }, (_, number) => scale.highest - number * scale.step)
   menu.replaceChildren(...(empty ? [option("", empty)] : []), ...values.map((value) => option(value, `${value}`)), option("seen", "seen"))
+  return setRating(menu, rating)
+}
+
+/** Let a menu say a rating: undefined for nothing, null for seen. */
+export function setRating(menu, rating) {
   menu.value = rating === undefined ? "" : rating === null ? "seen" : `${rating}`
   return menu
 }

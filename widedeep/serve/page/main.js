@@ -2,7 +2,7 @@
 
 import { aboutModel } from "./about.js"
 import * as api from "./api.js"
-import { $, debounced, element, fillRatingMenu, ratingIn, show } from "./dom.js"
+import { $, debounced, element, fillRatingMenu, ratingIn, setRating, show } from "./dom.js"
 import { startFilters, wishes } from "./filters.js"
 import { parseExport, textOf } from "./imports.js"
 import { itemElement } from "./list.js"
@@ -117,8 +117,15 @@ function ratingElement({ item_id, title, rating }) {
 
 function showRatings() {
   const all = ratings.all()
+  const menus = [...document.querySelectorAll("#ratings select")]
+  const shown = all.slice(0, MOST_SHOWN)
+  if (shown.length && menus.length === shown.length && menus.every((menu, place) => menu.dataset.item === `${shown[place].item_id}`)) {
+    // The same items: a menu in which somebody types must stay.
+    menus.forEach((menu, place) => setRating(menu, shown[place].rating))
+    return
+  }
   const focused = document.activeElement?.dataset?.item
-  $("#ratings").replaceChildren(...all.slice(0, MOST_SHOWN).map(ratingElement))
+  $("#ratings").replaceChildren(...shown.map(ratingElement))
   if (all.length > MOST_SHOWN) $("#ratings").append(element("li", { className: "hint", textContent: `and ${all.length - MOST_SHOWN} more` }))
   if (focused !== undefined) $(`#ratings [data-item="${CSS.escape(focused)}"]`)?.focus()
   $("#none-rated").hidden = all.length > 0
