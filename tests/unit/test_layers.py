@@ -32,6 +32,7 @@ ENGINES = {
     "plotly": ("reporting/",),
     "jinja2": ("reporting/",),
     "tensorboard": ("training/tracking.py",),
+    "mlflow": ("training/mlflow_board.py",),
     "optuna": ("training/search/",),
 }
 SOURCES = [file for file in sorted((ROOT / "widedeep").rglob("*.py")) if not file.is_symlink()]
