@@ -69,3 +69,10 @@ def learnt(metrics: dict[str, Any]) -> dict[str, Any]:
     """Return metrics.json without the values that depend on the clock."""
     timed = {"samples_per_second", "seconds", "data_wait_share"}
     return {**metrics, "train": {name: value for name, value in metrics["train"].items() if name not in timed}}
+
+
+def scalars(folder: Path, name: str) -> list[tuple[int, float]]:
+    """Return the points of a curve of TensorBoard's event files: number and value, as TensorBoard shows them."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    return [(event.step, event.value) for event in EventAccumulator(str(folder)).Reload().Scalars(name)]

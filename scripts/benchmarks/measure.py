@@ -15,10 +15,12 @@ import psutil
 import torch
 
 from widedeep.common.machine import available_cores
+from widedeep.training.limit import gemm_rate
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 CORES = available_cores()
 POLL_SECONDS = 0.1
+CPU, GEMM_SECONDS = torch.device("cpu"), 2.0
 
 
 class Cost(NamedTuple):
@@ -83,21 +85,9 @@ def alternately(repeats: int, *works: Callable[[], Any]) -> list[float]:
     return [median(column) for column in zip(*times, strict=True)]
 
 
-def gemm_rate(seconds: float = 2.0, rows: int = 2048, inner: int = 2048, columns: int = 2048) -> float:
-    """Return the FLOP/s of a float32 matrix product with all of torch's threads."""
-    left, right, out = torch.randn(rows, inner), torch.randn(inner, columns), torch.empty(rows, columns)
-    flops = 2.0 * rows * inner * columns
-    torch.mm(left, right, out=out)
-    begun, done = time.perf_counter(), 0
-    while time.perf_counter() - begun < seconds:
-        torch.mm(left, right, out=out)
-        done += 1
-    return flops * done / (time.perf_counter() - begun)
-
-
 def _gemm_on_one_core(shape: tuple[int, int, int]) -> float:
     torch.set_num_threads(1)
-    return gemm_rate(2.0, *shape)
+    return gemm_rate(CPU, GEMM_SECONDS, *shape)
 
 
 def gemm_rate_of_cores(rows: int, inner: int, columns: int) -> float:

@@ -11,13 +11,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from benchmarks.measure import gemm_rate
+from benchmarks.measure import CPU, GEMM_SECONDS
 from benchmarks.workspace import Workspace
 from widedeep.data.batches import unpack_columns
 from widedeep.data.pyarrow_reader import read_shards
 from widedeep.data.shards import read_row_groups
 from widedeep.models.wide_deep import WideDeepConfig
 from widedeep.schema.manifest import Manifest, read_manifest
+from widedeep.training.limit import gemm_rate
 
 PLAIN_SECONDS = 8.0
 PLAIN_ROWS = 4_000_000
@@ -92,7 +93,7 @@ def bench(workspace: Workspace, repeats: int) -> dict[str, Any]:
     users, items = int(sample[:, 0].max()) + 1, manifest.items.rows
     rounds = [
         {
-            "gemm": gemm_rate(),
+            "gemm": gemm_rate(CPU, GEMM_SECONDS, 2048, 2048, 2048),
             "resident": trained(workspace),
             "stream": trained(workspace, "--loader.mode", "stream"),
             "two_ranks": trained(workspace, "--device", "cpu", ranks=2),

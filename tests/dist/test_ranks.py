@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders import read_split, write_prepared
-from tests.training import command, curve, metrics, torchrun, widedeep
+from tests.training import command, curve, metrics, scalars, torchrun, widedeep
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def data(tmp_path_factory):
 def runs(data, tmp_path_factory):
     """The same training on 1 and on 2 ranks: number of ranks -> run directory and finished process."""
     folder = tmp_path_factory.mktemp("runs")
-    flags = {"loader__mode": "resident", "optim__embedding_decay": 1e-3, "optim__clip_norm": 1.0}
+    flags = {"loader__mode": "resident", "optim__embedding_decay": 1e-3, "optim__clip_norm": 1.0, "track_steps": 10}
     done = {ranks: torchrun(ranks, command(data[0], folder / str(ranks), **flags)) for ranks in (1, 2)}
     assert {ranks: process.returncode for ranks, process in done.items()} == {1: 0, 2: 0}, done[2].stderr
     return {ranks: (folder / str(ranks), process) for ranks, process in done.items()}
@@ -31,6 +31,15 @@ def test_any_number_of_ranks_gives_the_same_curve(runs):
     one, two = ([epoch["valid"]["rmse"] for epoch in curve(runs[ranks][0])] for ranks in (1, 2))
     assert two == pytest.approx(one, rel=1e-5)
     assert one[0] != pytest.approx(one[1], rel=1e-3)  # it is no constant
+
+
+@pytest.mark.parametrize("name", ["loss", "gradient_norm", "learning_rate"])
+def test_any_number_of_ranks_tracks_the_same_steps(runs, name):
+    one, two = (scalars(runs[ranks][0] / "tensorboard/steps", f"step/{name}") for ranks in (1, 2))
+    steps = 3 * metrics(runs[1][0])["train"]["steps_per_epoch"]
+    assert [step for step, _ in two] == [step for step, _ in one] == list(range(10, steps + 1, 10))
+    assert [value for _, value in two] == pytest.approx([value for _, value in one], rel=1e-4)
+    assert name == "learning_rate" or len({value for _, value in one}) == len(one)
 
 
 def test_any_number_of_ranks_gives_the_same_curve_of_another_architecture(data, tmp_path):

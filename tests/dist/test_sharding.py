@@ -9,7 +9,7 @@ import torch
 
 from tests.builders import write_prepared
 from tests.spoil import spoil
-from tests.training import command, curve, learnt, metrics, torchrun, widedeep
+from tests.training import command, curve, learnt, metrics, scalars, torchrun, widedeep
 from widedeep.models.artifact import load_artifact
 from widedeep.training.checkpoints import newest_first
 
@@ -97,6 +97,14 @@ def test_a_run_learns_the_same(runs):
     assert sharded["reference_models"] == whole["reference_models"]
     for name in ("model", "popularity"):
         assert sharded["ranking"][name] == pytest.approx(whole["ranking"][name], rel=1e-6)
+
+
+@pytest.mark.parametrize("name", ["loss", "gradient_norm"])
+def test_a_tracked_step_is_of_the_whole_tables(runs, name):
+    whole, sharded = (scalars(run / "tensorboard/steps", f"step/{name}") for run in runs)
+    assert [step for step, _ in sharded] == [step for step, _ in whole]
+    assert len(whole) >= 3
+    assert [value for _, value in sharded] == pytest.approx([value for _, value in whole], rel=1e-5)
 
 
 def test_the_artifact_holds_the_whole_tables(runs):

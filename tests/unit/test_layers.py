@@ -33,6 +33,7 @@ ENGINES = {
     "plotly": ("reporting/",),
     "jinja2": ("reporting/",),
     "tensorboard": ("training/tracking.py",),
+    "mlflow": ("training/mlflow_board.py",),
     "optuna": ("training/search/",),
     "fastapi": ("serve/",),
     "uvicorn": ("serve/",),

@@ -92,6 +92,12 @@ class RowEmbedding(nn.Module):
         rows, grads = sum_duplicate_rows(rows, grads, len(self.weight))
         return rows, grads.div_(world.size)
 
+    def squared_norm(self, rows: Tensor, grads: Tensor) -> Tensor:
+        """Return the squared norm of the gradient of the whole table, [], from what `all_reduce_rows` returned."""
+        # Rows may be there several times, each with the full sum.
+        once = representative_index(rows, len(local_part(self.weight))) == torch.arange(len(rows), device=rows.device)
+        return (grads.square().sum(1) * once).sum()
+
     @torch.no_grad()
     def fill_cold_row(self) -> None:
         """Set the last row, which all cold users or items share, to the mean of the other rows."""
@@ -150,15 +156,22 @@ class RowOptimizer:
         self._moments = [[torch.zeros_like(t.weight) for _ in range(moments)] for t in tables]
 
     @torch.no_grad()
-    def step(self, rate: float) -> None:
-        """Update the tables with the gradients of the last backward pass at a learning rate, then clear them."""
+    def step(self, rate: float, measured: bool = False) -> Tensor | float:
+        """Update the tables with the gradients of the last backward pass at a learning rate, then clear them.
+
+        Return the squared norm of the gradients of all tables if `measured`; else 0.
+        """
         self._steps += 1
+        squared_norm: Tensor | float = 0.0
         for table, moments in zip(self._tables, self._moments, strict=True):
             rows = torch.cat([r for r, _ in table.gathered]).long()
             grads = torch.cat([self._gradient(values) for _, values in table.gathered])
             table.gathered.clear()
             rows, grads = table.all_reduce_rows(rows, grads, self._world)
+            if measured:
+                squared_norm = squared_norm + table.squared_norm(rows, grads)
             self._update(local_part(table.weight), [local_part(moment) for moment in moments], rows, grads, rate)
+        return squared_norm
 
     def _gradient(self, values: Tensor) -> Tensor:
         """Gradient of loss + `embedding_decay` x mean squared norm of the batch's embeddings: [b, D]."""

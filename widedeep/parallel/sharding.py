@@ -138,6 +138,10 @@ class ShardedEmbedding(RowEmbedding):
         rows, grads = sum_duplicate_rows(exchange.rows, exchange.backward(grads), len(local_part(self.weight)))
         return rows, grads.div_(world.size)
 
+    def squared_norm(self, rows: Tensor, grads: Tensor) -> Tensor:
+        """Return the squared norm of the gradient of the whole table, of which each rank has its rows."""
+        return self._world.sum(super().squared_norm(rows, grads))
+
     @torch.no_grad()
     def fill_cold_row(self) -> None:
         """Set the last row to the mean of the other rows, on the rank that owns it."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from widedeep.config.train import OptimConfig
 from widedeep.models import Recommender
@@ -25,15 +25,23 @@ class Optimizer:
         self._dense = _dense_optimizer(model, self.dense_parameters, config)
         self._rows = RowOptimizer([m for m in model.modules() if isinstance(m, RowEmbedding)], config, world)
 
-    def step(self, rate: float) -> None:
-        """Update the model with the gradients of the last backward pass at a learning rate, then clear them."""
+    def step(self, rate: float, measured: bool = False) -> Tensor | float:
+        """Update the model with the gradients of the last backward pass at a learning rate, then clear them.
+
+        Return the squared norm of the whole gradient before clipping, averaged over ranks, if `measured`; else 0.
+        """
         for group in self._dense.param_groups:
             group["lr"] = rate
+        squared_norm = self._dense_squared_norm() if measured else 0.0
         if self.config.clip_norm:
             nn.utils.clip_grad_norm_(self.dense_parameters, self.config.clip_norm)
         self._dense.step()
         self._dense.zero_grad(set_to_none=True)
-        self._rows.step(rate)
+        return squared_norm + self._rows.step(rate, measured)
+
+    def _dense_squared_norm(self) -> Tensor:
+        grads = [parameter.grad for parameter in self.dense_parameters if parameter.grad is not None]
+        return nn.utils.get_total_norm(grads).square()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what resuming needs."""

@@ -14,6 +14,7 @@ from widedeep.training.metrics_file import METRICS_FILE
 from widedeep.training.run_directory import check_run_directory
 from widedeep.training.run_identity import run_identity
 from widedeep.training.settings import TrainConfig
+from widedeep.training.tracking import require_boards
 
 RATING_BYTES = 12  # of a resident rating: user, item and rating
 
@@ -26,6 +27,7 @@ def plan(config: TrainConfig, world: World) -> None:
         DamagedFileError: a file differs from the manifest.
 
     """
+    require_boards(config.track)
     manifest = read_manifest(config.data)
     identity = run_identity(config, manifest)
     check_run_directory(config.run_dir, identity, config.resume == "never")

@@ -35,7 +35,7 @@ from widedeep.training.run_identity import run_identity
 from widedeep.training.settings import TrainConfig
 from widedeep.training.step import Progress, TrainState, evaluate, train_epoch
 from widedeep.training.stop_requests import StopRequests
-from widedeep.training.tracking import Tracker
+from widedeep.training.tracking import Tracker, require_boards
 from widedeep.training.warm_start import begin_from
 
 CHECKPOINT_STEPS = 64  # how often, in steps, the numbers and the time since the last checkpoint are looked at
@@ -59,6 +59,7 @@ class TrainingRun:
 
     def __init__(self, config: TrainConfig, world: World):
         self.config, self.world = config, world
+        require_boards(config.track)
         manifest = read_manifest(config.data)
         tables = Tables(config.data, manifest, config.loader.verify)
         self.manifest, self.tables = merge_valid(config.data, manifest) if config.refit else (manifest, tables)
@@ -116,6 +117,7 @@ class TrainingRun:
             self.train()
             metrics = self.measure()
             if self.world.is_main:
+                self._show_result(metrics)
                 write_metrics(self.config.run_dir, metrics)
             return metrics
         finally:
@@ -177,30 +179,39 @@ class TrainingRun:
 
         """
         progress = self.state.progress
-        tracker = Tracker(self.config.run_dir, progress.epoch) if self.world.is_main else None
         if self.world.is_main:
             self._log_start()
-        try:
-            with StopRequests(self.world) as stop:
-                while self.state.total_steps < self.state.last_step and not self._out_of_patience():
-                    result = self._run_epoch(stop)
-                    if tracker:
-                        speed = {"samples_per_second": progress.samples_per_second}
-                        tracker.record(progress.epoch, {"train": {**result.train, **speed}, "valid": result.valid})
-                        self._log_epoch(result)
-                    progress.epoch, progress.step = progress.epoch + 1, 0
-                    self._save_checkpoint()
-                    on_epoch(progress.epoch - 1, result.value)
-                    self._stop_if_asked(stop.received())
-        finally:
-            if tracker:
-                tracker.close()
+        with StopRequests(self.world) as stop, self._tracker() as tracker:
+            while self.state.total_steps < self.state.last_step and not self._out_of_patience():
+                result = self._run_epoch(stop, tracker)
+                speed = {"samples_per_second": progress.effort.samples_per_second}
+                tracker.record(progress.epoch, {"train": {**result.train, **speed}, "valid": result.valid})
+                if self.world.is_main:
+                    self._log_epoch(result)
+                progress.epoch, progress.step = progress.epoch + 1, 0
+                self._save_checkpoint()
+                on_epoch(progress.epoch - 1, result.value)
+                self._stop_if_asked(stop.received())
 
-    def _run_epoch(self, stop: StopRequests) -> EpochResult:
+    def _tracker(self) -> Tracker:
+        """Return what shows the curves from here on."""
+        return Tracker(self.config, self.state.progress.epoch, self.state.total_steps, self.world.is_main)
+
+    def _show_result(self, metrics: RunMetrics) -> None:
+        """Let the boards show the final metrics; a board that cannot does not spoil the run."""
+        try:
+            with self._tracker() as tracker:
+                tracker.finish(metrics)
+        except InputError as error:
+            log.warning("only %s has the final metrics: %s", self.config.run_dir, error)
+
+    def _run_epoch(self, stop: StopRequests, tracker: Tracker) -> EpochResult:
         """Run the rest of an epoch, evaluate it, and keep the model if it is the best so far."""
         config, progress = self.config, self.state.progress
-        with EpochBar(f"epoch {progress.epoch + 1}/{config.epochs}", self.loader.steps, self.world.is_main) as bar:
-            train_epoch(self.state, self.loader, lambda: self._after_step(bar, stop))
+        steps = min(self.loader.steps, self.state.last_step - progress.epoch * self.loader.steps)
+        label = f"epoch {progress.epoch + 1}/{config.epochs}"
+        with EpochBar(label, progress.step, steps, progress.effort, self.world.is_main) as bar:
+            train_epoch(self.state, self.loader, lambda: self._after_step(bar, stop, tracker))
         self._require_finite()
         valid = evaluate(self.model, self.loader, "valid", self.world, config.eval_batch_size)
         value = self._selection_value(valid)
@@ -249,10 +260,12 @@ class TrainingRun:
         progress, patience = self.state.progress, self.config.patience
         return patience is not None and progress.best_epoch >= 0 and progress.epoch - progress.best_epoch > patience
 
-    def _after_step(self, bar: EpochBar, stop: StopRequests) -> None:
+    def _after_step(self, bar: EpochBar, stop: StopRequests, tracker: Tracker) -> None:
         progress = self.state.progress
         if bar.is_due():
-            bar.update(progress.step, self.state.train_metrics(), progress.samples_per_second, progress.wait_share)
+            bar.update(progress.step, self.state.train_metrics(), progress.effort, self.state.limit)
+        if scalars := self.state.tracked_scalars():
+            tracker.record_step(self.state.total_steps, scalars)
         if progress.step >= self.loader.steps or self.state.total_steps >= self.state.last_step:
             return  # the end of the epoch does all that follows
         # All ranks must come to the same answer, so they ask each other at the same steps.
@@ -337,9 +350,9 @@ class TrainingRun:
     def _statistics(self) -> TrainingStatistics:
         progress = self.state.progress
         return TrainingStatistics(
-            samples_per_second=progress.samples_per_second,
+            samples_per_second=progress.effort.samples_per_second,
             seconds=progress.seconds,
-            data_wait_share=progress.wait_share,
+            data_wait_share=progress.effort.wait_share,
             samples=progress.samples,
             epochs=progress.epoch,
             best_epoch=progress.best_epoch + 1,

@@ -13,7 +13,7 @@ from widedeep.parallel.world import World
 from widedeep.training.checkpoints import CHECKPOINTS
 from widedeep.training.metrics_file import METRICS_FILE
 from widedeep.training.run_identity import RunIdentity
-from widedeep.training.tracking import CURVE_FILE, TENSORBOARD
+from widedeep.training.tracking import CURVE_FILE, MLFLOW, TENSORBOARD
 
 IDENTITY_FILE, LOCK_FILE = "run.json", ".lock"
 
@@ -116,7 +116,7 @@ def _require_shared(run: Path, identity: RunIdentity, world: World) -> None:
 
 
 def _remove_run(run: Path) -> None:
-    for name in (CHECKPOINTS, TENSORBOARD):
+    for name in (CHECKPOINTS, TENSORBOARD, MLFLOW):
         shutil.rmtree(run / name, ignore_errors=True)
     for name in (METRICS_FILE, CURVE_FILE, MODEL_FILE, IDENTITY_FILE):
         (run / name).unlink(missing_ok=True)

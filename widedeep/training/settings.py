@@ -14,6 +14,7 @@ from widedeep.config.fields import (
     MaybePath,
     MaybeText,
     Settings,
+    comma_separated,
     none,
 )
 from widedeep.config.train import EmbeddingConfig, LoaderConfig, OptimConfig, RankingConfig
@@ -21,6 +22,7 @@ from widedeep.models import ARCHITECTURES, ModelConfig
 from widedeep.training.losses import LOSSES
 
 Metric = Literal["rmse", "ndcg", "both"]
+TrackNames = Annotated[tuple[Literal["tensorboard", "mlflow"], ...], BeforeValidator(comma_separated)]
 
 
 class TrainConfig(Settings):
@@ -74,6 +76,14 @@ class TrainConfig(Settings):
     checkpoint_seconds: float = Field(default=300.0, gt=0, description="seconds between checkpoints within an epoch")
     keep_checkpoints: Count = Field(default=2, ge=1, description="number of checkpoints kept, the newest")
     ranking_users: Count = Field(default=2000, ge=0, description="users for whom ranking metrics are measured; 0: none")
+    track: TrackNames = Field(
+        default=("tensorboard",),
+        description='what shows the curves of the training: tensorboard, mlflow, both, or ""; metrics.jsonl has '
+        "those of the epochs in any case",
+    )
+    track_steps: MaybeCount = Field(
+        default=50, ge=1, description="steps between two that are tracked; none: only epochs are"
+    )
     model: ModelConfig = Field(
         default=ARCHITECTURES[0].config_class(), description="the architecture; see widedeep/models"
     )

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from widedeep.data.batches import Batch, Loader
@@ -22,10 +22,12 @@ from widedeep.models.history.fitted import fitted_names
 from widedeep.parallel.row_embeddings import RowEmbedding
 from widedeep.parallel.sharding import shard_group
 from widedeep.parallel.world import World, local_part
+from widedeep.training.limit import MachineLimit
 from widedeep.training.losses import find_loss
 from widedeep.training.negatives import NegativeSampler
 from widedeep.training.optimizer import Optimizer, learning_rate
 from widedeep.training.passes import Outcome, make_pass
+from widedeep.training.progress import Effort
 from widedeep.training.settings import TrainConfig
 
 
@@ -43,14 +45,9 @@ class Progress:
     valid: dict[str, float] = field(default_factory=dict)  # metrics of the best epoch
 
     @property
-    def samples_per_second(self) -> float:
-        """Training speed over all ranks."""
-        return self.samples / max(self.seconds, 1e-9)
-
-    @property
-    def wait_share(self) -> float:
-        """Share of the training time spent waiting for data."""
-        return self.wait_seconds / max(self.seconds, 1e-9)
+    def effort(self) -> Effort:
+        """What the training has taken so far."""
+        return Effort(self.samples, self.seconds, self.wait_seconds)
 
 
 class TrainState:
@@ -79,6 +76,10 @@ class TrainState:
         model.rates = self.loss.of_rating is not None
         self.optimizer = Optimizer(model, config.optim, world)
         self.progress = Progress()
+        self.limit = MachineLimit(world.device, world.size)
+        self._track_steps = config.track_steps if config.track else None
+        self._tracked: dict[str, float] | None = None  # of the last step, if it is tracked
+        self._tracked_effort = Effort()  # until the last tracked step
         self._fitted = fitted_names(model)
         # Sums of squared errors and losses, and number of ratings in this epoch. Reading them waits for the device.
         self.loss_sums = torch.zeros(3, dtype=torch.float64, device=world.device)
@@ -103,13 +104,14 @@ class TrainState:
         return min(steps, self.config.max_steps or steps)
 
     def train_step(self, batch: Batch | UserHistories) -> None:
-        """Update the model once, without waiting for the device."""
+        """Update the model once, without waiting for the device unless the step is tracked."""
         self._wrapped.train()
         progress, optim = self.progress, self.config.optim
         rate = learning_rate(optim, self.total_steps, self.last_step)
         outcome = self.apply(batch)
         outcome.loss.backward()
-        self.optimizer.step(rate)
+        tracked = self._track_steps is not None and (self.total_steps + 1) % self._track_steps == 0
+        squared_norm = self.optimizer.step(rate, measured=tracked)
         with torch.no_grad():
             first = ~outcome.loss.isfinite() & (self._first_bad_step < 0)
             self._first_bad_step = torch.where(first, self.total_steps, self._first_bad_step)
@@ -118,6 +120,30 @@ class TrainState:
             self.loss_sums[2] += outcome.ratings
         progress.step += 1
         progress.samples += len(batch.rating) * self.world.size
+        self._tracked = self._fetch(outcome, rate, squared_norm) if tracked else None
+
+    def _fetch(self, outcome: Outcome, rate: float, squared_norm: Tensor | float) -> dict[str, float]:
+        """Return loss and gradient norm of a step over all ranks, and its learning rate. Waits for the device."""
+        squared = torch.as_tensor(squared_norm, dtype=torch.float64, device=self.world.device)
+        ratings = torch.as_tensor(outcome.ratings, dtype=torch.float64, device=self.world.device)
+        sums = self.world.sum(torch.stack([outcome.loss.detach() * ratings, ratings]))
+        losses, count, squared = torch.stack([*sums, squared]).tolist()
+        return {
+            "loss": losses / count if count else math.nan,
+            "learning_rate": rate,
+            "gradient_norm": math.sqrt(squared),
+        }
+
+    def tracked_scalars(self) -> dict[str, float] | None:
+        """Return what is tracked of the last step; None if it is not tracked. Speeds are since the tracked one before.
+
+        The gradient norm is that of the whole gradient before it is clipped: dense layers and embeddings.
+        """
+        if self._tracked is None:
+            return None
+        effort = self.progress.effort
+        pace, self._tracked_effort = effort.since(self._tracked_effort), effort
+        return self._tracked | {"samples_per_second": pace.samples_per_second, "data_wait_share": pace.wait_share}
 
     def apply(self, batch: Batch | UserHistories) -> Outcome:
         """Return what the model makes of a batch at the current step."""
@@ -134,11 +160,10 @@ class TrainState:
         return step if step >= 0 else self.total_steps - 1
 
     def train_metrics(self) -> dict[str, float]:
-        """Return the RMSE if ratings are trained, and the loss if the ranking is, of this epoch so far on this rank."""
+        """Return the loss, and the RMSE if ratings are trained, of this epoch so far on this rank."""
         squared, losses, count = self.loss_sums.tolist()
         rmse = {"rmse": math.sqrt(squared / count) if count else math.nan}
-        loss = {"loss": losses / count if count else math.nan}
-        return (rmse if self.model.rates else {}) | (loss if self.loss.of_ranking else {})
+        return (rmse if self.model.rates else {}) | {"loss": losses / count if count else math.nan}
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that resuming needs, as plain types and tensors; sharded tables as this rank's rows."""
@@ -166,6 +191,7 @@ class TrainState:
         self.model.load_state_dict(state["model"] | fitted)
         self.optimizer.load_state_dict(state["optimizer"])
         self.progress = Progress(**state["progress"])
+        self._tracked_effort = self.progress.effort
         self.loss_sums.copy_(state["loss_sums"])
         torch.set_rng_state(state["random"])
         if self.world.device.type == "cuda" and state["random_cuda"] is not None:
@@ -189,7 +215,8 @@ def train_epoch(state: TrainState, loader: Loader | HistoryLoader, on_step: Call
             if batch is None:
                 break
             arrived = time.monotonic()
-            state.train_step(batch)
+            with state.limit.counting(len(batch.rating)):
+                state.train_step(batch)
             progress.wait_seconds += arrived - requested
             progress.seconds += time.monotonic() - requested
             on_step()

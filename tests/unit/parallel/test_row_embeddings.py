@@ -75,3 +75,9 @@ def test_repeated_rows_move_as_distinct_ones(monkeypatch):
             rows.step(LR)
         tables.append(table.weight)
     assert torch.equal(*tables)
+
+
+def test_a_row_that_is_there_twice_counts_once_in_the_norm():
+    """As on a GPU, where each duplicate has the full sum: 3^2 + 4^2 + 1^2."""
+    rows, grads = torch.tensor([0, 5, 5]), torch.tensor([[3.0, 4.0], [1.0, 0.0], [1.0, 0.0]])
+    assert float(RowEmbedding(6, 2, 1.0).squared_norm(rows, grads)) == 26.0

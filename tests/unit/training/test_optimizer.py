@@ -164,3 +164,41 @@ def test_embeddings_of_a_model_of_histories_decay_as_a_whole(tmp_path):
             pull = steps[setting][name] - steps[0.0, 0.0][name]
             expected = -0.1 * 0.5 * before[name] if setting == decayed else torch.zeros_like(pull)
             torch.testing.assert_close(pull, expected, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("optim", [{}, {"clip_norm": 0.01}, {"embedding_decay": 0.1}])
+def test_the_tracked_gradient_norm_is_that_of_all_weights_before_clipping(optim):
+    """The first step of SGD is the gradient times the rate, so a run without clipping tells the norm."""
+    unclipped = {name: value for name, value in optim.items() if name != "clip_norm"}
+    moves = moved(*after_one_step(name="sgd", **unclipped))
+    expected = math.sqrt(sum(float(move.double().square().sum()) for move in moves.values())) / LR
+    config = settings(name="sgd", **optim).model_copy(update={"track_steps": 1})
+    state = train_state(new_model(config), config)
+    state.train_step(BATCH)
+    scalars = state.tracked_scalars()
+    assert scalars["gradient_norm"] == pytest.approx(expected, rel=1e-5)
+    assert scalars["learning_rate"] == LR
+    rates = new_model(config)(USERS, ITEMS).rating
+    assert scalars["loss"] == pytest.approx(float((rates - BATCH.rating).square().mean()))
+
+
+def test_only_every_nth_step_is_tracked():
+    config = settings(epochs=7).model_copy(update={"track_steps": 3})
+    state = train_state(new_model(config), config)
+    found = []
+    for _ in range(7):
+        state.train_step(BATCH)
+        found.append(state.tracked_scalars() is not None)
+    assert found == [False, False, True, False, False, True, False]
+
+
+def test_the_speed_of_a_tracked_step_is_since_the_one_before_by_hand():
+    config = settings(epochs=4).model_copy(update={"track_steps": 2})
+    state, progress = train_state(new_model(config), config), None
+    for seconds, waiting in ((1.0, 0.5), (1.0, 0.5), (3.0, 0.0), (5.0, 2.0)):
+        state.train_step(BATCH)
+        progress = state.progress
+        progress.seconds, progress.wait_seconds = progress.seconds + seconds, progress.wait_seconds + waiting
+        scalars = state.tracked_scalars()
+    # The last two steps: 2 x 4 ratings in 8 seconds, of which 2 were waited.
+    assert (scalars["samples_per_second"], scalars["data_wait_share"]) == (1.0, 0.25)

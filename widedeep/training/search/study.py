@@ -27,6 +27,7 @@ from widedeep.training.run import TrainingRun
 from widedeep.training.run_identity import differences, run_identity
 from widedeep.training.search.space import Space, read_space, value_of, with_values
 from widedeep.training.settings import SearchConfig, TrainConfig
+from widedeep.training.tracking import require_boards
 
 STUDY_FILE, LOCK_FILE = "study.db", "lock"
 FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
@@ -53,6 +54,7 @@ def prepare_search(config: SearchConfig, world: World) -> Search:
         InputError: the space is wrong, or the valid split cannot tell trials apart.
 
     """
+    require_boards(config.track)
     # A search goes on by itself: what an earlier run of a trial has left is always continued.
     given = config.model_dump(include=set(TrainConfig.model_fields))
     base = TrainConfig.model_validate(given | {"select_by": config.objective, "resume": "auto"})
