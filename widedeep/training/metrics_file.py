@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from widedeep.common.console import print_table, say
 from widedeep.common.errors import InputError
 from widedeep.common.files import write_atomically
+from widedeep.schema.evaluation import RatingMetrics
 from widedeep.schema.records import Record
 
 METRICS_FILE = "metrics.json"
@@ -28,6 +29,10 @@ class TrainingStatistics(Record):
     ranks: int
     device: str
     seed: int
+    # Seconds; None: written by a release that did not count them.
+    valid_seconds: float | None = None  # measuring the valid split, over all resumed parts of the run
+    save_seconds: float | None = None  # writing checkpoints and the best model, likewise
+    measure_seconds: float | None = None  # measuring the best model and the reference models at the end
 
 
 class RunMetrics(Record):
@@ -41,6 +46,8 @@ class RunMetrics(Record):
     reference_models: dict[str, Metrics]  # empty if the data have no ratings
     ranking: dict[str, Metrics]  # empty if not measured
     train: TrainingStatistics
+    # Of test, by how much is known and by predicted rating. None: it predicts no ratings, or an older release wrote it.
+    rating: RatingMetrics | None = None
 
 
 def counts_of(metrics: RunMetrics) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 import os
 import random
+import time
 from collections.abc import Callable
 from contextlib import closing
 from functools import cached_property
@@ -19,6 +20,7 @@ from widedeep.data.history_loaders import StreamingHistoryLoader
 from widedeep.data.loaders import make_history_loader, make_loader
 from widedeep.data.refit import merge_valid
 from widedeep.data.streaming_loader import StreamingLoader
+from widedeep.evaluation.rating_cells import RatingCells
 from widedeep.evaluation.reference_models import measure_reference_models, valid_rmse_of_biases
 from widedeep.evaluation.sampled_ranking import Split, measure_ranking
 from widedeep.models import REGISTRY
@@ -213,8 +215,9 @@ class TrainingRun:
         with EpochBar(label, progress.step, steps, progress.effort, self.world.is_main) as bar:
             train_epoch(self.state, self.loader, lambda: self._after_step(bar, stop, tracker))
         self._require_finite()
-        valid = evaluate(self.model, self.loader, "valid", self.world, config.eval_batch_size)
-        value = self._selection_value(valid)
+        with progress.timing("valid_seconds"):
+            valid = evaluate(self.model, self.loader, "valid", self.world, config.eval_batch_size)
+            value = self._selection_value(valid)
         best = is_best(value, progress)
         if best:
             progress.best_value, progress.best_epoch, progress.valid = value, progress.epoch, valid
@@ -289,16 +292,18 @@ class TrainingRun:
     def _save_checkpoint(self) -> None:
         self._require_finite()
         progress = self.state.progress
-        self.checkpointer.save((progress.epoch, progress.step), self.state.state_dict)
+        with progress.timing("save_seconds"):
+            self.checkpointer.save((progress.epoch, progress.step), self.state.state_dict)
 
     def _save_model(self) -> None:
-        if self.world.is_main:
-            file = self.config.run_dir / MODEL_FILE
-            progress = self.state.progress
-            best = BestEpoch(epoch=progress.best_epoch, value=progress.best_value, valid=progress.valid)
-            save_artifact(file, self.model, self.manifest, self.tables, self.config.refit, best)
-        else:
-            send_local_parts(self.model)
+        progress = self.state.progress
+        with progress.timing("save_seconds"):
+            if self.world.is_main:
+                file = self.config.run_dir / MODEL_FILE
+                best = BestEpoch(epoch=progress.best_epoch, value=progress.best_value, valid=progress.valid)
+                save_artifact(file, self.model, self.manifest, self.tables, self.config.refit, best)
+            else:
+                send_local_parts(self.model)
 
     def _log_start(self) -> None:
         loader = self.loader
@@ -326,28 +331,34 @@ class TrainingRun:
 
     def measure(self) -> RunMetrics:
         """Measure the best epoch's model on the test split, beside the reference models."""
-        config, world, tables = self.config, self.world, self.tables
+        config, world, tables, start = self.config, self.world, self.tables, time.monotonic()
         world.barrier()  # rank 0 may still be writing the artifact
         best = load_artifact(config.run_dir / MODEL_FILE)
         self.model.load_state_dict(best.model.state_dict())
-        users = tables.users.rows
-        test = evaluate(self.model, self.loader, "test", world, config.eval_batch_size)
+        users, scale = tables.users, self.loader.scale
+        cells = None
+        if self.model.rates and not scale.implicit:
+            known = (table.values("train_ratings") for table in (users, tables.items))
+            cells = RatingCells(world.device, scale, *known)
+        test = evaluate(self.model, self.loader, "test", world, config.eval_batch_size, cells)
         reference_models = {}
-        if not self.loader.scale.implicit:
+        if not scale.implicit:
             items, mean = tables.items.rows, tables.train_mean
-            reference_models, _ = measure_reference_models(self.loader, world, users, items, mean)
+            reference_models, _ = measure_reference_models(self.loader, world, users.rows, items, mean)
+        ranking = self._ranking("test") if config.ranking_users else {}
         return RunMetrics(
-            scale=(self.loader.scale.lowest, self.loader.scale.highest),
+            scale=(scale.lowest, scale.highest),
             rates=self.model.rates,
             refit=config.refit,
             valid=self.state.progress.valid,
             test=test,
             reference_models=reference_models,
-            ranking=self._ranking("test") if config.ranking_users else {},
-            train=self._statistics(),
+            ranking=ranking,
+            train=self._statistics(time.monotonic() - start),
+            rating=cells.result(world) if cells else None,
         )
 
-    def _statistics(self) -> TrainingStatistics:
+    def _statistics(self, measure_seconds: float) -> TrainingStatistics:
         progress = self.state.progress
         return TrainingStatistics(
             samples_per_second=progress.effort.samples_per_second,
@@ -361,6 +372,9 @@ class TrainingRun:
             ranks=self.world.size,
             device=self.world.device.type,
             seed=self.config.seed,
+            valid_seconds=progress.valid_seconds,
+            save_seconds=progress.save_seconds,
+            measure_seconds=measure_seconds,
         )
 
 

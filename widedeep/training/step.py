@@ -6,9 +6,9 @@ Legend: b ratings of this rank's batch.
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from widedeep.data.batches import Batch, Loader
 from widedeep.data.histories import HistoryLoader, UserHistories
+from widedeep.evaluation.rating_cells import RatingCells
 from widedeep.evaluation.rating_errors import RatingErrors
 from widedeep.models import Recommender
 from widedeep.models.history.fitted import fitted_names
@@ -41,6 +42,8 @@ class Progress:
     best_epoch: int = -1
     seconds: float = 0.0  # spent in training steps, over all resumed parts of the run
     wait_seconds: float = 0.0  # part of `seconds` spent waiting for data
+    valid_seconds: float = 0.0  # spent measuring the valid split, over all resumed parts of the run
+    save_seconds: float = 0.0  # spent writing checkpoints and the best model, likewise
     samples: int = 0  # ratings trained on, over all ranks
     valid: dict[str, float] = field(default_factory=dict)  # metrics of the best epoch
 
@@ -48,6 +51,13 @@ class Progress:
     def effort(self) -> Effort:
         """What the training has taken so far."""
         return Effort(self.samples, self.seconds, self.wait_seconds)
+
+    @contextmanager
+    def timing(self, name: Literal["valid_seconds", "save_seconds"]) -> Iterator[None]:
+        """Add the time that the block takes to one of the sums."""
+        start = time.monotonic()
+        yield
+        setattr(self, name, getattr(self, name) + time.monotonic() - start)
 
 
 class TrainState:
@@ -228,9 +238,24 @@ def train_epoch(state: TrainState, loader: Loader | HistoryLoader, on_step: Call
 
 @torch.inference_mode()
 def evaluate(
-    model: Recommender, loader: Loader | HistoryLoader, split: str, world: World, size: int
+    model: Recommender,
+    loader: Loader | HistoryLoader,
+    split: str,
+    world: World,
+    size: int,
+    cells: RatingCells | None = None,
 ) -> dict[str, float]:
-    """Return RMSE, MAE and R2 of a split; each rating counts once, whatever the number of ranks."""
+    """Return RMSE, MAE and R2 of a split; each rating counts once, whatever the number of ranks.
+
+    Args:
+        model: what predicts the ratings.
+        loader: the ratings.
+        split: which of them.
+        world: all ranks.
+        size: ratings of a batch on each rank.
+        cells: is given all ratings and predictions, too, so that one pass serves both.
+
+    """
     model.eval()
     _average_statistics(model, world)
     model.fill_cold_rows()
@@ -240,7 +265,10 @@ def evaluate(
         parts = (part.take(part.user.argsort(stable=True)) for part in parts)
     batches = (part.take(slice(start, start + size)) for part in parts for start in range(0, len(part), size))
     for batch in _equal_steps(batches, shard_group(model, world)):
-        errors.add(model(batch.user, batch.item).rating, batch.rating)
+        predicted = model(batch.user, batch.item).rating
+        errors.add(predicted, batch.rating)
+        if cells is not None:
+            cells.add(batch, predicted)
     return errors.result(world)
 
 
