@@ -9,7 +9,8 @@ import plotly.graph_objects as go
 
 from widedeep.reporting.tails import at_least, lorenz
 
-BLUE, ORANGE, GREEN, PINK = "#4c8fd6", "#dd8a3c", "#4fa877", "#cf6f9f"
+# Each has a contrast of 3 and more on the light and on the dark page; EDGE goes around what has not.
+BLUE, ORANGE, GREEN, PINK, EDGE = "#4c8fd6", "#cf7a2c", "#429a6a", "#cf6f9f", "#8a8f98"
 # From the lowest to the highest rating: red, sand, blue.
 LEVEL_COLORS = (
     "#a83a4b",
@@ -30,12 +31,12 @@ HEIGHT = 360
 NOT_STATED = "not stated"
 
 
-def label(value: object) -> str:
-    """Return a value of the dump as a short label, with tags escaped, since plotly would interpret them."""
+def label(value: object, length: int = LABEL_LENGTH) -> str:
+    """Return a value as a label of at most `length` signs, with tags escaped, since plotly would interpret them."""
     if value is None or value != value:
         return NOT_STATED
     text = str(value)
-    return escape(text if len(text) <= LABEL_LENGTH else f"{text[: LABEL_LENGTH - 1]}…", quote=False)
+    return escape(text if len(text) <= length else f"{text[: length - 1]}…", quote=False)
 
 
 def labels(values: Iterable[object]) -> list[str]:
@@ -60,21 +61,23 @@ def bars(
     hover = f"%{{y}}: %{{x:{form}}}<extra></extra>"
     bar = go.Bar(x=list(numbers), y=labels(values), orientation="h", marker_color=color, hovertemplate=hover)
     figure = go.Figure(bar)
-    figure.update_xaxes(title=axis, rangemode="tozero", nticks=5, tickformat="~s")
+    figure.update_xaxes(title=axis, rangemode="tozero", nticks=5, tickformat="~s" if form == "," else None)
     if "%" in form:
         figure.update_xaxes(tickformat=".0%", range=[0, 1])
-    elif max(numbers, default=0) < 5:  # small counts: no ticks at halves
+    elif form == "," and max(numbers, default=0) < 5:  # small counts: no ticks at halves
         figure.update_xaxes(dtick=1)
     return _rows(figure, len(values))
 
 
-def means(values: Iterable[object], numbers: Iterable[float], overall: float, axis: str) -> go.Figure:
-    """Draw a dot for each mean, the first at the top, and a line at the mean of all ratings."""
+def means(
+    values: Iterable[object], numbers: Iterable[float | None], overall: float, axis: str, form: str = ".2f"
+) -> go.Figure:
+    """Draw a dot for each mean, the first at the top, and a line at that of all ratings."""
     names = labels(values)
     dots = go.Scatter(x=list(numbers), y=names, mode="markers", marker={"color": ORANGE, "size": 10})
-    dots.hovertemplate = "%{y}: %{x:.2f}<extra></extra>"
+    dots.hovertemplate = f"%{{y}}: %{{x:{form}}}<extra></extra>"
     figure = go.Figure(dots)
-    figure.add_vline(x=overall, line_dash="dot", line_color="#8a8f98", line_width=1.5)
+    figure.add_vline(x=overall, line_dash="dot", line_color=EDGE, line_width=1.5)
     figure.update_xaxes(title=axis, nticks=5)
     # A value without ratings has no dot, but keeps its row.
     figure.update_yaxes(categoryorder="array", categoryarray=names)
@@ -96,7 +99,8 @@ def rating_histogram(histogram: pd.DataFrame, levels: Sequence[float]) -> go.Fig
     """Draw the share of the ratings at each level."""
     counts = histogram.set_index("rating")["n"].reindex(levels, fill_value=0)
     shares = counts / counts.sum()
-    bar = go.Bar(x=list(counts.index), y=list(shares), marker_color=level_colors(len(counts)), customdata=list(counts))
+    marker = {"color": level_colors(len(counts)), "line": {"color": EDGE, "width": 1}}
+    bar = go.Bar(x=list(counts.index), y=list(shares), marker=marker, customdata=list(counts))
     bar.hovertemplate = "rating %{x}: %{y:.1%} (%{customdata:,})<extra></extra>"
     figure = go.Figure(bar)
     figure.update_xaxes(title="rating", dtick=levels[1] - levels[0], showgrid=False)
@@ -116,7 +120,8 @@ def rating_shares(shares: pd.DataFrame) -> go.Figure:
     for level, color in zip(shares.columns, level_colors(len(shares.columns)), strict=True):
         hover = f"%{{y}}, rating {level:g}: %{{x:.1%}}<extra></extra>"
         values = list(shares[level])
-        figure.add_bar(x=values, y=names, orientation="h", name=f"{level:g}", marker_color=color, hovertemplate=hover)
+        marker = {"color": color, "line": {"color": EDGE, "width": 1}}
+        figure.add_bar(x=values, y=names, orientation="h", name=f"{level:g}", marker=marker, hovertemplate=hover)
     figure.update_xaxes(title="share of the ratings", tickformat=".0%", range=[0, 1], nticks=5)
     _rows(figure, len(names))
     legend = {"orientation": "h", "traceorder": "normal", "y": 1.02, "yanchor": "bottom", "x": 0, "entrywidth": 12}
@@ -192,7 +197,7 @@ def tail_lorenz(tails: dict[str, pd.DataFrame]) -> go.Figure:
         x, y = (list(part) for part in lorenz(tail))
         line = go.Scatter(x=x, y=y, mode="lines", name=name, hovertemplate=hover)
         figure.add_trace(line.update(line={"color": color, "width": 2.5, "dash": dash}))
-    equal = {"color": "#8a8f98", "width": 1.5, "dash": "dot"}
+    equal = {"color": EDGE, "width": 1.5, "dash": "dot"}
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", name="if all had as many", line=equal, hoverinfo="skip")
     figure.update_xaxes(title="share of users or anime, busiest first", tickformat=".0%", range=[0, 1], nticks=6)
     figure.update_yaxes(title="share of the ratings", tickformat=".0%", range=[0, 1.02], nticks=6)

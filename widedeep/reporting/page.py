@@ -1,21 +1,16 @@
-"""Render the sections as one self-contained HTML page: plotly.js and the data of the figures are inside it."""
+"""Render a page as one self-contained HTML page: plotly.js and the data of the figures are inside it."""
 
 import json
 from pathlib import Path
 from typing import Any
 
 import jinja2
-import plotly
 from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 from plotly.utils import PlotlyJSONEncoder
 
-from widedeep.reporting.findings import Findings
-from widedeep.reporting.panels import Panel, Section
-from widedeep.reporting.sections import sections, totals
+from widedeep.reporting.panels import Page, Panel, Section
 
-# The first line of every page; a file that begins with it may be replaced.
-PAGE_MARK = "<!doctype html><!-- widedeep explore -->"
 TEMPLATE = "page.html"
 FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif'
 ROWS_SHOWN = 60  # of a table; the figure shows all rows
@@ -49,22 +44,16 @@ def theme(text: str, grid: str) -> dict[str, Any]:
 THEMES = {"light": theme("#24292f", "#dfe3e8"), "dark": theme("#d6dae0", "#363c45")}
 
 
-def render(findings: Findings) -> str:
-    """Return the HTML page."""
+def render(page: Page) -> str:
+    """Return a page as HTML."""
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
     environment.filters["table"] = table_rows
-    parts = sections(findings)
     return environment.get_template(TEMPLATE).render(
-        mark=Markup(PAGE_MARK),
-        source=findings.source,
-        prepared=findings.prepared.directory if findings.prepared else None,
-        totals=totals(findings),
-        sections=parts,
+        page=page,
         plotly_js=script_text(get_plotlyjs()),
-        plotly_version=plotly.__version__,
         themes=script_json(THEMES),
-        figures=script_json(_figures(parts)),
+        figures=script_json(_figures(page.sections)),
         rows_shown=ROWS_SHOWN,
     )
 

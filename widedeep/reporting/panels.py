@@ -1,10 +1,11 @@
-"""Define panels and sections of the page, and helpers that all sections share."""
+"""Define what a page is made of: panels and sections, and helpers that all sections share."""
 
 from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
+from markupsafe import Markup
 
 # Ratings that a value needs to be called best or worst, and that a year needs for its mean to be plotted.
 ENOUGH_RATINGS = 100
@@ -29,6 +30,19 @@ class Section:
     title: str
     text: str
     panels: tuple[Panel, ...] = ()
+
+
+@dataclass(frozen=True)
+class Page:
+    """One HTML page; all texts but the mark and the note are escaped."""
+
+    mark: Markup  # its first line, by which a later command knows that it may replace the page
+    title: str  # of the window
+    heading: str
+    source: str  # what it is about, in a line below the heading
+    totals: list[tuple[str, str]]  # names and values at the top
+    note: Markup  # a remark on the totals
+    sections: list[Section]
 
 
 def count(number: float) -> str:

@@ -1,12 +1,36 @@
-"""Collect the sections of the page."""
+"""Put the page of an explored dump together."""
 
 from collections.abc import Callable
 
+from markupsafe import Markup
+
 from widedeep.reporting.anime_sections import genres_section, premieres_section, studios_section, types_section
 from widedeep.reporting.findings import Findings
-from widedeep.reporting.panels import Section, count, percent
+from widedeep.reporting.page import render
+from widedeep.reporting.panels import Page, Section, count, percent
 from widedeep.reporting.quality_sections import genders_section, leaks_section, missing_section, quarantine_section
 from widedeep.reporting.rating_sections import ratings_section, tails_section
+
+PAGE_MARK = Markup("<!doctype html><!-- widedeep explore -->")
+NOTE = Markup(
+    "Density is the share of the pairs of a rater and a rated anime that have a rating. "
+    'Refused rows (see <a href="#quarantine">quarantine</a>) count nowhere else.'
+)
+
+
+def exploration_html(findings: Findings) -> str:
+    """Return the page of a dump."""
+    prepared = f", prepared in {findings.prepared.directory}" if findings.prepared else ""
+    page = Page(
+        mark=PAGE_MARK,
+        title=f"The dump explored: {findings.source}",
+        heading="The dump explored",
+        source=findings.source + prepared,
+        totals=totals(findings),
+        note=NOTE,
+        sections=sections(findings),
+    )
+    return render(page)
 
 
 def totals(findings: Findings) -> list[tuple[str, str]]:

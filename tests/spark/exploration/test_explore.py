@@ -8,7 +8,7 @@ from tests.spark.dumps import ANIME_HEADER, BAD, GOOD, USERS_HEADER, write_dump
 from tests.spark.preparation.test_prepare import dumped
 from widedeep.common.errors import InputError
 from widedeep.config.explore import ExploreConfig
-from widedeep.reporting.page import PAGE_MARK, render
+from widedeep.reporting.sections import PAGE_MARK, exploration_html
 from widedeep.schema.manifest import read_manifest
 from widedeep.spark.exploration.aggregates import by_category
 from widedeep.spark.exploration.explore import check_page, explore
@@ -190,7 +190,7 @@ def test_a_dump_that_states_nothing_but_ratings(spark, tmp_path):
     assert found.genders["gender"].tolist() == [None]
     assert {share for column, share in found.missing["items"].items() if column != "anime_id"} == {1.0}
     assert found.agreements[0].entities == 0
-    text = render(found)
+    text = exploration_html(found)
     for sentence in ("No user of this dump states a gender", "names a genre", "names a studio", "first aired"):
         assert sentence in text
 

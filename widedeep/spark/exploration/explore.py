@@ -216,7 +216,7 @@ def compare_means(column: str, of: str, entities: DataFrame, stated: str) -> Agr
 def import_page() -> Any:
     """The module that draws the page; InputError if the packages that it needs are not installed."""
     try:
-        from widedeep.reporting import page
+        from widedeep.reporting import sections as page
     except ImportError as error:
         raise InputError(f"the page needs plotly and jinja2: pip install -e '.[explore]' ({error})") from None
     return page
@@ -257,7 +257,7 @@ def main(argv: Sequence[str]) -> None:
         check_page(files, config.output, page.PAGE_MARK)
         findings = explore(spark, config)
         log.info("writing %s", config.output)
-        files.write_text(config.output, page.render(findings))
+        files.write_text(config.output, page.exploration_html(findings))
     finally:
         spark.stop()
     show_summary(page.totals(findings), findings, config.output)
