@@ -18,6 +18,8 @@ from widedeep.schema.rating_scale import RatingScale
 from widedeep.schema.records import Record, SealedRecord
 
 MANIFEST = "manifest.json"
+# What people read of a prepared directory or a run: a data card or a model card. No program reads it.
+CARD_FILE = "README.md"
 # Where the manifest stands beside Parquet files: readers of a directory pass over names with an underscore.
 HIDDEN_MANIFEST = "_manifest.json"
 

@@ -13,6 +13,7 @@ from tests.spark.dumps import ANIME, BAD, GOOD, write_dump
 from tests.training import ROOT
 from widedeep.common.errors import InputError
 from widedeep.config.prepare import FeatureConfig, PrepareConfig
+from widedeep.reporting.data_card import data_card
 from widedeep.schema.manifest import SPLITS, Table, read_manifest
 from widedeep.spark.preparation.prepare import prepare
 
@@ -295,6 +296,18 @@ def test_other_parallelism_gives_the_same_data(prepared, dump, tmp_path):
     assert without_bytes(one) == without_bytes(two)
     for split in SPLITS:
         assert ratings_of(prepared, split).equals(ratings_of(tmp_path / "p", split))
+
+    # Sizes of files differ, so the card must not have them: of equal data it is the same.
+    assert (tmp_path / "p" / "README.md").read_text() == (prepared / "README.md").read_text()
+
+
+def test_the_card_is_that_of_the_manifest_and_names_nobody(prepared):
+    card = (prepared / "README.md").read_text()
+    assert card == data_card(read_manifest(prepared))
+    names = pq.read_table(prepared / "users", columns=["username"])["username"].to_pylist()
+    assert len(set(names)) > 100
+    assert [name for name in names if name in card] == []
+    assert not list(prepared.glob(".*"))  # nor a checksum of Hadoop beside it
 
 
 def without_bytes(value):

@@ -14,8 +14,9 @@ from widedeep.common.console import log, log_counts, print_table
 from widedeep.common.errors import DamagedFileError, InputError
 from widedeep.config.prepare import PrepareConfig
 from widedeep.data.dataset_descriptions import read_dataset
+from widedeep.reporting.data_card import data_card
 from widedeep.schema.dataset import Dataset, EntityFile, Identifiers
-from widedeep.schema.manifest import Audit, DataFile, Manifest, Ratings, digest_of
+from widedeep.schema.manifest import CARD_FILE, Audit, DataFile, Manifest, Ratings, digest_of
 from widedeep.schema.rating_scale import RatingScale
 from widedeep.spark.filesystem import Files
 from widedeep.spark.partitioning import with_dense_index
@@ -74,6 +75,7 @@ def prepare(spark: SparkSession, config: PrepareConfig) -> Manifest:
             lambda: audit_tables(workspace, ratings, tables, scale) if config.audit else None,
         )
         manifest = describe(config, inputs, checked, scale, ratings, by_user, tables, audit)
+        files.write_text(f"{staged.path}/{CARD_FILE}", data_card(manifest))
         staged.commit(manifest.seal())
     files.delete(workspace.steps)
     return manifest
