@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from widedeep.common.command import load_config, run_command
 from widedeep.common.console import log_counts
 from widedeep.parallel.world import join_world
+from widedeep.reporting.run_files import write_run_files
 from widedeep.training.metrics_file import counts_of, show_summary
 from widedeep.training.plan import plan
 from widedeep.training.run import TrainingRun
@@ -30,6 +31,8 @@ def main(argv: Sequence[str]) -> None:
         if world.is_main:
             log_counts("trained", counts_of(metrics))
             show_summary(metrics, config.run_dir)
+            if config.report:
+                write_run_files(config.run_dir, config.data, metrics)
 
 
 if __name__ == "__main__":

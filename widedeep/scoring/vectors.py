@@ -1,12 +1,13 @@
 """The learnt vectors of users and items, scaled to length 1: those of similar users or items have a high cosine.
 
-Legend: T users or items, D width of a vector.
+Legend: T users or items, n of them at once, D width of a vector.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -31,13 +32,17 @@ class TrainedModel:
 
     def iter_vectors(self, side: str) -> Iterator[Tensor]:
         """Yield the unit vectors of all users or all items in the order of their indexes, in blocks [n, D] float32."""
-        model = self.artifact.model
-        vectors = model.user_vectors if side == "users" else model.item_vectors
         count = self.table(side).rows
         for low in range(0, count, VECTORS_PER_BLOCK):
-            with torch.inference_mode():
-                rows = vectors(torch.arange(low, min(low + VECTORS_PER_BLOCK, count), dtype=torch.int32))
-            yield torch.nn.functional.normalize(rows, dim=-1)
+            yield self.vectors_of(side, np.arange(low, min(low + VECTORS_PER_BLOCK, count)))
+
+    def vectors_of(self, side: str, indexes: np.ndarray) -> Tensor:
+        """Return the unit vectors of some users or items, [n] indexes -> [n, D] float32."""
+        model = self.artifact.model
+        vectors = model.user_vectors if side == "users" else model.item_vectors
+        with torch.inference_mode():
+            rows = vectors(torch.from_numpy(indexes.astype(np.int32)))
+        return torch.nn.functional.normalize(rows, dim=-1)
 
     def vectors(self, side: str) -> Tensor:
         """Return the unit vectors of all users or all items: [T, D]."""

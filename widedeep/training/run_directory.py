@@ -10,6 +10,8 @@ from widedeep.common.files import write_atomically
 from widedeep.common.lock import Lock
 from widedeep.models.artifact import MODEL_FILE
 from widedeep.parallel.world import World
+from widedeep.schema.manifest import CARD_FILE
+from widedeep.schema.run_report import REPORT_FILE, REPORT_PAGE
 from widedeep.training.checkpoints import CHECKPOINTS
 from widedeep.training.metrics_file import METRICS_FILE
 from widedeep.training.run_identity import RunIdentity
@@ -118,5 +120,5 @@ def _require_shared(run: Path, identity: RunIdentity, world: World) -> None:
 def _remove_run(run: Path) -> None:
     for name in (CHECKPOINTS, TENSORBOARD, MLFLOW):
         shutil.rmtree(run / name, ignore_errors=True)
-    for name in (METRICS_FILE, CURVE_FILE, MODEL_FILE, IDENTITY_FILE):
+    for name in (METRICS_FILE, CURVE_FILE, MODEL_FILE, REPORT_FILE, REPORT_PAGE, CARD_FILE, IDENTITY_FILE):
         (run / name).unlink(missing_ok=True)

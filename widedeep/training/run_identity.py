@@ -10,7 +10,7 @@ from widedeep.training.settings import TrainConfig
 RESUMABLE_CHANGES = dict.fromkeys(
     (
         *("data", "run_dir", "resume", "device", "eval_batch_size"),
-        *("timeout_seconds", "checkpoint_seconds", "keep_checkpoints", "track", "track_steps"),
+        *("timeout_seconds", "checkpoint_seconds", "keep_checkpoints", "track", "track_steps", "report"),
     ),
     True,
 ) | {"loader": {"reader", "verify"}}

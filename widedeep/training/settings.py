@@ -84,6 +84,9 @@ class TrainConfig(Settings):
     track_steps: MaybeCount = Field(
         default=50, ge=1, description="steps between two that are tracked; none: only epochs are"
     )
+    report: bool = Field(
+        default=True, description="write report.json, report.html and README.md, a model card, at the end"
+    )
     model: ModelConfig = Field(
         default=ARCHITECTURES[0].config_class(), description="the architecture; see widedeep/models"
     )
