@@ -4,6 +4,7 @@ import json
 from html.parser import HTMLParser
 from itertools import pairwise
 
+LONGEST_AXIS_TITLE = 36  # signs; more are cut off in a window of 360 pixels
 VOID = {"meta", "link", "br", "img", "input", "hr"}
 
 

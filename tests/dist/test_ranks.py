@@ -59,6 +59,10 @@ def test_any_number_of_ranks_measures_the_same(runs):
     assert two["test"] == pytest.approx(one["test"], rel=1e-5)
     for name in ("global_mean", "bias"):
         assert two["reference_models"][name] == pytest.approx(one["reference_models"][name], rel=1e-9)
+    for side in ("by_user_ratings", "by_item_ratings"):
+        assert sum(errors["ratings"] for errors in one["rating"][side].values()) == one["test"]["ratings"]
+        for bucket, errors in one["rating"][side].items():
+            assert two["rating"][side][bucket] == pytest.approx(errors, rel=1e-4)
     assert two["ranking"]["popularity"] == pytest.approx(one["ranking"]["popularity"], rel=1e-9)
 
 
@@ -95,6 +99,7 @@ def test_results_go_to_stdout_once_and_the_log_to_stderr(runs, ranks):
     assert process.stdout.count(f"{metrics(run)['test']['rmse']:.4f}") == 1
     assert "epoch" not in process.stdout.splitlines()[0]
     assert process.stderr.count("epoch 3/3  train RMSE") == 1
+    assert process.stderr.count("report.html") == 1
     assert "epoch 3/3" not in process.stdout
 
 

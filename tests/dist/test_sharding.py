@@ -11,6 +11,7 @@ from tests.builders import write_prepared
 from tests.spoil import spoil
 from tests.training import command, curve, learnt, metrics, scalars, torchrun, widedeep
 from widedeep.models.artifact import load_artifact
+from widedeep.schema.run_report import RunReport
 from widedeep.training.checkpoints import newest_first
 
 COMPARE = Path(__file__).with_name("compare_tables.py")
@@ -116,6 +117,19 @@ def test_the_artifact_holds_the_whole_tables(runs):
             torch.testing.assert_close(sharded[name][-1], value[-1])
         else:
             assert torch.equal(sharded[name], value)
+
+
+def test_the_report_is_that_of_whole_tables(runs):
+    whole, sharded = (RunReport.model_validate_json((run / "report.json").read_text()) for run in runs)
+    assert whole.rating is not None
+    assert sharded.rating is not None
+    for bucket, errors in whole.rating.by_user_ratings.items():
+        assert sharded.rating.by_user_ratings[bucket].model_dump() == pytest.approx(errors.model_dump(), rel=1e-5)
+    assert whole.item_map is not None
+    assert sharded.item_map is not None
+    for one, other in zip(whole.item_map.items, sharded.item_map.items, strict=True):
+        assert (one.item_id, one.group) == (other.item_id, other.group)
+        assert (other.x, other.y) == pytest.approx((one.x, one.y), abs=1e-3)
 
 
 def test_a_resumed_run_ends_as_one_that_was_not_interrupted(data, runs):

@@ -142,7 +142,7 @@ def score_boxes(quantiles: pd.DataFrame) -> go.Figure:
         marker_color=BLUE,
     )
     figure = go.Figure(box)
-    figure.update_xaxes(title="Score of an anime (5, 25, 50, 75 and 95 %)", nticks=6)
+    figure.update_xaxes(title="Score: 5, 25, 50, 75 and 95 %", nticks=6)
     return _rows(figure, len(names)).update_layout(boxgap=0.35)
 
 
@@ -199,7 +199,7 @@ def tail_lorenz(tails: dict[str, pd.DataFrame]) -> go.Figure:
         figure.add_trace(line.update(line={"color": color, "width": 2.5, "dash": dash}))
     equal = {"color": EDGE, "width": 1.5, "dash": "dot"}
     figure.add_scatter(x=[0, 1], y=[0, 1], mode="lines", name="if all had as many", line=equal, hoverinfo="skip")
-    figure.update_xaxes(title="share of users or anime, busiest first", tickformat=".0%", range=[0, 1], nticks=6)
+    figure.update_xaxes(title="users or anime, busiest first", tickformat=".0%", range=[0, 1], nticks=6)
     figure.update_yaxes(title="share of the ratings", tickformat=".0%", range=[0, 1.02], nticks=6)
     return figure.update_layout(height=HEIGHT, legend=_inside(right=True))
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.builders import TEN_POINTS
-from tests.pages import check_structure
+from tests.pages import LONGEST_AXIS_TITLE, check_structure
 from widedeep.reporting.findings import Agreement, Findings, Prepared
 from widedeep.reporting.page import script_json
 from widedeep.reporting.panels import percent, several
@@ -203,7 +203,7 @@ def test_every_axis_has_a_title():
         for panel in section.panels:
             if panel.figure is not None:
                 layout = panel.figure.layout
-                assert layout.xaxis.title.text, panel.title
+                assert 0 < len(layout.xaxis.title.text) <= LONGEST_AXIS_TITLE, panel.title
                 # bars and dots name their rows themselves
                 horizontal = any(t.orientation == "h" for t in panel.figure.data if t.type in ("bar", "box"))
                 assert layout.yaxis.title.text or horizontal or layout.yaxis.dtick == 1, panel.title

@@ -12,7 +12,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from tests.builders import GENRES, PLAYS, TEN_POINTS, write_prepared
-from tests.pages import check_structure
+from tests.pages import LONGEST_AXIS_TITLE, check_structure
 from tests.training import ROOT, command, curve, metrics, train
 from widedeep.reporting import figures
 from widedeep.reporting.item_map import map_items, principal_plane
@@ -109,8 +109,9 @@ def test_a_report_that_is_missing_is_written_again_and_one_that_is_not_wanted_ne
 
 def test_without_the_packages_of_the_page_the_log_says_what_to_install(folder, tmp_path):
     argv = command(folder / "prepared", tmp_path / "run", epochs=1)
-    absent = "import sys; sys.modules['plotly'] = None; from widedeep.train import main; main(sys.argv[1:])"
-    done = subprocess.run([sys.executable, "-c", absent, *argv[1:]], cwd=ROOT, capture_output=True, text=True)
+    absent = "import sys; sys.modules['plotly'] = None; from widedeep.common.command import run_command; "
+    start = f"{absent}from widedeep.train import main; run_command(main)"
+    done = subprocess.run([sys.executable, "-c", start, *argv[1:]], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("pip install -e '.[explore]'") == 1
     assert (tmp_path / "run" / "report.json").exists()
@@ -242,5 +243,5 @@ def test_every_axis_has_a_title(folder):
     for section in run_sections(read(folder / "rates")):
         for panel in section.panels:
             if panel.figure is not None:
-                assert panel.figure.layout.xaxis.title.text, panel.title
+                assert 0 < len(panel.figure.layout.xaxis.title.text) <= LONGEST_AXIS_TITLE, panel.title
     assert read(folder / "rates").scale == TEN_POINTS
