@@ -53,7 +53,7 @@ def _files(manifest: Manifest) -> str:
     for name, part in (("users/", manifest.users), ("items/", manifest.items)):
         rows.append(row(name, part.files, f"a row of features for each {name[:-2]} index"))
     rest = "`quarantine/` has the refused rows, `manifest.json` all that was counted and fitted."
-    return f"{table(('directory', 'files', 'rows', 'bytes', 'content'), rows)}\n\nAll are Parquet. {rest}"
+    return f"{table(('directory', 'files', 'rows', 'content'), rows)}\n\nAll are Parquet. {rest}"
 
 
 def _splits(manifest: Manifest) -> str:
