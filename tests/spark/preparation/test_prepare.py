@@ -304,8 +304,9 @@ def test_other_parallelism_gives_the_same_data(prepared, dump, tmp_path):
 def test_the_card_is_that_of_the_manifest_and_names_nobody(prepared):
     card = (prepared / "README.md").read_text()
     assert card == data_card(read_manifest(prepared))
-    names = pq.read_table(prepared / "users", columns=["username"])["username"].to_pylist()
-    assert len(set(names)) > 100
+    names = set(pq.read_table(prepared / "users", columns=["username"])["username"].to_pylist())
+    names -= {"", "null"}  # one user has no name, and one is called as JSON writes what is not set
+    assert len(names) > 100
     assert [name for name in names if name in card] == []
     assert not list(prepared.glob(".*"))  # nor a checksum of Hadoop beside it
 
