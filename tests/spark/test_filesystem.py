@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -15,6 +16,7 @@ from widedeep.schema.records import seal
 from widedeep.spark import output_lock
 from widedeep.spark import staged_directory as staged_directories
 from widedeep.spark.filesystem import Files
+from widedeep.spark.finished_steps import finish_step, is_finished
 from widedeep.spark.staged_directory import Output, StagedDirectory, check_output, staged_directory
 
 KIND = "a test's output"
@@ -65,6 +67,50 @@ def test_a_writer_that_fails_leaves_the_old_as_it_was(spark, tmp_path, former):
     if former:
         assert contents(path) == written("old")
     assert visible(tmp_path) == (["output"] if former else [])
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not say which file a descriptor is of")
+def test_all_is_on_the_disk_before_the_manifest_is_and_each_step_of_the_exchange_before_the_next(
+    spark, tmp_path, monkeypatch
+):
+    """Watches what is flushed, and what there is at that moment; tests/faults/test_power_cut.py cuts the power."""
+    files, path = Files(spark), tmp_path / "new" / "output"
+    fsync, flushed, exchange = os.fsync, [], []
+    staging = path.with_name("output.staging")
+
+    def watched(handle: int) -> None:
+        name = Path(os.readlink(f"/proc/self/fd/{handle}"))
+        if staging.exists() and not any(staging.glob("*.draft")):
+            flushed.append(name)
+        if path.exists():
+            exchange.append((name, (path / MANIFEST).exists()))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    with staged_directory(files, output_of(path)) as staged:
+        spark.range(10).repartition(3).write.parquet(f"{staged.path}/ratings/split=train")
+        written = {staging, *staging.rglob("*")}
+        assert len(list(staging.rglob("part-*.parquet"))) == 3
+        staged.commit(seal(KIND, 1, {}))
+    assert written <= set(flushed)
+    assert exchange == [(path.parent, False), (path, True)]
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not say which file a descriptor is of")
+def test_a_step_is_on_the_disk_before_it_counts_as_finished(spark, tmp_path, monkeypatch):
+    files, step = Files(spark), tmp_path / "step"
+    spark.range(10).repartition(3).write.parquet(str(step))
+    written, fsync, flushed = {step, *step.iterdir()}, os.fsync, []
+
+    def watched(handle: int) -> None:
+        if not is_finished(files, str(step)):
+            flushed.append(Path(os.readlink(f"/proc/self/fd/{handle}")))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    finish_step(files, str(step))
+    assert is_finished(files, str(step))
+    assert written <= set(flushed)
 
 
 class Killed(BaseException):

@@ -81,6 +81,27 @@ def sync_directory(directory: Path) -> None:
         os.close(handle)
 
 
+def sync_tree(directory: Path) -> None:
+    """Wait until all files below a directory and all their names are on the disk, whichever process has written them.
+
+    What another machine has written to a shared file system, it has to send there itself.
+    """
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            with Path(folder, name).open("rb") as stream:
+                os.fsync(stream.fileno())
+        sync_directory(Path(folder))
+
+
+def make_directory(directory: Path) -> None:
+    """Create a directory and its parents where they are missing; wait until their names are on the disk."""
+    if directory.is_dir():
+        return
+    make_directory(directory.parent)
+    directory.mkdir(exist_ok=True)
+    sync_directory(directory.parent)
+
+
 def free_space(place: Path) -> int:
     """Return the free bytes of the file system that holds a path, which need not exist yet."""
     place = place.resolve()

@@ -5,7 +5,8 @@ TARGET.former        is what the target was, for the moment of the exchange
 TARGET/MANIFEST      the manifest gets its name last: that is the commit
 
 A crash before the draft leaves the target as it was. After a crash behind it, the next command that looks at the target
-finishes the exchange: nothing that was written to its end is lost.
+finishes the exchange: nothing that was written to its end is lost. On this machine's disks that holds for a power cut,
+too: all files are on the disk before the draft is, and each step of the exchange before the next.
 
 Object stores cannot rename a directory: they copy and delete its files one by one. There the target itself is written,
 with a mark that it is not whole, and gets its manifest last. An older output is deleted first, its manifest before all
@@ -108,6 +109,7 @@ class StagedDirectory:
 
     def commit(self, manifest: str) -> None:
         """Put the directory in the place of its target. From here on a crash loses nothing."""
+        self.files.sync(self.path)
         if self._in_place:
             self.files.write_new_text(f"{self.path}/{self._output.manifest_name}", manifest)
             self.files.delete(f"{self.path}/{UNFINISHED}")
@@ -153,8 +155,10 @@ def finish_commit(files: Files, output: Output) -> None:
         elif "/" in target:
             files.make_directory(target.rpartition("/")[0] or "/")
         files.rename(staging, target)
+        files.sync_name(target)
     if files.exists(f"{target}/{draft}"):
         files.rename(f"{target}/{draft}", f"{target}/{name}")  # the commit
+        files.sync_name(f"{target}/{name}")
     if files.exists(former):
         if files.exists(f"{target}/{name}"):
             files.delete(former)
