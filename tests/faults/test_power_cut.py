@@ -10,9 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.builders import write_prepared
 from tests.e2e.test_pipeline import ENVIRONMENT
 from tests.file_systems import Mounted, mounted
-from tests.training import ROOT
+from tests.training import ROOT, train
+from tests.training import command as training
+from widedeep import export
 from widedeep.common.files import sha256_of
 from widedeep.schema.manifest import Manifest, read_manifest
 
@@ -54,3 +57,15 @@ def test_what_prepare_has_committed_outlives_a_power_cut(dump, tmp_path, disk):
         listed = files_of(read_manifest(output))
         assert len(listed) > 10
         assert [sha256_of(output / file.path) for file in listed] == [file.sha256 for file in listed]
+
+
+def test_an_export_outlives_a_power_cut(tmp_path, disk):
+    write_prepared(tmp_path / "prepared", features=True)
+    train(training(tmp_path / "prepared", tmp_path / "run", epochs=1, ranking_users=0))
+    flags = f"--run-dir {tmp_path}/run --data {tmp_path}/prepared --output"
+    export.main([*flags.split(), str(tmp_path / "expected")])
+    with mounted(tmp_path / "before", "-o", "loop", str(disk)) as machine:
+        cut = cut_the_power_after(f"widedeep export {flags} {machine.path}/deep/out", machine, disk)
+    with mounted(tmp_path / "after", "-o", "loop", str(cut)) as machine:
+        found = {path.name: path.read_bytes() for path in (machine.seen / "deep" / "out").iterdir()}
+    assert found == {path.name: path.read_bytes() for path in (tmp_path / "expected").iterdir()}

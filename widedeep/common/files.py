@@ -112,20 +112,34 @@ def free_space(place: Path) -> int:
 
 @contextmanager
 def atomic_directory(directory: Path) -> Iterator[Path]:
-    """Give an empty directory to write to; at the end of the block it replaces `directory`.
+    """Give an empty directory to write to; at the end of the block it is on the disk and replaces `directory`.
 
     If the block raises, the old directory stays. A directory cannot be replaced in one step: the old one is renamed,
-    then the new one takes its name. If the machine fails in between, the next call puts the old one back first.
+    then the new one takes its name. After a crash in between, `undo_replacement` puts the old one back.
     """
-    staging = directory.with_name(f".{directory.name}.staging")
-    former = directory.with_name(f".{directory.name}.former")
+    undo_replacement(directory)
+    staging, former = _beside(directory)
+    make_directory(staging)
+    try:
+        yield staging
+        sync_tree(staging)
+        if directory.exists():
+            directory.rename(former)
+        staging.rename(directory)
+        sync_directory(directory.parent)
+    finally:
+        undo_replacement(directory)
+
+
+def undo_replacement(directory: Path) -> None:
+    """Give a directory its name back if its replacement was not finished, and delete what is left of replacements."""
+    staging, former = _beside(directory)
     if former.exists() and not directory.exists():
         former.rename(directory)
     for path in (staging, former):
         shutil.rmtree(path, ignore_errors=True)
-    staging.mkdir(parents=True)
-    yield staging
-    if directory.exists():
-        directory.rename(former)
-    staging.rename(directory)
-    shutil.rmtree(former, ignore_errors=True)
+
+
+def _beside(directory: Path) -> tuple[Path, Path]:
+    """Return where a directory's replacement is written, and where the directory is while they change places."""
+    return directory.with_name(f".{directory.name}.staging"), directory.with_name(f".{directory.name}.former")
