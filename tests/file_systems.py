@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.training import ROOT
+
 
 class Mounted(NamedTuple):
     """A file system that only the command lines see which begin with `enter`."""
@@ -34,6 +36,7 @@ def mounted(path: Path, *options: str) -> Iterator[Mounted]:
             pytest.skip(f"this user may not mount {' '.join(options)}: {keeper.stderr.read()}")
         enter = ["nsenter", "--target", str(keeper.pid), "--mount"]
         enter += ["--user", "--preserve-credentials"] if user else []
+        enter += ["env", "-C", str(ROOT)]  # entering leads to /
         yield Mounted(path, Path(f"/proc/{keeper.pid}/root{path}"), tuple(enter))
     finally:
         keeper.kill()

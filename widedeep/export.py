@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 from widedeep.common.command import load_config
 from widedeep.common.console import print_table
 from widedeep.common.errors import InputError
-from widedeep.common.files import atomic_directory, make_directory, undo_replacement
+from widedeep.common.files import atomic_directory, make_directory, refusals_named, undo_replacement
 from widedeep.common.lock import Lock
 from widedeep.config.export import ExportConfig
 from widedeep.schema.manifest import HIDDEN_MANIFEST, Manifest
@@ -88,15 +88,20 @@ def export(trained: TrainedModel, output: Path, overwrite: bool = False) -> dict
     Raises:
         InputError: `output` has files that are no export, is an export that may not be replaced, or is in use by
             another command.
+        WriteError: the disk does not take it. An older export is as it was.
 
     """
     output = output.resolve()
-    make_directory(output.parent)
-    with Lock(output.with_name(f".{output.name}.lock"), f"output {output}", "wait for it to end, or choose another"):
-        undo_replacement(output)
-        _require_replaceable(output, overwrite)
-        with atomic_directory(output) as staging:
-            return _write_all(trained, staging)
+    if not output.name:
+        raise InputError(f"output {output} holds files that are no {KIND}: choose another --output")
+    what, otherwise = f"output {output}", "choose another --output"
+    with refusals_named(what, otherwise):
+        make_directory(output.parent)
+        with Lock(output.with_name(f".{output.name}.lock"), what, f"wait for it to end, or {otherwise}"):
+            undo_replacement(output)
+            _require_replaceable(output, overwrite)
+            with atomic_directory(output) as staging:
+                return _write_all(trained, staging)
 
 
 def _require_replaceable(output: Path, overwrite: bool) -> None:

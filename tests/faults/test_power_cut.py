@@ -13,8 +13,8 @@ import pytest
 from tests.builders import write_prepared
 from tests.e2e.test_pipeline import ENVIRONMENT
 from tests.file_systems import Mounted, mounted
-from tests.training import ROOT, train
 from tests.training import command as training
+from tests.training import train
 from widedeep import export
 from widedeep.common.files import sha256_of
 from widedeep.schema.manifest import Manifest, read_manifest
@@ -37,7 +37,7 @@ def disk(tmp_path) -> Path:
 def cut_the_power_after(command: str, machine: Mounted, disk: Path) -> Path:
     """Run a command, and return what is on the disk as soon as it has ended."""
     cut = disk.with_name("cut")
-    argv = [*machine.enter, "sh", "-c", f"cd {ROOT} && {command} && cp {disk} {cut}"]
+    argv = [*machine.enter, "sh", "-c", f"{command} && cp {disk} {cut}"]
     done = subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return cut

@@ -16,7 +16,6 @@ from widedeep.schema.records import seal
 from widedeep.spark import output_lock
 from widedeep.spark import staged_directory as staged_directories
 from widedeep.spark.filesystem import Files
-from widedeep.spark.finished_steps import finish_step, is_finished
 from widedeep.spark.staged_directory import Output, StagedDirectory, check_output, staged_directory
 
 KIND = "a test's output"
@@ -94,23 +93,6 @@ def test_all_is_on_the_disk_before_the_manifest_is_and_each_step_of_the_exchange
         staged.commit(seal(KIND, 1, {}))
     assert written <= set(flushed)
     assert exchange == [(path.parent, False), (path, True)]
-
-
-@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not say which file a descriptor is of")
-def test_a_step_is_on_the_disk_before_it_counts_as_finished(spark, tmp_path, monkeypatch):
-    files, step = Files(spark), tmp_path / "step"
-    spark.range(10).repartition(3).write.parquet(str(step))
-    written, fsync, flushed = {step, *step.iterdir()}, os.fsync, []
-
-    def watched(handle: int) -> None:
-        if not is_finished(files, str(step)):
-            flushed.append(Path(os.readlink(f"/proc/self/fd/{handle}")))
-        fsync(handle)
-
-    monkeypatch.setattr(os, "fsync", watched)
-    finish_step(files, str(step))
-    assert is_finished(files, str(step))
-    assert written <= set(flushed)
 
 
 class Killed(BaseException):
@@ -209,6 +191,14 @@ def test_an_input_is_never_replaced(spark, tmp_path, place):
 def test_a_name_that_is_a_pattern_is_refused(spark, tmp_path, name):
     with pytest.raises(InputError, match="for a pattern: choose another --output"):
         write(Files(spark), output_of(tmp_path / name), "new")
+
+
+@pytest.mark.parametrize("name", ["", "/", ".", "a/..", "there/./"])
+def test_a_path_that_names_no_directory_is_refused(spark, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="names no directory: choose another --output"):
+        write(Files(spark), output_of(name, overwrite=True), "new")
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_second_writer_is_refused(spark, tmp_path):

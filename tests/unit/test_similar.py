@@ -147,6 +147,15 @@ def test_a_second_export_to_the_same_directory_is_refused(run, tmp_path):
     assert not any((tmp_path / "export").iterdir())
 
 
+@pytest.mark.parametrize("place", ["/", "."])
+def test_an_export_does_not_replace_what_has_no_name(run, tmp_path, monkeypatch, place):
+    (tmp_path / "thesis.tex").write_text("years")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="holds files that are no export"):
+        export.main(flags(run, "--output", place, "--overwrite"))
+    assert (tmp_path / "thesis.tex").exists()
+
+
 def test_an_export_does_not_replace_a_file(run, tmp_path):
     (tmp_path / "notes").write_text("years")
     with pytest.raises(InputError, match="notes holds files that are no export"):

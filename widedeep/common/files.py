@@ -1,5 +1,6 @@
 """Local files and directories that are replaced as a whole or not at all, and the digests that tell damage."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -8,7 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from widedeep.common.errors import WriteError
+
 GB = 1e9
+# A disk that is full, a quota that is used up, a disk or a directory that may not be written to.
+REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class HashingStream:
@@ -100,6 +105,28 @@ def make_directory(directory: Path) -> None:
     make_directory(directory.parent)
     directory.mkdir(exist_ok=True)
     sync_directory(directory.parent)
+
+
+@contextmanager
+def refusals_named(what: str, otherwise: str) -> Iterator[None]:
+    """Raise WriteError, which names what was written, where a disk does not take it.
+
+    Args:
+        what: is written in the block.
+        otherwise: what to do instead of making room, such as "choose another --output".
+
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        raise refusal(what, os.strerror(error.errno), otherwise) from error
+
+
+def refusal(what: str, why: str, otherwise: str) -> WriteError:
+    """Return the error of a disk that does not take what is written."""
+    return WriteError(f"{what} could not be written ({why}): free space there, or make it writable, or {otherwise}")
 
 
 def free_space(place: Path) -> int:

@@ -12,7 +12,15 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from widedeep.common.errors import InputError
-from widedeep.common.files import GB, free_space, make_directory, sync_directory, sync_tree, write_atomically
+from widedeep.common.files import (
+    GB,
+    free_space,
+    make_directory,
+    refusals_named,
+    sync_directory,
+    sync_tree,
+    write_atomically,
+)
 from widedeep.schema.manifest import MANIFEST, Manifest, parse_manifest
 
 # Scheme -> what to give to spark-submit --packages.
@@ -102,8 +110,11 @@ class Files:
         self._system(name).delete(self._path(name), True)
 
     def make_directory(self, name: str) -> None:
-        """Create a directory and its parents."""
-        self._system(name).mkdirs(self._path(name))
+        """Create a directory and its parents; OSError if the file system refuses."""
+        if local := self.local(name):
+            make_directory(local)
+        elif not self._system(name).mkdirs(self._path(name)):
+            raise OSError(f"could not create {name}")
 
     def rename(self, old: str, new: str) -> None:
         """Move a file or directory; OSError if the file system refuses."""
@@ -130,9 +141,10 @@ class Files:
         """
         if local := self.local(name):
             # Not by Hadoop: it adds a checksum file, which fails the reader of a copy that somebody puts there later.
-            make_directory(local.parent)
-            local.with_name(f".{local.name}.crc").unlink(missing_ok=True)
-            write_atomically(local, text.encode("utf-8"))
+            with refusals_named(name, "name another directory"):
+                make_directory(local.parent)
+                local.with_name(f".{local.name}.crc").unlink(missing_ok=True)
+                write_atomically(local, text.encode("utf-8"))
             return
         draft = f"{name}.draft"
         self.overwrite_text(draft, text)
