@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from widedeep.common.command import load_config
 from widedeep.common.console import print_table
 from widedeep.common.errors import InputError
-from widedeep.common.files import atomic_directory
+from widedeep.common.files import atomic_directory, make_directory, refusals_named, undo_replacement
+from widedeep.common.lock import Lock
 from widedeep.config.export import ExportConfig
 from widedeep.schema.manifest import HIDDEN_MANIFEST, Manifest
 from widedeep.schema.records import kind_of, seal
@@ -85,15 +86,36 @@ def export(trained: TrainedModel, output: Path, overwrite: bool = False) -> dict
     """Write all files, commit them together and return file -> number of rows.
 
     Raises:
-        InputError: `output` has files that are no export, or is one that may not be replaced.
+        InputError: `output` has files that are no export, is an export that may not be replaced, or is in use by
+            another command.
+        WriteError: the disk does not take it. An older export is as it was.
 
     """
-    if output.exists() and any(output.iterdir()):
-        manifest = output / HIDDEN_MANIFEST
-        if not manifest.is_file() or kind_of(manifest.read_text(encoding="utf-8", errors="replace")) != KIND:
-            raise InputError(f"{output} holds files that are no {KIND}: choose another --output")
-        if not overwrite:
-            raise InputError(f"{output} holds an {KIND} already: give --overwrite to replace it, or another --output")
+    output = output.resolve()
+    if not output.name:
+        raise InputError(f"output {output} holds files that are no {KIND}: choose another --output")
+    what, otherwise = f"output {output}", "choose another --output"
+    with refusals_named(what, otherwise):
+        make_directory(output.parent)
+        with Lock(output.with_name(f".{output.name}.lock"), what, f"wait for it to end, or {otherwise}"):
+            undo_replacement(output)
+            _require_replaceable(output, overwrite)
+            with atomic_directory(output) as staging:
+                return _write_all(trained, staging)
+
+
+def _require_replaceable(output: Path, overwrite: bool) -> None:
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return
+    manifest = output / HIDDEN_MANIFEST
+    if not manifest.is_file() or kind_of(manifest.read_text(encoding="utf-8", errors="replace")) != KIND:
+        raise InputError(f"{output} holds files that are no {KIND}: choose another --output")
+    if not overwrite:
+        raise InputError(f"{output} holds an {KIND} already: give --overwrite to replace it, or another --output")
+
+
+def _write_all(trained: TrainedModel, directory: Path) -> dict[str, int]:
+    """Write all files, the manifest last, and return file -> number of rows."""
     contents = {
         "encoders.parquet": iter([encoder_table(trained.manifest)]),
         "scalers.parquet": iter([scaler_table(trained.manifest)]),
@@ -101,14 +123,13 @@ def export(trained: TrainedModel, output: Path, overwrite: bool = False) -> dict
         "users.parquet": vector_tables(trained, "users"),
         "items.parquet": vector_tables(trained, "items"),
     }
-    with atomic_directory(output) as staging:
-        rows = {name: _write(staging / name, parts) for name, parts in contents.items()}
-        manifest = {
-            "model": trained.artifact.config.model_dump(mode="json"),
-            "data_digest": trained.manifest.digest,
-            "rows": rows,
-        }
-        (staging / HIDDEN_MANIFEST).write_text(seal(KIND, 1, manifest), encoding="utf-8")
+    rows = {name: _write(directory / name, parts) for name, parts in contents.items()}
+    manifest = {
+        "model": trained.artifact.config.model_dump(mode="json"),
+        "data_digest": trained.manifest.digest,
+        "rows": rows,
+    }
+    (directory / HIDDEN_MANIFEST).write_text(seal(KIND, 1, manifest), encoding="utf-8")
     return rows
 
 

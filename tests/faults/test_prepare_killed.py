@@ -14,7 +14,7 @@ from tests.training import ROOT
 from widedeep.schema.manifest import read_manifest
 
 # What must be there before the kill: a step that is done, shards, feature tables.
-MOMENTS = ("out.staging.work/ratings/_SUCCESS", "out.staging/ratings", "out.staging/users")
+MOMENTS = ("out.staging.work/ratings/_finished", "out.staging/ratings", "out.staging/users")
 LATER = 0.5  # seconds at most after that
 
 
@@ -43,6 +43,6 @@ def test_a_killed_prepare_ends_as_an_undisturbed_one(dump, prepared, tmp_path, m
     assert again.returncode == 0, log
     assert "resuming an interrupted run" in log
     assert read_manifest(output).digest == read_manifest(prepared).digest
-    if moment.endswith("_SUCCESS"):
+    if moment.endswith("_finished"):
         assert "ratings …" not in log
     assert sorted(path.name for path in tmp_path.iterdir()) == [".out.lock", "out"]

@@ -41,13 +41,13 @@ def kill_after_some_blocks(argv: list[str], work: Path) -> int:
     """Start the job, kill it when one of its 3 blocks or two are scored, and return how many are."""
     process = start(argv)
     deadline, wanted = time.monotonic() + 300, drawn("score_all").choice([1, 2])
-    while len(list(work.glob("block-*/_SUCCESS"))) < wanted:
+    while len(list(work.glob("block-*/_finished"))) < wanted:
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < deadline
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGKILL)
     process.communicate()
-    return len(list(work.glob("block-*/_SUCCESS")))
+    return len(list(work.glob("block-*/_finished")))
 
 
 def test_a_killed_job_goes_on_after_its_last_block(trained, tmp_path):

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -65,6 +66,33 @@ def test_a_writer_that_fails_leaves_the_old_as_it_was(spark, tmp_path, former):
     if former:
         assert contents(path) == written("old")
     assert visible(tmp_path) == (["output"] if former else [])
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="the system does not say which file a descriptor is of")
+def test_all_is_on_the_disk_before_the_manifest_is_and_each_step_of_the_exchange_before_the_next(
+    spark, tmp_path, monkeypatch
+):
+    """Watches what is flushed, and what there is at that moment; tests/faults/test_power_cut.py cuts the power."""
+    files, path = Files(spark), tmp_path / "new" / "output"
+    fsync, flushed, exchange = os.fsync, [], []
+    staging = path.with_name("output.staging")
+
+    def watched(handle: int) -> None:
+        name = Path(os.readlink(f"/proc/self/fd/{handle}"))
+        if staging.exists() and not any(staging.glob("*.draft")):
+            flushed.append(name)
+        if path.exists():
+            exchange.append((name, (path / MANIFEST).exists()))
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    with staged_directory(files, output_of(path)) as staged:
+        spark.range(10).repartition(3).write.parquet(f"{staged.path}/ratings/split=train")
+        written = {staging, *staging.rglob("*")}
+        assert len(list(staging.rglob("part-*.parquet"))) == 3
+        staged.commit(seal(KIND, 1, {}))
+    assert written <= set(flushed)
+    assert exchange == [(path.parent, False), (path, True)]
 
 
 class Killed(BaseException):
@@ -163,6 +191,14 @@ def test_an_input_is_never_replaced(spark, tmp_path, place):
 def test_a_name_that_is_a_pattern_is_refused(spark, tmp_path, name):
     with pytest.raises(InputError, match="for a pattern: choose another --output"):
         write(Files(spark), output_of(tmp_path / name), "new")
+
+
+@pytest.mark.parametrize("name", ["", "/", ".", "a/..", "there/./"])
+def test_a_path_that_names_no_directory_is_refused(spark, tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="names no directory: choose another --output"):
+        write(Files(spark), output_of(name, overwrite=True), "new")
+    assert not any(tmp_path.iterdir())
 
 
 def test_a_second_writer_is_refused(spark, tmp_path):

@@ -1,6 +1,7 @@
 """The commands similar and export."""
 
 import json
+import os
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -13,6 +14,7 @@ from tests.builders import GENRES, write_prepared
 from tests.training import command, train
 from widedeep import export, similar
 from widedeep.common.errors import InputError
+from widedeep.common.lock import Lock
 from widedeep.models.artifact import load_artifact
 from widedeep.scoring.vectors import load_trained, nearest
 
@@ -123,7 +125,42 @@ def test_export_replaces_an_export_and_nothing_else(run, tmp_path, capsys):
     with pytest.raises(InputError, match="holds an export already: give --overwrite"):
         export.main(again)
     export.main([*again, "--overwrite"])
-    assert not list(tmp_path.glob(".*"))
+    assert sorted(path.name for path in tmp_path.glob(".*")) == [".export.lock", ".mine.lock"]
+
+
+def test_an_export_that_a_kill_has_moved_aside_is_put_back_and_only_replaced_if_asked_to(run, tmp_path):
+    again = flags(run, "--output", str(tmp_path / "export"))
+    export.main(again)
+    (tmp_path / "export").rename(tmp_path / ".export.former")
+    with pytest.raises(InputError, match="holds an export already: give --overwrite"):
+        export.main(again)
+    assert (tmp_path / "export" / "users.parquet").exists()
+
+
+def test_a_second_export_to_the_same_directory_is_refused(run, tmp_path):
+    (tmp_path / "export").mkdir()
+    with (
+        Lock(tmp_path / ".export.lock", "export", "wait"),
+        pytest.raises(InputError, match=rf"output .*export is in use by process {os.getpid()} on "),
+    ):
+        export.main(flags(run, "--output", str(tmp_path / "export")))
+    assert not any((tmp_path / "export").iterdir())
+
+
+@pytest.mark.parametrize("place", ["/", "."])
+def test_an_export_does_not_replace_what_has_no_name(run, tmp_path, monkeypatch, place):
+    (tmp_path / "thesis.tex").write_text("years")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match="holds files that are no export"):
+        export.main(flags(run, "--output", place, "--overwrite"))
+    assert (tmp_path / "thesis.tex").exists()
+
+
+def test_an_export_does_not_replace_a_file(run, tmp_path):
+    (tmp_path / "notes").write_text("years")
+    with pytest.raises(InputError, match="notes holds files that are no export"):
+        export.main(flags(run, "--output", str(tmp_path / "notes"), "--overwrite"))
+    assert (tmp_path / "notes").read_text() == "years"
 
 
 def test_scalers_are_the_manifests():

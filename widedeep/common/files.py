@@ -1,5 +1,6 @@
 """Local files and directories that are replaced as a whole or not at all, and the digests that tell damage."""
 
+import errno
 import hashlib
 import os
 import shutil
@@ -8,7 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from widedeep.common.errors import WriteError
+
 GB = 1e9
+# A disk that is full, a quota that is used up, a disk or a directory that may not be written to.
+REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 class HashingStream:
@@ -81,6 +86,49 @@ def sync_directory(directory: Path) -> None:
         os.close(handle)
 
 
+def sync_tree(directory: Path) -> None:
+    """Wait until all files below a directory and all their names are on the disk, whichever process has written them.
+
+    What another machine has written to a shared file system, it has to send there itself.
+    """
+    for folder, _, names in os.walk(directory):
+        for name in names:
+            with Path(folder, name).open("rb") as stream:
+                os.fsync(stream.fileno())
+        sync_directory(Path(folder))
+
+
+def make_directory(directory: Path) -> None:
+    """Create a directory and its parents where they are missing; wait until their names are on the disk."""
+    if directory.is_dir():
+        return
+    make_directory(directory.parent)
+    directory.mkdir(exist_ok=True)
+    sync_directory(directory.parent)
+
+
+@contextmanager
+def refusals_named(what: str, otherwise: str) -> Iterator[None]:
+    """Raise WriteError, which names what was written, where a disk does not take it.
+
+    Args:
+        what: is written in the block.
+        otherwise: what to do instead of making room, such as "choose another --output".
+
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        raise refusal(what, os.strerror(error.errno), otherwise) from error
+
+
+def refusal(what: str, why: str, otherwise: str) -> WriteError:
+    """Return the error of a disk that does not take what is written."""
+    return WriteError(f"{what} could not be written ({why}): free space there, or make it writable, or {otherwise}")
+
+
 def free_space(place: Path) -> int:
     """Return the free bytes of the file system that holds a path, which need not exist yet."""
     place = place.resolve()
@@ -91,20 +139,34 @@ def free_space(place: Path) -> int:
 
 @contextmanager
 def atomic_directory(directory: Path) -> Iterator[Path]:
-    """Give an empty directory to write to; at the end of the block it replaces `directory`.
+    """Give an empty directory to write to; at the end of the block it is on the disk and replaces `directory`.
 
     If the block raises, the old directory stays. A directory cannot be replaced in one step: the old one is renamed,
-    then the new one takes its name. If the machine fails in between, the next call puts the old one back first.
+    then the new one takes its name. After a crash in between, `undo_replacement` puts the old one back.
     """
-    staging = directory.with_name(f".{directory.name}.staging")
-    former = directory.with_name(f".{directory.name}.former")
+    undo_replacement(directory)
+    staging, former = _beside(directory)
+    make_directory(staging)
+    try:
+        yield staging
+        sync_tree(staging)
+        if directory.exists():
+            directory.rename(former)
+        staging.rename(directory)
+        sync_directory(directory.parent)
+    finally:
+        undo_replacement(directory)
+
+
+def undo_replacement(directory: Path) -> None:
+    """Give a directory its name back if its replacement was not finished, and delete what is left of replacements."""
+    staging, former = _beside(directory)
     if former.exists() and not directory.exists():
         former.rename(directory)
     for path in (staging, former):
         shutil.rmtree(path, ignore_errors=True)
-    staging.mkdir(parents=True)
-    yield staging
-    if directory.exists():
-        directory.rename(former)
-    staging.rename(directory)
-    shutil.rmtree(former, ignore_errors=True)
+
+
+def _beside(directory: Path) -> tuple[Path, Path]:
+    """Return where a directory's replacement is written, and where the directory is while they change places."""
+    return directory.with_name(f".{directory.name}.staging"), directory.with_name(f".{directory.name}.former")

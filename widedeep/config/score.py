@@ -18,6 +18,9 @@ from widedeep.config.fields import (
 from widedeep.config.rerank import RerankConfig
 from widedeep.schema.manifest import SPLITS
 
+# Spark reads a file whole for its digest, up to 2 GiB; a row takes at most 64 bytes.
+MOST_ROWS_OF_FILE = 1 << 25
+
 
 class ScoreConfig(Settings):
     """Score every item for every user and write the top-N as Parquet."""
@@ -82,6 +85,15 @@ class ScoreConfig(Settings):
             raise ValueError("top_n is 0 and predictions names no directory: there would be nothing to write")
         if self.predictions and self.top_n and self.predictions.rstrip("/") == self.output.rstrip("/"):
             raise ValueError(f"predictions and output are the same directory ({self.output}): name two")
+        return self
+
+    @model_validator(mode="after")
+    def _files_that_can_be_digested(self) -> "ScoreConfig":
+        if self.users_per_file * self.top_n > MOST_ROWS_OF_FILE:
+            raise ValueError(
+                f"users_per_file ({self.users_per_file}) x top_n ({self.top_n}) is above {MOST_ROWS_OF_FILE}, the rows "
+                "that a file may have: lower users_per_file"
+            )
         return self
 
     @model_validator(mode="after")

@@ -12,7 +12,15 @@ from py4j.protocol import Py4JJavaError
 from pyspark.sql import SparkSession
 
 from widedeep.common.errors import InputError
-from widedeep.common.files import GB, free_space, write_atomically
+from widedeep.common.files import (
+    GB,
+    free_space,
+    make_directory,
+    refusals_named,
+    sync_directory,
+    sync_tree,
+    write_atomically,
+)
 from widedeep.schema.manifest import MANIFEST, Manifest, parse_manifest
 
 # Scheme -> what to give to spark-submit --packages.
@@ -102,13 +110,29 @@ class Files:
         self._system(name).delete(self._path(name), True)
 
     def make_directory(self, name: str) -> None:
-        """Create a directory and its parents."""
-        self._system(name).mkdirs(self._path(name))
+        """Create a directory and its parents; OSError if the file system refuses."""
+        if local := self.local(name):
+            make_directory(local)
+        elif not self._system(name).mkdirs(self._path(name)):
+            raise OSError(f"could not create {name}")
 
     def rename(self, old: str, new: str) -> None:
         """Move a file or directory; OSError if the file system refuses."""
         if not self._system(old).rename(self._path(old), self._path(new)):
             raise OSError(f"could not rename {old} to {new}")
+
+    def sync(self, name: str) -> None:
+        """Wait until all that is in a directory of this machine is on the disk.
+
+        Other file systems keep what they keep when a file is closed: nothing more can be asked of them from here.
+        """
+        if local := self.local(name):
+            sync_tree(local)
+
+    def sync_name(self, name: str) -> None:
+        """Wait until it is on the disk of this machine that a file or directory has this name, or has it no more."""
+        if local := self.local(name):
+            sync_directory(local.parent)
 
     def write_text(self, name: str, text: str) -> None:
         """Write a small UTF-8 file as a whole: readers see the old one or the new one.
@@ -117,9 +141,10 @@ class Files:
         """
         if local := self.local(name):
             # Not by Hadoop: it adds a checksum file, which fails the reader of a copy that somebody puts there later.
-            local.parent.mkdir(parents=True, exist_ok=True)
-            local.with_name(f".{local.name}.crc").unlink(missing_ok=True)
-            write_atomically(local, text.encode("utf-8"))
+            with refusals_named(name, "name another directory"):
+                make_directory(local.parent)
+                local.with_name(f".{local.name}.crc").unlink(missing_ok=True)
+                write_atomically(local, text.encode("utf-8"))
             return
         draft = f"{name}.draft"
         self.overwrite_text(draft, text)

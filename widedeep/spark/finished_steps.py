@@ -7,6 +7,7 @@ from widedeep.spark.filesystem import Files
 from widedeep.spark.session import package_digest
 
 STAMP = "stamp"
+FINISHED = "_finished"  # the mark of a step
 
 
 def resume_or_reset(files: Files, directory: str, *identity: object) -> None:
@@ -29,10 +30,17 @@ def resume_or_reset(files: Files, directory: str, *identity: object) -> None:
 
 
 def is_finished(files: Files, step: str) -> bool:
-    """Whether Spark has written a directory to its end."""
-    return files.exists(f"{step}/_SUCCESS")
+    """Whether a directory was written to its end."""
+    return files.exists(f"{step}/{FINISHED}")
+
+
+def finish_step(files: Files, step: str) -> None:
+    """Let a step count as finished once it is on the disk. Spark's own mark, _SUCCESS, does not wait for that."""
+    files.sync(step)
+    files.write_text(f"{step}/{FINISHED}", "")
 
 
 def begin_again(files: Files, step: str) -> None:
     """Let a step that was finished count as unfinished."""
-    files.delete(f"{step}/_SUCCESS")
+    files.delete(f"{step}/{FINISHED}")
+    files.sync_name(f"{step}/{FINISHED}")

@@ -13,6 +13,7 @@ from py4j.protocol import Py4JJavaError
 
 from widedeep.common.console import log
 from widedeep.common.errors import InputError
+from widedeep.common.files import make_directory
 from widedeep.common.lock import Lock
 from widedeep.spark.filesystem import Files
 
@@ -39,7 +40,7 @@ def output_lock(files: Files, target: str, flag: str) -> Iterator[None]:
     """
     remedy = f"wait for it to end, or choose another --{flag}"
     if local := files.local(target):
-        local.parent.mkdir(parents=True, exist_ok=True)
+        make_directory(local.parent)
         with Lock(local.with_name(f".{local.name}.lock"), f"{flag} {target}", remedy):
             yield
         return

@@ -18,7 +18,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from widedeep.common.command import run_command
-from widedeep.common.errors import DamagedFileError, InputError
+from widedeep.common.errors import DamagedFileError, InputError, WriteError
 from widedeep.common.machine import LOOPBACK, find_java, java_mistake, name_resolves
 from widedeep.spark.filesystem import scratch_directory
 
@@ -127,12 +127,23 @@ class SubmitterStderr(io.TextIOBase):
 
 
 @contextmanager
-def unreadable_files_named() -> Iterator[None]:
-    """Raise DamagedFileError for a file that a task of Spark could not read, such as a packed one that is cut off."""
+def bad_files_and_disks_named() -> Iterator[None]:
+    """Name what has let Spark down.
+
+    Raises:
+        DamagedFileError: a file that a task could not read, such as a packed one that is cut off.
+        WriteError: a full disk, which is not that of an output (see `staged_directory`).
+
+    """
     try:
         yield
     except (Py4JJavaError, PySparkException) as error:
         text = str(error)
+        if "No space left on device" in text:
+            raise WriteError(
+                "Spark has no space left on device for what it keeps while it works: free some in its spark.local.dir "
+                "(/tmp by default), or name another one with spark-submit --conf spark.local.dir=DIR"
+            ) from error
         file = re.search(r"\[FAILED_READ_FILE[^]]*\] Encountered error while reading file (.+?)\.\s", text)
         if file is None:
             raise
@@ -147,7 +158,7 @@ def run_job(main: Callable[[Sequence[str]], None]) -> None:
         sys.stderr = SubmitterStderr()
 
     def run(arguments: Sequence[str]) -> None:
-        with unreadable_files_named():
+        with bad_files_and_disks_named():
             main(arguments)
 
     run_command(run)

@@ -5,19 +5,25 @@ TARGET.former        is what the target was, for the moment of the exchange
 TARGET/MANIFEST      the manifest gets its name last: that is the commit
 
 A crash before the draft leaves the target as it was. After a crash behind it, the next command that looks at the target
-finishes the exchange: nothing that was written to its end is lost.
+finishes the exchange: nothing that was written to its end is lost. On this machine's disks that holds for a power cut,
+too: all files are on the disk before the draft is, and each step of the exchange before the next.
 
 Object stores cannot rename a directory: they copy and delete its files one by one. There the target itself is written,
 with a mark that it is not whole, and gets its manifest last. An older output is deleted first, its manifest before all
 else, so readers find the old one, none, or the new one.
 """
 
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
+
 from widedeep.common.console import log
 from widedeep.common.errors import InputError
+from widedeep.common.files import refusal, refusals_named
 from widedeep.schema.manifest import MANIFEST
 from widedeep.schema.records import kind_of
 from widedeep.spark.filesystem import Files
@@ -25,6 +31,11 @@ from widedeep.spark.output_lock import output_lock
 
 OBJECT_STORES = ("s3a", "s3", "gs", "oss", "cosn", "obs", "swift", "wasb", "wasbs")  # schemes
 UNFINISHED = "_unfinished"  # the mark
+# How Hadoop says that this machine's disk did not take what was to be written. Spark's own files it does not write.
+REFUSED = re.compile(
+    r"FSError: java\.io\.IOException: (No space left on device|Disk quota exceeded|Read-only file system)"
+    r"|(Mkdirs failed to create \S+)"
+)
 PATTERN_CHARACTERS = set("*?[]{}\\")
 
 
@@ -46,6 +57,7 @@ def check_output(files: Files, output: Output) -> None:
         InputError: the target is an input or above one, has content that no command of ours has written, holds
             something of another kind, or something of the same kind that may not be replaced; or another command is
             writing to it.
+        WriteError: nothing can be written there.
 
     """
     with _locked(files, output):
@@ -56,17 +68,33 @@ def check_output(files: Files, output: Output) -> None:
 def _locked(files: Files, output: Output) -> Iterator[None]:
     """Hold the lock of a directory that may be written; only under it a commit may be finished."""
     target, flag = output.target.rstrip("/"), output.flag
+    if target.rpartition("/")[2] in ("", ".", ".."):
+        raise InputError(f"{flag} {output.target!r} names no directory: choose another --{flag}")
     if odd := PATTERN_CHARACTERS & set(target):
         raise InputError(f"{flag} {target}: Spark takes {' '.join(sorted(odd))} for a pattern: choose another --{flag}")
     where = files.absolute(target)
     for read in output.inputs:
         if f"{files.absolute(read).rstrip('/')}/".startswith(f"{where}/"):
             raise InputError(f"{flag} {target} would replace what is read from {read}: choose another --{flag}")
-    with output_lock(files, target, flag):
+    with _refusals_named(output), output_lock(files, target, flag):
         finish_commit(files, output)
         if files.exists(target) and (not files.is_directory(target) or files.entries(target)):
             _check_content(files, output)
         yield
+
+
+@contextmanager
+def _refusals_named(output: Output) -> Iterator[None]:
+    """Raise WriteError, which names the directory, where a disk does not take what is written to it."""
+    what, otherwise = f"{output.flag} {output.target}", f"choose another --{output.flag}"
+    with refusals_named(what, otherwise):
+        try:
+            yield
+        except (Py4JJavaError, PySparkException) as error:
+            found = REFUSED.search(str(error))
+            if found is None:
+                raise
+            raise refusal(what, found[1] or found[2], otherwise) from error
 
 
 def _check_content(files: Files, output: Output) -> None:
@@ -108,6 +136,7 @@ class StagedDirectory:
 
     def commit(self, manifest: str) -> None:
         """Put the directory in the place of its target. From here on a crash loses nothing."""
+        self.files.sync(self.path)
         if self._in_place:
             self.files.write_new_text(f"{self.path}/{self._output.manifest_name}", manifest)
             self.files.delete(f"{self.path}/{UNFINISHED}")
@@ -131,6 +160,7 @@ def staged_directory(files: Files, output: Output) -> Iterator[StagedDirectory]:
 
     Raises:
         InputError: the target must not be written (see `check_output`), or another command is writing to it.
+        WriteError: the disk does not take what is written in the block.
 
     """
     with _locked(files, output):
@@ -153,8 +183,10 @@ def finish_commit(files: Files, output: Output) -> None:
         elif "/" in target:
             files.make_directory(target.rpartition("/")[0] or "/")
         files.rename(staging, target)
+        files.sync_name(target)
     if files.exists(f"{target}/{draft}"):
         files.rename(f"{target}/{draft}", f"{target}/{name}")  # the commit
+        files.sync_name(f"{target}/{name}")
     if files.exists(former):
         if files.exists(f"{target}/{name}"):
             files.delete(former)

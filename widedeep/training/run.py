@@ -13,6 +13,7 @@ import torch
 
 from widedeep.common.console import log
 from widedeep.common.errors import DivergedError, InputError, Stopped
+from widedeep.common.files import refusals_named
 from widedeep.data.batches import Batch
 from widedeep.data.feature_tables import Tables
 from widedeep.data.histories import UserHistories
@@ -110,18 +111,24 @@ class TrainingRun:
         return chosen
 
     def execute(self) -> RunMetrics:
-        """Train, resuming from a checkpoint if there is one, and measure; a finished run only returns its metrics."""
+        """Train, resuming from a checkpoint if there is one, and measure; a finished run only returns its metrics.
+
+        Raises:
+            WriteError: the disk of the run takes no more. The same command goes on from the checkpoint before.
+
+        """
         try:
-            finished = self._finished_metrics()
-            if finished:
-                return finished
-            self.resume()
-            self.train()
-            metrics = self.measure()
-            if self.world.is_main:
-                self._show_result(metrics)
-                write_metrics(self.config.run_dir, metrics)
-            return metrics
+            with refusals_named(f"run directory {self.config.run_dir}", "name another --run-dir"):
+                finished = self._finished_metrics()
+                if finished:
+                    return finished
+                self.resume()
+                self.train()
+                metrics = self.measure()
+                if self.world.is_main:
+                    self._show_result(metrics)
+                    write_metrics(self.config.run_dir, metrics)
+                return metrics
         finally:
             self.close()
 

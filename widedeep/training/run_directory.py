@@ -5,8 +5,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from widedeep.common.errors import InputError
-from widedeep.common.files import write_atomically
+from widedeep.common.errors import InputError, WriteError
+from widedeep.common.files import refusals_named, write_atomically
 from widedeep.common.lock import Lock
 from widedeep.models.artifact import MODEL_FILE
 from widedeep.parallel.world import World
@@ -35,17 +35,19 @@ def claim_run_directory(run: Path, identity: RunIdentity, start_anew: bool, worl
     Raises:
         InputError: the directory holds another run or other files, another command is using it, or not all ranks see
             it.
+        WriteError: nothing can be written there.
 
     """
-    lock, refusal = None, None
+    lock, refused = None, None
     if world.is_main:
         try:
-            lock = _claim(run, identity, start_anew)
-        except InputError as error:
-            refusal = str(error)
-    refusal = world.broadcast(refusal)
-    if refusal:
-        raise InputError(refusal)
+            with refusals_named(f"run directory {run}", "choose another --run-dir"):
+                lock = _claim(run, identity, start_anew)
+        except (InputError, WriteError) as error:
+            refused = error
+    refused = world.broadcast(refused)
+    if refused:
+        raise refused
     _require_shared(run, identity, world)
     return lock
 

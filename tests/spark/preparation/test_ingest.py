@@ -16,7 +16,7 @@ from widedeep.spark.preparation.ingest import (
     without_pairs,
 )
 from widedeep.spark.preparation.quarantine import CheckedFile, check_file
-from widedeep.spark.session import unreadable_files_named
+from widedeep.spark.session import bad_files_and_disks_named
 
 MAL = read_dataset("mal2023")
 ANIME_COLUMNS = ANIME_HEADER.split(",")
@@ -75,6 +75,39 @@ def test_a_missing_column_names_file_and_column(spark, tmp_path):
     path.write_text("user_id,anime_id\n1,1\n")
     with pytest.raises(InputError, match=r"r\.csv.*\['rating'\]"):
         ratings_of(spark, path)
+
+
+@pytest.mark.parametrize("name", ["a`b", "a.b", "file", "", " ", "a,b"])
+def test_another_column_may_have_any_name(spark, tmp_path, name):
+    path = tmp_path / "r.csv"
+    path.write_text(f'user_id,anime_id,rating,"{name}"\n12,5,8,more\n12,5\n')
+    rows = ratings_of(spark, path).orderBy("_line").collect()
+    assert [row["_reason"] for row in rows] == [None, "wrong_arity"]
+    assert (rows[0]["user_id"], rows[0]["item_id"], rows[0]["rating"]) == (12, 5, 8.0)
+
+
+@pytest.mark.parametrize("name", ["rating", "Rating"])
+def test_a_column_that_is_there_twice_is_named(spark, tmp_path, name):
+    path = tmp_path / "r.csv"
+    path.write_text(f"user_id,anime_id,rating,{name}\n12,5,8,8\n")
+    with pytest.raises(InputError, match=rf"r\.csv: its header.* has the same column twice: .*'rating', '{name}'"):
+        ratings_of(spark, path)
+
+
+@pytest.mark.parametrize("name", ["_line", "_corrupt", "_File"])
+def test_a_column_of_a_name_of_ours_is_named(spark, tmp_path, name):
+    path = tmp_path / "r.csv"
+    path.write_text(f"user_id,anime_id,rating,{name}\n12,5,8,8\n")
+    with pytest.raises(InputError, match=rf"r\.csv: its header.* has \['{name.lower()}'\], which are names of our own"):
+        ratings_of(spark, path)
+
+
+def test_parts_with_other_columns_are_named(spark, tmp_path):
+    (tmp_path / "r.csv").mkdir()
+    (tmp_path / "r.csv" / "a.csv").write_text("user_id,anime_id,rating\n12,5,8\n")
+    (tmp_path / "r.csv" / "b.csv").write_text("anime_id,user_id,rating\n12,5,8\n")
+    with pytest.raises(InputError, match=r"b\.csv: its header has \['anime_id', .* in the same order"):
+        ratings_of(spark, tmp_path / "r.csv")
 
 
 def test_a_missing_or_empty_file_is_named(spark, tmp_path):
@@ -156,10 +189,10 @@ def test_a_packed_file_that_is_cut_off_in_its_first_lines_is_named(spark, tmp_pa
 def test_a_packed_file_that_is_cut_off_later_is_named(spark, tmp_path):
     path = packed_and_cut_off(tmp_path / "ratings.csv.gz", 60_000)
     told = r"ratings\.csv\.gz cannot be read \(Unexpected end of input stream\): it is damaged or cut off; get it again"
-    with pytest.raises(DamagedFileError, match=told), unreadable_files_named():
+    with pytest.raises(DamagedFileError, match=told), bad_files_and_disks_named():
         check_file(str(path), ratings_of(spark, path))
 
 
 def test_other_errors_of_spark_are_left_alone(spark):
-    with pytest.raises(PySparkException, match="no_such_column"), unreadable_files_named():
+    with pytest.raises(PySparkException, match="no_such_column"), bad_files_and_disks_named():
         spark.range(3).select("no_such_column").collect()

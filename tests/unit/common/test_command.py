@@ -12,6 +12,7 @@ from widedeep.common.command import load_config, read_toml
 from widedeep.common.errors import InputError
 from widedeep.config.evaluate import EvaluateConfig
 from widedeep.config.prepare import PrepareConfig
+from widedeep.config.score import ScoreConfig
 from widedeep.config.synthesize import SynthesizeConfig
 from widedeep.models.genre_hybrid import GenreHybridConfig
 from widedeep.models.ncf import NCFConfig
@@ -106,6 +107,15 @@ def test_impossible_values_are_refused(toml, cls, text, said):
     (found,) = mistakes("--config", file, cls=cls)
     assert found.startswith(f"{file}: ")
     assert said in found
+
+
+def test_a_file_of_lists_that_is_too_large_is_refused():
+    """2^25 rows of 64 bytes are 2 GiB, which is the most that Spark reads as one value."""
+    load("--top-n", "2048", "--users-per-file", "16384", cls=ScoreConfig)
+    with pytest.raises(
+        InputError, match=r"users_per_file \(16385\) x top_n \(2048\) is above 33554432, .* lower"
+    ):
+        load("--top-n", "2048", "--users-per-file", "16385", cls=ScoreConfig)
 
 
 def test_counts_may_be_written_as_people_write_large_numbers(toml):

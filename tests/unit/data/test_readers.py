@@ -1,10 +1,14 @@
 """Both shard readers: the same rows in the same order, and damage reported by name."""
 
 import hashlib
+import importlib
+import pickle
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from tests.builders import damage_shard, read_split
@@ -12,6 +16,7 @@ from widedeep.common.errors import DamagedFileError, InputError
 from widedeep.data.batches import Batch
 from widedeep.data.petastorm_compat import PETASTORM
 from widedeep.data.readers import reader_named
+from widedeep.data.shards import read_row_groups
 
 READERS = ("petastorm", "pyarrow")
 
@@ -61,6 +66,34 @@ def test_a_reader_refuses_a_damaged_shard_by_itself_and_names_it(copied, reader,
         read_raw(copied, reader, 2)
     assert name in str(caught.value)
     assert how != "flipped" or "CRC checksum verification failed" in str(caught.value)
+
+
+class Bomb:
+    """Creates a file when a pickle of it is loaded, by what petastorm's unpickler allows: all of builtins."""
+
+    def __init__(self, trace: Path):
+        self.trace = trace
+
+    def __reduce__(self):
+        return eval, (f"open({str(self.trace)!r}, 'w').close()",)
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_a_directory_in_the_place_of_a_shard_is_refused_and_runs_no_code(copied, reader, tmp_path):
+    path, manifest = copied
+    shards, trace = manifest.ratings.shards["train"], tmp_path / "trace"
+    place = path / shards[0].path
+    content, bomb = place.read_bytes(), pickle.dumps(Bomb(trace))
+    place.unlink()
+    place.mkdir()
+    (place / "part-00000.parquet").write_bytes(content)
+    schema = pq.read_schema(place / "part-00000.parquet")
+    pq.write_metadata(schema.with_metadata({b"dataset-toolkit.unischema.v1": bomb}), place / "_common_metadata")
+    with pytest.raises(DamagedFileError, match=f"shard {place} is missing"):
+        list(read_row_groups(reader_named(reader), path, shards, None))
+    assert not trace.exists()
+    importlib.import_module("petastorm.etl.legacy").depickle_legacy_package_name_compatible(bomb)
+    assert trace.exists()  # the bomb works
 
 
 def test_a_release_of_petastorm_that_does_not_fit_is_refused_with_the_other_reader_named(monkeypatch):

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from pyspark.sql import SparkSession
 
 from widedeep.baselines.tuning import ListBlock, Predictor
+from widedeep.common.files import refusals_named
 from widedeep.schema.manifest import HIDDEN_MANIFEST, Manifest
 from widedeep.schema.predictions import PREDICTION_SCHEMA, PredictionManifest
 from widedeep.schema.recommendations import RecommendationManifest, list_schema
@@ -164,7 +165,8 @@ def write_parts(staged: StagedDirectory, schema: pa.Schema, tables: Iterable[pa.
     pyarrow does not know every file system that Spark does, so that files are written here and then moved.
     """
     number, rows, writer = 0, 0, None
-    with tempfile.TemporaryDirectory(prefix="widedeep-") as here:
+    named = refusals_named(tempfile.gettempdir(), "name another temporary directory by TMPDIR")
+    with named, tempfile.TemporaryDirectory(prefix="widedeep-") as here:
         part = Path(here) / "part-00000.parquet"
         for table in tables:
             part = Path(here) / f"part-{number:05d}.parquet"

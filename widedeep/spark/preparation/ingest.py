@@ -32,6 +32,8 @@ PLACE = (FILE, BLOCK, LINE)
 # encoding.
 LINES, REPLACED = "_lines", "_replaced"
 
+OURS = {CORRUPT, FILE, BLOCK, LINE, REASON, ROW, ID, LINES, REPLACED}
+
 # The reason of a refused row that is not damaged: an item in a user's list without a score.
 UNSCORED_REASON = "unscored"
 
@@ -181,8 +183,10 @@ def _read_parquet(spark: SparkSession, paths: list[str], path: str, required: Se
 
 
 def _require_columns(path: str, names: Sequence[str], required: Sequence[str], where: str = "it") -> None:
-    if len(set(names)) < len(names):
+    if len({name.lower() for name in names}) < len(names):  # to Spark, rating and Rating are one
         raise InputError(f"input file {path}: {where} has the same column twice: {_shown(names)}; rename one")
+    if taken := sorted(OURS.intersection(map(str.lower, names))):
+        raise InputError(f"input file {path}: {where} has {taken}, which are names of our own: rename them")
     missing = [name for name in required if name not in names]
     if missing:
         raise InputError(

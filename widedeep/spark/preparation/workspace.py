@@ -10,7 +10,7 @@ from widedeep.common.errors import InputError
 from widedeep.config.prepare import PrepareConfig
 from widedeep.schema.dataset import Dataset, EntityFile
 from widedeep.spark.filesystem import Files
-from widedeep.spark.finished_steps import is_finished, resume_or_reset
+from widedeep.spark.finished_steps import finish_step, is_finished, resume_or_reset
 
 
 class InputFile(NamedTuple):
@@ -77,6 +77,7 @@ class Workspace(NamedTuple):
         if not is_finished(self.files, path):
             log.info("%s …", name)
             make().write.mode("overwrite").parquet(path)
+            finish_step(self.files, path)
         return self.spark.read.parquet(path)
 
     def resume_or_reset(self, config: PrepareConfig, inputs: Inputs) -> None:

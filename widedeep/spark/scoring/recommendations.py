@@ -22,7 +22,7 @@ from widedeep.scoring.two_stage import Approximation, TwoStageScorer
 from widedeep.scoring.user_lists import ListPlan, score_batches
 from widedeep.spark.device import task_device
 from widedeep.spark.filesystem import Files
-from widedeep.spark.finished_steps import begin_again, is_finished, resume_or_reset
+from widedeep.spark.finished_steps import begin_again, finish_step, is_finished, resume_or_reset
 from widedeep.spark.partitioning import Salt, hash_key, task_count
 from widedeep.spark.prepared_data import PreparedData
 from widedeep.spark.scoring.approximation import fit_approximation
@@ -129,6 +129,7 @@ def _score_blocks(
         placed = place_users(known, block).select("user", "user_id", "seen")
         lists = placed.mapInArrow(scorer, from_arrow_schema(list_schema(data.manifest.dataset.ids)))
         write_parquet(data.files, lists, step, ROW_GROUP_BYTES)
+        finish_step(data.files, step)
         log.info("block %d of %d is scored", number, len(blocks))
     known.unpersist()
     return fitted.recall if fitted else None
