@@ -6,7 +6,7 @@ case ${1:-} in
   -h | --help)
     echo "Usage: scripts/test.sh [PYTEST ARGUMENT...]"
     echo "Makes the environment if need be, then runs ruff, pyright, pip check, an audit of known"
-    echo "vulnerabilities and pytest; fails if one of them does."
+    echo "vulnerabilities, the build of the documents' site and pytest; fails if one of them does."
     echo "  WIDEDEEP_TEST_WORKERS   how many processes run tests (default: 2; 0: this one, as a debugger needs it)"
     exit 0
     ;;
@@ -26,6 +26,9 @@ check ruff format --check .
 check pyright
 check python -m pip check
 check python scripts/audit.py
+site=$(mktemp -d)
+check env NO_MKDOCS_2_WARNING=1 mkdocs build --strict --site-dir "$site"
+rm -rf "$site"
 [ -z "$failed" ] || echo "FAILED, whatever the tests say: $failed" >&2
 
 # Last, so that its closing line is the last one of all.

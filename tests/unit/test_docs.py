@@ -2,49 +2,22 @@
 
 import re
 import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.shown_commands import DOCUMENTS, listed, shown, shown_in
 from tests.training import ROOT
 from tests.unit.test_layers import LAYERS
 from widedeep.__main__ import COMMANDS, split_at
 from widedeep.common.command import load_config
-from widedeep.config.check_data import CheckDataConfig
-from widedeep.config.doctor import DoctorConfig
-from widedeep.config.evaluate import EvaluateConfig
-from widedeep.config.explore import ExploreConfig
-from widedeep.config.export import ExportConfig
-from widedeep.config.prepare import PrepareConfig
-from widedeep.config.recommend import RecommendConfig
-from widedeep.config.recommendations import LookUpConfig
-from widedeep.config.score import ScoreConfig
-from widedeep.config.serve import ServeConfig
-from widedeep.config.similar import SimilarConfig
-from widedeep.config.synthesize import SynthesizeConfig
-from widedeep.spark.baseline_fits.registry import config_class
-from widedeep.training.settings import SearchConfig, TrainConfig
+
+sys.path.insert(0, str(ROOT / "scripts"))
+from settings_page import SETTINGS
 
 README, ARCHITECTURE = ROOT / "README.md", ROOT / "docs/architecture.md"
-DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-SETTINGS = {
-    "synthesize": SynthesizeConfig,
-    "explore": ExploreConfig,
-    "check-data": CheckDataConfig,
-    "prepare": PrepareConfig,
-    "train": TrainConfig,
-    "search": SearchConfig,
-    "score-all": ScoreConfig,
-    "recommendations": LookUpConfig,
-    "recommend": RecommendConfig,
-    "similar": SimilarConfig,
-    "export": ExportConfig,
-    "serve": ServeConfig,
-    "baselines": config_class(),
-    "evaluate": EvaluateConfig,
-    "doctor": DoctorConfig,
-}
 PRESETS = {"search": "train"}  # of commands that have those of another one
 SOURCES = "\n".join(file.read_text() for file in (ROOT / "widedeep").rglob("*.py"))
 
@@ -61,7 +34,7 @@ def blocks(text: str, language: str) -> list[str]:
 
 def named_paths(text: str) -> set[str]:
     """Paths below the folders of the checkout, such as widedeep/models/base.py; X stands for any folder."""
-    found = re.findall(r"(?<![\w/.-])(?:widedeep|jobs|conf|scripts|docs|tests)/[\w./-]*", text)
+    found = re.findall(r"(?<![\w/.-])(?:widedeep|jobs|conf|scripts|examples|notebooks|docs|tests)/[\w./-]*", text)
     return {path.rstrip(".") for path in found if "/X/" not in path}
 
 
@@ -105,6 +78,9 @@ def settings_of(words: list[str]) -> tuple[str, list[str]] | None:
         return None
     if words[0] == "widedeep":
         return words[1], split_at(words[2:], "--")[1]
+    if words[0] == "sbatch":  # what follows the script are settings of training
+        (script,) = (place for place, word in enumerate(words) if word.endswith(".sbatch"))
+        return "train", words[script + 1 :]
     for place, word in enumerate(words):
         path = Path(word)
         name = path.stem.replace("_", "-")
@@ -152,6 +128,30 @@ def test_commands_have_real_flags(document):
             text = (ROOT / script).read_text()
             flags = [word for word in words[words.index(script) :] if word.startswith("--")]
             assert [flag for flag in flags if flag.removeprefix("--") not in text] == [], script
+
+
+def test_every_shown_command_is_listed_with_how_it_is_checked():
+    runs, not_run = listed()
+    names = [run.command for run in runs] + list(not_run)
+    assert len(names) == len(set(names))
+    assert set(names) == {command for document in DOCUMENTS for command in shown_in(document)}
+
+
+def test_commands_in_blocks_are_found():
+    in_bash, in_list = "```bash\n# only a comment\na  --b \\\n  c   # why\n```\n", "- so:\n\n  ```sh\n  e\n  ```\n"
+    assert shown(f"{in_bash}\n```toml\nd\n```\n{in_list}") == ["a --b c", "e"]
+
+
+def test_the_start_page_says_what_the_leaderboard_says():
+    """Each figure of where the model loses stands in the row of its system on the leaderboard."""
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| ([^|]+) \|$", (ROOT / "docs/index.md").read_text(), re.MULTILINE)
+    board = (ROOT / "docs/leaderboard.md").read_text().splitlines()
+    figures = [(ours, "wide & deep over histories") for _, ours, _ in rows if re.fullmatch(r"[\d.]+", ours)]
+    figures += [part.split(", ") for _, _, other in rows for part in other.split("; ") if re.match(r"\d", part)]
+    assert len(figures) == 9
+    for figure, system in figures:
+        of_system = [row for row in board if row.startswith(f"| {system} |")]
+        assert any(re.search(rf"\| {figure}\b", row) for row in of_system), (figure, system)
 
 
 def test_every_command_is_documented():

@@ -112,9 +112,7 @@ def test_impossible_values_are_refused(toml, cls, text, said):
 def test_a_file_of_lists_that_is_too_large_is_refused():
     """2^25 rows of 64 bytes are 2 GiB, which is the most that Spark reads as one value."""
     load("--top-n", "2048", "--users-per-file", "16384", cls=ScoreConfig)
-    with pytest.raises(
-        InputError, match=r"users_per_file \(16385\) x top_n \(2048\) is above 33554432, .* lower"
-    ):
+    with pytest.raises(InputError, match=r"users_per_file \(16385\) x top_n \(2048\) is above 33554432, .* lower"):
         load("--top-n", "2048", "--users-per-file", "16385", cls=ScoreConfig)
 
 
