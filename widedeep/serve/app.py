@@ -60,7 +60,8 @@ def make_app(service: Service) -> App:
         version="1",
         responses=ERRORS,
     )
-    _add_lists(app, service)
+    _add_user_lists(app, service)
+    _add_rating_lists(app, service)
     _add_items(app, service)
     _add_state(app, service)
     _add_errors(app)
@@ -85,11 +86,15 @@ def headers_of(path: str, pictures: bool) -> dict[str, str]:
     }
 
 
+def _length(service: Service) -> Any:
+    return Query(10, ge=1, le=service.config.most_items, description="number of items")
+
+
 # --- lists ---------------------------------------------------------------------------------------
 
 
-def _add_lists(app: FastAPI, service: Service) -> None:
-    length = Query(10, ge=1, le=service.config.most_items, description="length of the list")
+def _add_user_lists(app: FastAPI, service: Service) -> None:
+    length = _length(service)
     filters = {"parameters": filter_parameters(service.snapshot.catalogue)}
 
     @app.get("/users/{user_id:path}/recommendations", response_model=answers.ListAnswer, openapi_extra=filters)
@@ -111,7 +116,10 @@ def _add_lists(app: FastAPI, service: Service) -> None:
         service.meters.lists.labels(personal.source).inc()
         return as_json(list_answer(snapshot, personal, identifier))
 
-    body = filters | {"requestBody": rating_body()}
+
+def _add_rating_lists(app: FastAPI, service: Service) -> None:
+    length = _length(service)
+    body = {"parameters": filter_parameters(service.snapshot.catalogue), "requestBody": rating_body()}
 
     @app.post("/recommendations", response_model=answers.ListAnswer, openapi_extra=body)
     async def list_by_ratings(
@@ -185,7 +193,7 @@ def _row(snapshot: Snapshot, rank: int, row: Recommendation) -> dict[str, Any]:
 
 
 def _add_items(app: FastAPI, service: Service) -> None:
-    length = Query(10, ge=1, le=service.config.most_items, description="number of items")
+    length = _length(service)
 
     @app.get("/items/search", response_model=answers.SearchAnswer)
     async def search(q: Title, n: int = length, include_hidden: IncludeHidden = False) -> Response:
