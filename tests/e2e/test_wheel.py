@@ -52,6 +52,8 @@ def test_it_holds_the_packages_and_the_presets_and_one_command(wheel):
         (entries,) = [name for name in names if name.endswith("entry_points.txt")]
         commands = archive.read(entries).decode()
     assert {name.split("/")[0] for name in names if "dist-info" not in name} == {"widedeep"}
+    pages = {str(file.relative_to(ROOT)) for file in (ROOT / "widedeep/serve/page").iterdir()}
+    assert pages <= set(names)
     presets = {str(file.relative_to(ROOT / "conf")) for file in (ROOT / "conf").rglob("*.toml")}
     assert {name.removeprefix("widedeep/conf/") for name in names if name.startswith("widedeep/conf/")} == presets
     sources = {str(file.relative_to(ROOT)) for file in (ROOT / "widedeep").rglob("*.py")}
