@@ -29,10 +29,10 @@ def main(argv: Sequence[str]) -> None:
             return
         metrics = TrainingRun(config, world).execute()
         if world.is_main:
-            log_counts("trained", counts_of(metrics))
-            show_summary(metrics, config.run_dir)
             if config.report:
                 write_run_files(config.run_dir, config.data, metrics)
+            log_counts("trained", counts_of(metrics))
+            show_summary(metrics, config.run_dir)
 
 
 if __name__ == "__main__":
