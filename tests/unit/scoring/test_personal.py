@@ -1,6 +1,7 @@
 """Lists for people by their own ratings, worked out by hand."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from tests.history_model import CandidTaste, taste_artifact
@@ -12,6 +13,7 @@ from widedeep.scoring.personal import match_entries, recommend_to
 from widedeep.scoring.title_search import TitleIndex
 
 TITLES = ["Gintama", "Gintama'", "Mushishi", "Naruto", "Monster"]
+SHOWN = pa.array(TITLES)
 VECTORS = [[1.0, 0.0], [2.0, 0.0], [0.0, 1.0], [1.0, 1.0], [-1.0, 3.0]]
 ARTIFACT = taste_artifact(VECTORS, [5, 4, 3, 2, 1])
 ITEM_OF = {10: 0, 20: 1, 30: 2, 40: 3, 50: 4}  # item_id -> item index
@@ -58,12 +60,12 @@ def test_a_planned_anime_that_was_rated_is_not_recommended():
 def test_a_list_by_hand():
     own = match_entries([entry("", 10, "", 9.0), entry("", 30, "", 4.0), entry("", 40, "", None)], ITEM_OF, INDEX)
     # 4 * [1, 0] - 1 * [0, 1] = [4, -1]; the unseen vectors are [2, 0] and [-1, 3]
-    found = recommend_to(ARTIFACT, TITLES, own, 3)
+    found = recommend_to(ARTIFACT, SHOWN, own, 3)
     assert [row.model_dump(exclude_none=True) for row in found] == [
         {"rank": 1, "item_id": 20, "title": "Gintama'", "affinity": 8.0, "predicted_rating": 9.0},
         {"rank": 2, "item_id": 50, "title": "Monster", "affinity": -7.0, "predicted_rating": 1.5},
     ]
-    assert [row.item_id for row in recommend_to(ARTIFACT, TITLES, own, 1)] == [20]
+    assert [row.item_id for row in recommend_to(ARTIFACT, SHOWN, own, 1)] == [20]
 
 
 def test_a_list_by_rules():
@@ -72,28 +74,28 @@ def test_a_list_by_rules():
     series = Franchises(np.array([0, 0, 1, 2, 3]), np.zeros(5, int), np.array([-1, 0, -1, -1, -1]))
     hidden = np.array([False, False, False, False, True])
     rules = ListRules(RerankConfig(next_part_only=True), hidden, np.zeros(5), series, None)
-    found = recommend_to(ARTIFACT, TITLES, own, 3, rules)
+    found = recommend_to(ARTIFACT, SHOWN, own, 3, rules)
     assert [(row.rank, row.title, row.affinity) for row in found] == [(1, "Naruto", 4.0), (2, "Gintama", 0.0)]
 
 
 def test_ratings_are_clipped_to_the_scale():
     own = match_entries([entry("", 50, "", 10.0)], ITEM_OF, INDEX)
     # 5 * [-1, 3] = [-5, 15]: affinities 15, 10, -5, -10
-    found = recommend_to(ARTIFACT, TITLES, own, 10)
+    found = recommend_to(ARTIFACT, SHOWN, own, 10)
     assert [row.predicted_rating for row in found] == pytest.approx([10.0, 10.0, 2.5, 1.0])
 
 
 def test_a_model_that_ranks_only_predicts_no_ratings(monkeypatch):
     monkeypatch.setattr(ARTIFACT.model, "rates", False)
     own = match_entries([entry("", 50, "", 10.0)], ITEM_OF, INDEX)
-    found = recommend_to(ARTIFACT, TITLES, own, 2)
+    found = recommend_to(ARTIFACT, SHOWN, own, 2)
     assert [(row.affinity, row.predicted_rating) for row in found] == [(15.0, None), (10.0, None)]
 
 
 def test_a_model_that_explains_tells_why():
     candid = taste_artifact(VECTORS, [5, 4, 3, 2, 1], CandidTaste)
     own = match_entries([entry("", 10, "", 9.0), entry("", 30, "", 4.0)], ITEM_OF, INDEX)
-    best = recommend_to(candid, TITLES, own, 1)[0]
+    best = recommend_to(candid, SHOWN, own, 1)[0]
     # 4 * [1, 0] - 1 * [0, 1] = [4, -1], and the best unseen vector is [2, 0]
     assert best.model_dump() == {
         **{"rank": 1, "item_id": 20, "title": "Gintama'", "affinity": 8.0, "predicted_rating": 9.0},
