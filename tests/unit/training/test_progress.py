@@ -34,8 +34,10 @@ def log_lines(monkeypatch):
     stream = io.StringIO()
     handler = logging.StreamHandler(stream)
     monkeypatch.setattr(progress.log, "handlers", [handler])
-    monkeypatch.setattr(progress.log, "level", logging.INFO)
-    return lambda: stream.getvalue().splitlines()
+    before = progress.log.level
+    progress.log.setLevel(logging.INFO)  # not the attribute: a logger remembers which levels are on
+    yield lambda: stream.getvalue().splitlines()
+    progress.log.setLevel(before)
 
 
 def test_a_line_of_the_log_has_all_that_one_watches(log_lines, monkeypatch):
