@@ -247,13 +247,17 @@ class LoadedModel:
         ids, ratings, names = self.described(side)
         if not ratings[index]:
             log.warning("%r has no training ratings: the model knows little or nothing about it", names[index])
-        if side not in self._vectors:
-            self._vectors[side] = self.trained.vectors(side)
         allowed = ratings >= min_ratings if among is None else among & (ratings >= min_ratings)
-        found, cosines = nearest(self._vectors[side], index, torch.from_numpy(allowed), n)
+        found, cosines = nearest(self.vectors(side), index, torch.from_numpy(allowed), n)
         other = found.numpy()
         columns = ids[other].tolist(), [names[row] for row in other], cosines.tolist(), ratings[other].tolist()
         return [Neighbour(rank, *row) for rank, row in enumerate(zip(*columns, strict=True), start=1)]
+
+    def vectors(self, side: str) -> Tensor:
+        """Return the unit vectors of all `users` or `items`, [T, D], which are computed once."""
+        if side not in self._vectors:
+            self._vectors[side] = self.trained.vectors(side)
+        return self._vectors[side]
 
     def described(self, side: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
         """Return the identifiers [T], numbers of training ratings [T] and names of all `users` or `items`."""

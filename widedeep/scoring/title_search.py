@@ -68,8 +68,7 @@ class TitleIndex:
     @classmethod
     def of_table(cls, items: FeatureTable, popularity: Sequence[int]) -> "TitleIndex":
         """Index the titles of a feature table of items; data of older releases have one title for each."""
-        others = [name for name in items.table.of_kind("key") if name.startswith(OTHER_TITLES)]
-        return cls([items.strings(name) for name in (TITLE, *others)], popularity)
+        return cls([items.strings(name) for name in (TITLE, *other_titles(items))], popularity)
 
     def match(self, query: str) -> TitleMatches:
         """Return the items whose titles match, whatever the query's case, punctuation and small typing errors.
@@ -123,6 +122,11 @@ class TitleIndex:
         measures = (shared, shared / (self._lengths + len(plain) + 1))
         best = [np.argpartition(-measure, count - 1)[:count] for measure in measures]
         return np.unique(np.concatenate(best))
+
+
+def other_titles(items: FeatureTable) -> list[str]:
+    """Return the names of the columns with titles other than those that are shown."""
+    return [name for name in items.table.of_kind("key") if name.startswith(OTHER_TITLES)]
 
 
 def plain_text(text: str) -> str:

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 from widedeep.schema.records import Record
 
 MOST_ENTRIES = 20_000  # of a person's list
+Source = Literal["stored", "model", "most_rated"]  # of a list
 
 
 class Item(Record):
@@ -45,7 +46,7 @@ class ListAnswer(Record):
 
     user_id: int | str | None = Field(description="null for a list by given ratings")
     known: bool = Field(description="whether the model knows ratings of the person; if not, the list is everybody's")
-    source: Literal["stored", "model", "most_rated"] = Field(
+    source: Source = Field(
         description="stored: written by the batch job; model: computed now; most_rated: the same for all unknown people"
     )
     recommendations: tuple[RecommendedItem, ...]

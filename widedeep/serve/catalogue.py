@@ -17,11 +17,11 @@ from widedeep.common.errors import InputError
 from widedeep.data.feature_tables import FeatureTable
 from widedeep.models.artifact import Artifact
 from widedeep.schema.dataset import Dataset
-from widedeep.scoring.title_search import OTHER_TITLES
+from widedeep.schema.manifest import RESERVED_VALUES
+from widedeep.scoring.title_search import OTHER_TITLES, other_titles
 from widedeep.serve.answers import FilterAnswer, FilterValue
 
-# Names that stand for no value, and the column of dates that gives the year.
-NO_VALUES = ("", "<other>")
+# The column of dates that gives the year, and other columns.
 AIRED, YEAR, RATINGS, IMAGE = "aired_start", "year", "ratings", "image_url"
 DATES = ("aired_start", "aired_end", "premiered_year")  # the year tells as much
 MOST_NAMED = 5  # values in an error
@@ -134,7 +134,7 @@ _COMPARISONS: dict[str, Callable[[np.ndarray, float], np.ndarray]] = {
 
 def _choice(items: FeatureTable, name: str) -> Choice:
     values = items.vocabulary(name)
-    places = {value.casefold(): place for place, value in enumerate(values) if value not in NO_VALUES}
+    places = {value.casefold(): place for place, value in enumerate(values) if value not in RESERVED_VALUES}
     return Choice(values, items.category_ids(name).numpy(), places)
 
 
@@ -154,7 +154,7 @@ def _frequent(choice: Choice) -> tuple[FilterValue, ...]:
     """Return the values that items have and their numbers of items, the most frequent first."""
     counts = Counter(choice.ids[choice.ids < len(choice.values)].tolist())
     named = ((choice.values[number], count) for number, count in counts.most_common())
-    return tuple(FilterValue(value=value, items=count) for value, count in named if value not in NO_VALUES)
+    return tuple(FilterValue(value=value, items=count) for value, count in named if value not in RESERVED_VALUES)
 
 
 def _number(name: str, text: str) -> float:
@@ -177,11 +177,7 @@ def _records(
     numbers: dict[str, np.ndarray],
 ) -> list[orjson.Fragment]:
     """Return each item as JSON, see `Item` in answers.py."""
-    titles = {
-        name.removeprefix(OTHER_TITLES): items.strings(name)
-        for name in items.table.of_kind("key")
-        if name.startswith(OTHER_TITLES)
-    }
+    titles = {name.removeprefix(OTHER_TITLES): items.strings(name) for name in other_titles(items)}
     images = items.strings(IMAGE) if posters and items.has(IMAGE) else None
     url = dataset.items.url if dataset.items else None
     main, records = items.strings("title"), []
@@ -202,7 +198,7 @@ def _records(
 def _values(choice: Choice, item: int) -> list[str]:
     """Return the values that an item has."""
     known = (choice.values[number] for number in choice.ids[item].tolist() if number < len(choice.values))
-    return [value for value in known if value not in NO_VALUES]
+    return [value for value in known if value not in RESERVED_VALUES]
 
 
 def _whole(value: np.float64) -> int | float:

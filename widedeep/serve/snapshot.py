@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, Literal, NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -28,11 +28,10 @@ from widedeep.scoring.list_rules import ListRules, hidden_items, make_rules, sam
 from widedeep.scoring.loaded_model import LoadedModel
 from widedeep.scoring.personal import OwnRatings, match_entries, require_histories
 from widedeep.scoring.stored_lists import StoredLists
-from widedeep.serve.answers import GivenRating
+from widedeep.serve.answers import GivenRating, Source
 from widedeep.serve.catalogue import Catalogue
 from widedeep.training.metrics_file import read_metrics
 
-Source = Literal["stored", "model", "most_rated"]
 MOST_TITLES = 200  # of a list that are searched for: each takes some milliseconds
 
 
@@ -214,8 +213,7 @@ def load_snapshot(config: ServeConfig) -> Snapshot:
     wanted = RerankConfig(next_part_only=True, relations=config.relations)
     rules = make_rules(wanted, tables.items, lambda: sample_ratings(tables))
     hidden_values, metrics = _known_values(config, tables.items), read_metrics(config.run_dir)
-    model.neighbours("items", 0, 1, 0)  # keeps the vectors of all items
-    _ = model.scorer, model.titles  # kept, too
+    _ = model.vectors("items"), model.scorer, model.titles  # computed once and kept
     log.info("loaded %s in %.1f s", config.run_dir, time.monotonic() - began)
     return Snapshot(
         model=model,
