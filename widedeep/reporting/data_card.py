@@ -3,14 +3,13 @@
 import json
 from itertools import chain
 
-from widedeep.reporting.markdown import code, table
+from widedeep.reporting.markdown import code, document, table
 from widedeep.schema.manifest import SPLITS, Audit, Column, DataFile, Manifest, Table
 
 
 def data_card(manifest: Manifest) -> str:
     """Return the data card of a prepared directory, as Markdown."""
-    parts = (
-        _head(manifest),
+    sections = (
         ("Files", _files(manifest)),
         ("Splits", _splits(manifest)),
         ("Columns of the users", _columns(manifest.users)),
@@ -21,7 +20,7 @@ def data_card(manifest: Manifest) -> str:
         ("Settings", f"```json\n{json.dumps(manifest.config, indent=1)}\n```"),
         ("Digest", _digest(manifest)),
     )
-    return "\n\n".join(part if isinstance(part, str) else f"## {part[0]}\n\n{part[1]}" for part in parts) + "\n"
+    return document(_head(manifest), sections)
 
 
 def _head(manifest: Manifest) -> str:

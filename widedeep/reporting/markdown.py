@@ -20,6 +20,11 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def document(head: str, sections: Iterable[tuple[str, str]]) -> str:
+    """Return the text of a card: its head, then sections of a title and a text."""
+    return "\n\n".join([head, *(f"## {title}\n\n{text}" for title, text in sections)]) + "\n"
+
+
 def _cell(value: object) -> str:
     if value is None:
         return ""

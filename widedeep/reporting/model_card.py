@@ -7,20 +7,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from widedeep.reporting.markdown import code, table
+from widedeep.reporting.markdown import code, document, table
+from widedeep.reporting.run_report import METRICS, digits
 from widedeep.schema.evaluation import ErrorMetrics
 from widedeep.schema.manifest import Manifest
 from widedeep.schema.run_report import RunReport
-
-# Metric of a SystemResult -> how people write it.
-METRICS = {
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "r2": "R2",
-    "ndcg_at_10": "NDCG@10",
-    "recall_at_20": "Recall@20",
-    "coverage_at_10": "coverage@10",
-}
 
 
 def model_card(report: RunReport, manifest: Manifest) -> str:
@@ -31,16 +22,14 @@ def model_card(report: RunReport, manifest: Manifest) -> str:
         manifest: of the data that it was trained on.
 
     """
-    parts = (
-        _head(report),
+    sections = (
         ("Quality", _quality(report)),
         ("Intended use", _use(report)),
         ("Limits", _limits(report, manifest)),
         ("How to load it", _loading()),
         ("Training", _training(report, manifest)),
     )
-    text = "\n\n".join(part if isinstance(part, str) else f"## {part[0]}\n\n{part[1]}" for part in parts)
-    return f"---\n{as_yaml(front_matter(report))}\n---\n\n{text}\n"
+    return f"---\n{as_yaml(front_matter(report))}\n---\n\n{document(_head(report), sections)}"
 
 
 def front_matter(report: RunReport) -> dict[str, Any]:
@@ -93,7 +82,7 @@ def _rates(report: RunReport) -> bool:
 
 
 def _quality(report: RunReport) -> str:
-    rows = ((system.name, *(_digits(getattr(system, metric)) for metric in METRICS)) for system in report.systems)
+    rows = ((system.name, *(digits(getattr(system, metric)) for metric in METRICS)) for system in report.systems)
     text = "On the test split, which neither the model nor its features have seen, beside reference models."
     if report.ranking_users:
         text += f" Lists are of items that a user has not rated; those of {report.ranking_users:,} users were judged."
@@ -107,13 +96,9 @@ def _quality(report: RunReport) -> str:
     return "\n\n".join(parts)
 
 
-def _digits(value: float | None) -> str:
-    return "" if value is None else f"{value:.4f}"
-
-
 def _by_known(side: str, errors: Mapping[str, ErrorMetrics]) -> str:
     headings = (f"training ratings of the {side}", "test ratings", "RMSE")
-    return table(headings, ((name, error.ratings, _digits(error.rmse)) for name, error in errors.items()))
+    return table(headings, ((name, error.ratings, digits(error.rmse)) for name, error in errors.items()))
 
 
 def _use(report: RunReport) -> str:

@@ -15,6 +15,16 @@ from widedeep.training.tracking import CURVE_FILE
 
 THIS_MODEL, MOST_RATED, BIASES, GLOBAL_MEAN = "this model", "most rated items", "user + item biases", "global mean"
 
+# Metric of a SystemResult -> how people write it.
+METRICS = {
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "r2": "R2",
+    "ndcg_at_10": "NDCG@10",
+    "recall_at_20": "Recall@20",
+    "coverage_at_10": "coverage@10",
+}
+
 
 def make_report(run: Path, data: Path, metrics: RunMetrics) -> RunReport:
     """Return the report of a finished run.
@@ -63,6 +73,11 @@ def read_epochs(lines: Iterable[str], rates: bool) -> Iterable[EpochResult]:
             valid_rmse=known(valid, "rmse") if rates else None,
             valid_ndcg_at_10=known(valid, "ndcg_at_10"),
         )
+
+
+def digits(value: float | None) -> str:
+    """1.23456 -> `1.2346`; empty for None."""
+    return "" if value is None else f"{value:.4f}"
 
 
 def known(metrics: Mapping[str, float], name: str) -> float | None:

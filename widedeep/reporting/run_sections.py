@@ -8,11 +8,11 @@ from markupsafe import Markup
 from widedeep.reporting import figures, run_figures
 from widedeep.reporting.page import render
 from widedeep.reporting.panels import Page, Panel, Section, count, percent, several
+from widedeep.reporting.run_report import METRICS, digits
 from widedeep.schema.evaluation import LIST_LENGTH, TOP_LENGTH, ErrorMetrics
 from widedeep.schema.run_report import EpochResult, RunReport, SystemResult
 
 PAGE_MARK = Markup("<!doctype html><!-- widedeep report -->")
-SYSTEM_COLUMNS = ("RMSE", "MAE", "R2", "NDCG@10", "Recall@20", "coverage@10")
 
 
 def report_html(report: RunReport) -> str:
@@ -86,11 +86,6 @@ def curves_section(report: RunReport) -> Section:
     return Section("curves", "Learning curves", text, tuple(panels))
 
 
-def digits(value: float | None) -> str:
-    """1.23456 -> `1.2346`; empty for None."""
-    return "" if value is None else f"{value:.4f}"
-
-
 def calibration_section(report: RunReport) -> Section | None:
     """Return the section that compares predicted ratings with given ones; None if no ratings are predicted."""
     if report.rating is None or not report.rating.calibration:
@@ -133,7 +128,8 @@ def _errors_table(errors: Mapping[str, ErrorMetrics]) -> pd.DataFrame:
 
 def systems_section(report: RunReport) -> Section:
     """Return the section that compares the model with the reference models."""
-    table = pd.DataFrame([_system_row(s) for s in report.systems], columns=pd.Index(["", *SYSTEM_COLUMNS]))
+    rows = [(system.name, *(digits(getattr(system, metric)) for metric in METRICS)) for system in report.systems]
+    table = pd.DataFrame(rows, columns=pd.Index(["", *METRICS.values()]))
     panels = [Panel("All metrics", table)]
     rated = [system for system in report.systems if system.rmse is not None]
     text = "The test split has ratings that neither the model nor its features have seen. "
@@ -150,11 +146,6 @@ def systems_section(report: RunReport) -> Section:
         panels.append(_system_panel("NDCG@10", ranked, [s.ndcg_at_10 or 0.0 for s in ranked], figures.BLUE))
         panels.append(_system_panel("Recall@20", ranked, [s.recall_at_20 or 0.0 for s in ranked], figures.GREEN))
     return Section("systems", "Beside the reference models", text, tuple(panels))
-
-
-def _system_row(system: SystemResult) -> tuple[str, ...]:
-    errors, lists = (system.rmse, system.mae, system.r2), (system.ndcg_at_10, system.recall_at_20)
-    return (system.name, *(digits(value) for value in (*errors, *lists, system.coverage_at_10)))
 
 
 def _system_panel(metric: str, systems: Sequence[SystemResult], values: Sequence[float], color: str) -> Panel:
