@@ -23,9 +23,9 @@ import torch
 from safetensors.torch import load_file
 
 from widedeep.common.console import log, print_table, setup_logging
+from widedeep.training.metrics_file import TIMED
 
 ROOT = Path(__file__).resolve().parent.parent
-TIMED = ("samples_per_second", "seconds", "data_wait_share")  # what of the metrics depends on the clock
 MOST_GROWTH = 0.05  # of the memory, from the first quarter of the time to the last
 MOST_MORE = 2  # threads or open files, some of which come and go
 

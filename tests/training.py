@@ -67,8 +67,7 @@ def curve(run: Path) -> list[dict[str, Any]]:
 
 def learnt(metrics: dict[str, Any]) -> dict[str, Any]:
     """Return metrics.json without the values that depend on the clock."""
-    timed = {"samples_per_second", "seconds", "data_wait_share", "valid_seconds", "save_seconds", "measure_seconds"}
-    return {**metrics, "train": {name: value for name, value in metrics["train"].items() if name not in timed}}
+    return {**metrics, "train": {name: value for name, value in metrics["train"].items() if name not in TIMED}}
 
 
 def scalars(folder: Path, name: str) -> list[tuple[int, float]]:

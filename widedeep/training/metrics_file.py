@@ -35,6 +35,12 @@ class TrainingStatistics(Record):
     measure_seconds: float | None = None  # measuring the best model and the reference models at the end
 
 
+# What of them depends on the machine and the moment; the same training gives the rest again.
+TIMED = frozenset(
+    ("samples_per_second", "seconds", "data_wait_share", "valid_seconds", "save_seconds", "measure_seconds")
+)
+
+
 class RunMetrics(Record):
     """The content of metrics.json. All errors are those of the best epoch's model."""
 
