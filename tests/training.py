@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from widedeep.training.metrics_file import TIMED
+
 ROOT = Path(__file__).resolve().parent.parent
 TORCHRUN = Path(sys.executable).with_name("torchrun")
 SETTINGS = """
