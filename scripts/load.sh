@@ -9,7 +9,8 @@ Usage: scripts/load.sh --data DIR --run-dir DIR --recommendations DIR [--seconds
 Serves the outputs on a free port, with a copy of the lists, and asks at constant rates: 160 lists of users, 30 searches
 and 10 lists by five titles and ratings in a second. Half way, other files take the place of the copy. Prints, of each
 kind, the number of answers and errors, the median, the 99th percentile and the longest time in ms; and the server's
-memory at the begin and at the end. Needs Node.js with npm, which fetches autocannon for the time being.
+memory at the begin and at the end, all its processes together. Needs Node.js with npm, which fetches loadtest for the
+time being.
 
   --seconds N    how long (600)
   --json FILE    where to write the result, too
@@ -45,7 +46,8 @@ work=$(mktemp -d)
 server=""
 trap '[ -z "$server" ] || kill "$server" 2>/dev/null; rm -rf "$work"' EXIT
 cp -r "$lists" "$work/lists"
-npm install --silent --prefix "$work" autocannon@9 >&2
+cp scripts/load.mjs "$work"
+npm install --silent --prefix "$work" loadtest@8 >&2
 ids=$(python - "$lists" <<'END'
 import random, sys
 from pathlib import Path
@@ -63,10 +65,13 @@ until grep -q ready "$work/log"; do
   sleep 0.2
 done
 address=$(grep -o 'http://[0-9.:]*' "$work/log" | head -n 1)
-memory() { awk '/VmRSS/ { printf "%d", $2 / 1024 }' /proc/$server/status; }
+memory() {
+  # shellcheck disable=SC2046 # one word for each process
+  cat $(printf '/proc/%d/status ' $server $(pgrep --parent $server)) | awk '/VmRSS/ { sum += $2 } END { printf "%d", sum / 1024 }'
+}
 
 # shellcheck disable=SC2086 # words
-ask() { NODE_PATH=$work/node_modules node scripts/load.cjs "$address" "$1" $ids 2>/dev/null; }
+ask() { node "$work/load.mjs" "$address" "$1" $ids; }
 say "$address: warming up for 10 s"
 ask 10 >/dev/null
 before=$(memory)

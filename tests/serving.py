@@ -41,11 +41,16 @@ class Outputs(NamedTuple):
 def make_outputs(folder: Path, flags: dict | None = None, dataset: Dataset = MAL) -> Outputs:
     """Prepare, train and store lists of STORED items; some users and items are cold."""
     write_prepared(folder / "prepared", users=USERS, items=ITEMS, features=True, dataset=dataset)
-    flags = HISTORY if flags is None else flags
-    train(command(folder / "prepared", folder / "run", epochs=1, batch_size=512, ranking_users=0, **flags))
+    fit(folder, flags)
     outputs = Outputs(folder)
     store_lists(folder / "lists", outputs.load())
     return outputs
+
+
+def fit(folder: Path, flags: dict | None = None, seed: int = 0) -> None:
+    """Train, in place of a model that is there."""
+    settings = {"epochs": 1, "batch_size": 512, "ranking_users": 0, "seed": seed, "resume": "never"}
+    train(command(folder / "prepared", folder / "run", **settings, **(HISTORY if flags is None else flags)))
 
 
 def store_lists(directory: Path, model: LoadedModel, length: int = STORED, users_per_group: int = 40) -> None:
@@ -82,3 +87,13 @@ def store_lists(directory: Path, model: LoadedModel, length: int = STORED, users
     draft = directory / f".{HIDDEN_MANIFEST}"
     draft.write_text(written.seal())
     draft.rename(directory / HIDDEN_MANIFEST)
+
+
+def export(*entries: tuple[int, int, str]) -> bytes:
+    """A list as MyAnimeList exports it, of item ids, scores and states."""
+    anime = "".join(
+        f"<anime><series_animedb_id>{item}</series_animedb_id><series_title><![CDATA[T{item}]]></series_title>"
+        f"<my_score>{score}</my_score><my_status>{status}</my_status></anime>"
+        for item, score, status in entries
+    )
+    return f'<?xml version="1.0"?><myanimelist><myinfo/>{anime}</myanimelist>'.encode()

@@ -7,8 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import PATIENCE, save_screenshot, serving
-from tests.serving import STORED
-from tests.unit.serve.test_app import export
+from tests.serving import STORED, export
 
 expect.set_options(timeout=PATIENCE)
 TASTE = {"The Title 3": "9", "english name 9": "10", "the titel 20": "2", "The Title 43": "8", "The Title 12": "5"}

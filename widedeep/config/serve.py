@@ -36,8 +36,14 @@ class ServeConfig(TrainedRunSettings):
     most_items: Count = Field(default=100, ge=1, description="longest list that may be asked for")
     body_mb: float = Field(default=16.0, gt=0, description="largest body of a request, in MB")
     timeout_seconds: float = Field(default=10.0, gt=0, description="time for the body of a request, and for its answer")
+    processes: Count = Field(
+        default=1, ge=1, description="processes that make lists by the model, each with a copy of it in memory"
+    )
     most_waiting: Count = Field(
-        default=64, ge=1, description="requests that may wait for the model; those beyond it are told to come back"
+        default=64,
+        ge=1,
+        description="requests that may wait for the model, and as many for other answers that take time; those beyond "
+        "it are told to come back",
     )
     most_connections: Count = Field(default=1000, ge=1, description="connections at a time; others are refused")
     cache_mb: float = Field(default=256.0, gt=0, description="memory for lists that were read from files")

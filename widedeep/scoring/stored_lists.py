@@ -4,7 +4,6 @@ Legend: G row groups of all files.
 """
 
 import threading
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from widedeep.common.errors import DamagedFileError, InputError
+from widedeep.common.recently_used import RecentlyUsed
 from widedeep.data.parquet import open_parquet
 from widedeep.data.shards import check_files
 from widedeep.schema.manifest import HIDDEN_MANIFEST
@@ -43,8 +43,8 @@ class StoredLists:
 
         """
         self.directory, self.manifest = directory, _read_manifest(directory)
-        self._cache: OrderedDict[int, pa.Table] = OrderedDict()  # number of a row group -> its rows
-        self._cache_bytes, self._cached_bytes, self._lock = cache_bytes, 0, threading.Lock()
+        self._cache = RecentlyUsed[pa.Table](cache_bytes, lambda rows: rows.nbytes)  # by the number of a row group
+        self._lock = threading.Lock()
         with self._readable(), ExitStack() as opened:
             if verify:
                 check_files(directory, self.manifest.files, verify, "file of lists")
@@ -80,14 +80,10 @@ class StoredLists:
     def _rows(self, number: int) -> pa.Table:
         """Return a row group, from the cache if it is there."""
         with self._lock:
-            rows = self._cache.pop(number, None)
+            rows = self._cache.get(number)
             if rows is None:
                 file, place = self._groups[number]
-                rows = file.read_row_group(place)
-                self._cached_bytes += rows.nbytes
-            self._cache[number] = rows  # the last is the one that was asked for last
-            while self._cached_bytes > self._cache_bytes and len(self._cache) > 1:
-                self._cached_bytes -= self._cache.popitem(last=False)[1].nbytes
+                rows = self._cache.put(number, file.read_row_group(place))
             return rows
 
     @contextmanager

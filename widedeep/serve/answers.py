@@ -1,6 +1,7 @@
 """What the API takes and answers; its OpenAPI document is made of these."""
 
-from typing import Literal
+from collections.abc import Sequence
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -150,3 +151,10 @@ class ErrorAnswer(Record):
     """What is wrong, in a sentence."""
 
     detail: str
+
+
+def sentence(mistakes: Sequence[Any]) -> str:
+    """Return what pydantic says is wrong: up to three mistakes with their places."""
+    told = (f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}" for mistake in mistakes[:3])
+    more = f"; and {len(mistakes) - 3} more" if len(mistakes) > 3 else ""
+    return "; ".join(told) + more

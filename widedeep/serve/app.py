@@ -1,6 +1,6 @@
 """The HTTP API, and the page that uses it."""
 
-from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,21 +12,18 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, PlainTextResponse
 from fastapi.staticfiles import StaticFiles
 from fastapi_offline import FastAPIOffline
-from pydantic import ValidationError
 
 from widedeep.common.errors import InputError
-from widedeep.data.rating_lists import ListEntry, read_export
 from widedeep.schema.recommendations import Recommendation
 from widedeep.serve import answers
 from widedeep.serve.catalogue import MAX, MIN, NOT, Catalogue
 from widedeep.serve.guard import App, Guard
+from widedeep.serve.model_lists import XML_TYPES, ListQuery, ModelLists, PersonalList
 from widedeep.serve.service import BusyError, Service
-from widedeep.serve.snapshot import PersonalList, Snapshot
-from widedeep.serve.snapshot import Query as ListQuery
+from widedeep.serve.snapshot import Snapshot
 
 PAGE = Path(__file__).parent / "page"
 DOCS = "/docs"
-XML_TYPES = ("application/xml", "text/xml", "application/gzip", "application/x-gzip")
 MOST_TITLE, MOST_FOUND = 200, 500  # characters of a search, and its results before some are left out
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"model": answers.ErrorAnswer, "description": description}
@@ -110,9 +107,7 @@ def _add_user_lists(app: FastAPI, service: Service) -> None:
         snapshot = service.snapshot
         identifier = snapshot.model.artifact.ids.parse(user_id, "user")
         query = query_of(snapshot, request, n, next_part_only, franchise_most, include_hidden)
-        personal = snapshot.at_hand(identifier, query) or await service.run(
-            partial(snapshot.for_user, identifier, query)
-        )
+        personal = await service.list_of_user(snapshot, identifier, query)
         service.meters.lists.labels(personal.source).inc()
         return as_json(list_answer(snapshot, personal, identifier))
 
@@ -135,13 +130,9 @@ def _add_rating_lists(app: FastAPI, service: Service) -> None:
         query = query_of(snapshot, request, n, next_part_only, franchise_most, include_hidden)
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
-        def answer() -> bytes:
-            entries = entries_of(snapshot, content, kind)
-            return orjson.dumps(list_answer(snapshot, snapshot.for_ratings(entries, query, ignore_below), None))
-
-        encoded = await service.run(answer)
-        service.meters.lists.labels("model").inc()
-        return Response(encoded, media_type="application/json")
+        personal = await service.ask_model(snapshot, ModelLists.for_ratings, content, kind, query, ignore_below)
+        service.meters.lists.labels(personal.source).inc()
+        return as_json(list_answer(snapshot, personal, None))
 
 
 def query_of(
@@ -151,17 +142,6 @@ def query_of(
     filters = [pair for pair in request.query_params.multi_items() if pair[0] not in OWN_PARAMETERS]
     allowed = snapshot.catalogue.allowed(filters)
     return ListQuery(n, allowed if include_hidden else allowed & ~snapshot.hidden, next_part_only, franchise_most)
-
-
-def entries_of(snapshot: Snapshot, content: bytes, kind: str) -> list[ListEntry]:
-    """Return the ratings of a request's body, by its content type; raise InputError if something in it is wrong."""
-    if kind in XML_TYPES:
-        return read_export(content, snapshot.model.artifact.ids, snapshot.model.artifact.scale)
-    try:
-        given = answers.GivenRatings.model_validate_json(content)
-    except ValidationError as error:
-        raise InputError(sentence(error.errors(include_url=False))) from None
-    return snapshot.entries(given.ratings)
 
 
 def list_answer(snapshot: Snapshot, personal: PersonalList, user_id: int | str | None) -> dict[str, Any]:
@@ -295,7 +275,7 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def wrong_parameter(_: Request, error: RequestValidationError) -> Response:
-        return JSONResponse({"detail": sentence(error.errors())}, 422)
+        return JSONResponse({"detail": answers.sentence(error.errors())}, 422)
 
     @app.exception_handler(Exception)
     async def failed(_: Request, __: Exception) -> Response:  # it is raised again, for the log
@@ -303,15 +283,9 @@ def _add_errors(app: FastAPI) -> None:
 
     @app.exception_handler(BusyError)
     @app.exception_handler(TimeoutError)
+    @app.exception_handler(BrokenProcessPool)
     async def busy(_: Request, __: Exception) -> Response:
         return JSONResponse({"detail": "the server is busy: ask again in a second"}, 503, {"Retry-After": "1"})
-
-
-def sentence(mistakes: Sequence[Any]) -> str:
-    """Return what pydantic says is wrong: up to three mistakes with their places."""
-    told = (f"{'.'.join(map(str, mistake['loc']))}: {mistake['msg']}" for mistake in mistakes[:3])
-    more = f"; and {len(mistakes) - 3} more" if len(mistakes) > 3 else ""
-    return "; ".join(told) + more
 
 
 def as_json(answer: object) -> Response:
@@ -332,7 +306,7 @@ def filter_parameters(catalogue: Catalogue) -> list[dict[str, Any]]:
 
 
 def rating_body() -> dict[str, Any]:
-    """Return the OpenAPI body of `POST /recommendations`, which FastAPI does not see: a thread reads it."""
+    """Return the OpenAPI body of `POST /recommendations`, which FastAPI does not see: a process reads it."""
     schema = answers.GivenRatings.model_json_schema(ref_template="#/components/schemas/{model}")
     definitions = schema.pop("$defs")
     schema["properties"]["ratings"]["items"] = definitions["GivenRating"]

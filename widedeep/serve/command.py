@@ -43,14 +43,22 @@ def main(argv: Sequence[str]) -> None:
             timeout_keep_alive=IDLE_SECONDS,
             timeout_graceful_shutdown=SHUTDOWN_SECONDS,
         )
-        for stop in (signal.SIGINT, signal.SIGTERM):
-            # Uvicorn answers what is under way, then raises the signal again, which would end the process as a failure.
-            signal.signal(stop, lambda *_: None)
-        service.start()
+        server = uvicorn.Server(settings)
+
+        def stop(*_: object) -> None:
+            """Stop a server that does not run yet. One that has run raises the signal again, which is no failure."""
+            if not server.should_exit:
+                sys.exit()
+
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, stop)
         address = f"http://{config.host}:{opened.getsockname()[1]}"
-        log.info("ready: the page is %s, the API's documents are %s/docs; Ctrl-C stops the server", address, address)
         try:
-            uvicorn.Server(settings).run([opened])
+            service.start()
+            log.info(
+                "ready: the page is %s, the API's documents are %s/docs; Ctrl-C stops the server", address, address
+            )
+            server.run([opened])
         finally:
             service.close()
 

@@ -3,7 +3,8 @@
 import asyncio
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +14,8 @@ from widedeep.config.serve import ServeConfig
 from widedeep.models.artifact import MODEL_FILE
 from widedeep.schema.manifest import HIDDEN_MANIFEST, MANIFEST
 from widedeep.serve.meters import Meters
-from widedeep.serve.snapshot import load_snapshot, with_newer_lists
+from widedeep.serve.model_lists import ListQuery, ModelLists, PersonalList
+from widedeep.serve.snapshot import Snapshot, load_snapshot, with_newer_lists
 
 R = TypeVar("R")
 Mark = tuple[int, ...] | None  # tells whether a file is another one than before; None: it is not there
@@ -35,31 +37,61 @@ class Service:
         self.snapshot = load_snapshot(config)
         self.meters.loaded(self.snapshot)
         self._threads = ThreadPoolExecutor(THREADS, "answer")
-        self._room = threading.BoundedSemaphore(config.most_waiting)
+        self._rooms = {kind: threading.BoundedSemaphore(config.most_waiting) for kind in ("thread", "process")}
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, name="reload", daemon=True)
 
     def start(self) -> None:
-        """Begin to look for newer files."""
+        """Wait until the model can answer, and begin to look for newer files."""
+        self.snapshot.processes.warm_up()
         self._watcher.start()
 
     def close(self) -> None:
-        """Stop the threads."""
+        """Stop the threads and processes."""
         self._stop.set()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        self.snapshot.processes.close()
+
+    async def list_of_user(self, snapshot: Snapshot, user_id: int | str, query: ListQuery) -> PersonalList:
+        """Return the list of a user: the stored one if it has enough, else the model's; for others the most rated."""
+        user = snapshot.model.find_user(user_id)
+        if user is None:
+            return snapshot.most_rated(query)
+        look_up = partial(snapshot.lists.rows_of, user_id)
+        rows = look_up() if snapshot.lists.is_cached(user_id) else await self.run(look_up)
+        if stored := snapshot.stored(user, rows, query):
+            return stored
+        key = (user, query.key())
+        if made := snapshot.made.get(key):
+            return made
+        seen = snapshot.rated.of(user)
+        return snapshot.made.put(key, await self.ask_model(snapshot, ModelLists.for_user, user, seen, query))
 
     async def run(self, question: Callable[[], R]) -> R:
-        """Answer a question in a thread, so that other requests need not wait for it.
+        """Answer a question in a thread, so that other requests need not wait for it; raises what `ask_model` does."""
+        return await self._wait("thread", lambda: self._threads.submit(question))
+
+    async def ask_model(self, snapshot: Snapshot, question: Callable[..., R], *args: object) -> R:
+        """Ask a method of `ModelLists` in a process that has the model.
 
         Raises:
             BusyError: too many wait already.
-            TimeoutError: it took too long. The thread goes on to its end and keeps its place.
+            TimeoutError: it took too long. What computes goes on to its end and keeps its place.
+            BrokenProcessPool: the process died.
 
         """
-        if not self._room.acquire(blocking=False):
+        return await self._wait("process", lambda: snapshot.processes.submit(question, *args))
+
+    async def _wait(self, kind: str, begin: Callable[[], Future[R]]) -> R:
+        room = self._rooms[kind]
+        if not room.acquire(blocking=False):
             raise BusyError
-        future = self._threads.submit(question)
-        future.add_done_callback(lambda _: self._room.release())
+        try:
+            future = begin()
+        except BaseException:
+            room.release()
+            raise
+        future.add_done_callback(lambda _: room.release())
         return await asyncio.wait_for(asyncio.wrap_future(future), self.config.timeout_seconds)
 
     # --- newer files ---------------------------------------------------------------------------------
@@ -82,13 +114,21 @@ class Service:
             return
         only_lists, self._marks = marks[:2] == self._marks[:2], marks
         try:
-            self.snapshot = with_newer_lists(self.snapshot, self.config) if only_lists else load_snapshot(self.config)
+            self.snapshot = self._newer_lists() if only_lists else self._newer_model()
         except (InputError, DamagedFileError, OSError) as error:
             self.meters.reloads.labels("failed").inc()
             log.warning("newer files cannot be used, so the older ones stay: %s", error)
             return
         self.meters.reloads.labels("done").inc()
         self.meters.loaded(self.snapshot)
+
+    def _newer_lists(self) -> Snapshot:
+        return with_newer_lists(self.snapshot, self.config)
+
+    def _newer_model(self) -> Snapshot:
+        snapshot = load_snapshot(self.config)
+        snapshot.processes.warm_up()
+        return snapshot
 
 
 def _mark(file: Path) -> Mark:

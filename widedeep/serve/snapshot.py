@@ -6,33 +6,33 @@ Legend: I items, U users, S rated items of a user.
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import numpy as np
 
 from widedeep.common.console import log
 from widedeep.common.errors import InputError
+from widedeep.common.recently_used import RecentlyUsed
 from widedeep.config.fields import SplitName
 from widedeep.config.rerank import RerankConfig
 from widedeep.config.serve import ServeConfig
 from widedeep.data.feature_tables import FeatureTable, Tables
-from widedeep.data.rating_lists import ListEntry
 from widedeep.schema.manifest import SPLITS, DataFile
 from widedeep.schema.recommendations import Recommendation, parse_row
 from widedeep.scoring import rerank
 from widedeep.scoring.franchises import Franchises
 from widedeep.scoring.list_rules import ListRules, hidden_items, make_rules, sample_ratings
 from widedeep.scoring.loaded_model import LoadedModel
-from widedeep.scoring.personal import OwnRatings, match_entries, require_histories
 from widedeep.scoring.stored_lists import StoredLists
-from widedeep.serve.answers import GivenRating, Source
 from widedeep.serve.catalogue import Catalogue
+from widedeep.serve.computing import ModelProcesses
+from widedeep.serve.model_lists import ListQuery, PersonalList
 from widedeep.training.metrics_file import read_metrics
 
-MOST_TITLES = 200  # of a list that are searched for: each takes some milliseconds
+MOST_MADE = 2000  # lists that are kept, of some 10 KB each
 
 
 class RatedItems:
@@ -52,99 +52,51 @@ class RatedItems:
         return self._items[self._ends[user - 1] if user else 0 : self._ends[user]]
 
 
-class Query(NamedTuple):
-    """What a list is to hold."""
-
-    n: int
-    allowed: np.ndarray  # [I] bool
-    next_part_only: bool = False  # leave out what has a predecessor that the person has not seen
-    franchise_most: int | None = None  # most items of one franchise; None: no limit
-
-
-class PersonalList(NamedTuple):
-    """A list, and where it comes from."""
-
-    source: Source
-    known: bool  # whether the model knows ratings of the person
-    rows: Sequence[Recommendation]
-    own: OwnRatings | None = None  # given ratings that it is by
-
-
 @dataclass(frozen=True)
 class Snapshot:
-    """Answers questions. Nothing in it changes, so all threads share it."""
+    """Answers questions. Nothing in it changes, so all threads share it; `made` is for one thread only."""
 
     model: LoadedModel
+    processes: ModelProcesses  # that make lists by the model
     lists: StoredLists
     catalogue: Catalogue
     rated: RatedItems
-    rules: ListRules
+    franchises: Franchises
+    most_rated_first: Sequence[int]  # [I] item indexes
     hidden: np.ndarray  # [I] bool, whether items are left out by default
     hidden_values: tuple[str, ...]
     metrics: Mapping[str, Any]  # metrics.json of the run; empty if it goes on
     loaded_at: str
+    # Lists of users that the model has made, by user index and query.
+    made: RecentlyUsed[PersonalList] = field(default_factory=lambda: RecentlyUsed(MOST_MADE))
 
     @property
     def lists_of_this_model(self) -> bool:
         """Whether the stored lists come from the model."""
         return self.lists.manifest.model == self.model.artifact.sha256
 
-    # --- users of the data ---------------------------------------------------------------------------
+    def stored(self, user: int, rows: Sequence[Mapping[str, Any]], query: ListQuery) -> PersonalList | None:
+        """Return the stored list of a user, as far as a query lets it through; None if that is too short.
 
-    def user_index(self, user_id: int | str) -> int | None:
-        """Return the user index of an identifier, None if the data does not have the user."""
-        index = np.flatnonzero(self.model.artifact.user_id == user_id)
-        return int(index[0]) if len(index) else None
+        Args:
+            user: user index.
+            rows: what `lists` has of the user.
+            query: what the list is to hold.
 
-    def for_user(self, user_id: int | str, query: Query) -> PersonalList:
-        """Return the list of a user: the stored one if it has enough, else the model's; for others the most rated."""
-        user = self.user_index(user_id)
-        if user is None:
-            return PersonalList("most_rated", False, self._most_rated(query))
-        if stored := self._stored(user, query):
-            return stored
-        rows = self.model.recommend_to_user(user, query.n, self._rules_of(query), self.rated.of(user))
-        return PersonalList("model", self._knows(user), rows)
+        """
+        by_item = {self.model.item_of.get(row[self.model.artifact.ids.item], -1): row for row in rows}
+        chosen = list(islice(self._let_through(by_item, self.rated.of(user), query), query.n))
+        if len(chosen) < query.n:
+            return None
+        found = [parse_row(by_item[item], self.model.artifact.ids) for item in chosen]
+        return PersonalList("stored", bool(self.model.artifact.user_ratings[user]), found)
 
-    def at_hand(self, user_id: int | str, query: Query) -> PersonalList | None:
-        """Return what `for_user` does if it takes no reading and no model, else None."""
-        user = self.user_index(user_id)
-        if user is None:
-            return self.for_user(user_id, query)
-        return self._stored(user, query) if self.lists.is_cached(user_id) else None
-
-    def _stored(self, user: int, query: Query) -> PersonalList | None:
-        """Return the stored list, as far as a query lets it through; None if that is too short."""
-        artifact = self.model.artifact
-        rows = [parse_row(row, artifact.ids) for row in self.lists.rows_of(artifact.user_id[[user]].tolist()[0])]
-        by_item = {self.model.item_of.get(row.item_id, -1): row for row in rows}
-        chosen = [by_item[item] for item in self._let_through(by_item, self.rated.of(user), query)]
-        return PersonalList("stored", self._knows(user), chosen[: query.n]) if len(chosen) >= query.n else None
-
-    def _knows(self, user: int) -> bool:
-        return bool(self.model.artifact.user_ratings[user])
-
-    def _let_through(self, items: Iterable[int], seen: np.ndarray, query: Query) -> Iterator[int]:
-        """Yield the items that a query lets through, in the order given; -1 stands for an item of other data."""
-        allowed, franchises = query.allowed, cast(Franchises, self.rules.franchises)
-        if query.next_part_only:
-            allowed = allowed & ~rerank.unready(franchises.before, seen)
-        taken: Counter[int] = Counter()
-        for item in items:
-            if item < 0 or not allowed[item]:
-                continue
-            franchise = int(franchises.number[item])
-            if query.franchise_most is None or taken[franchise] < query.franchise_most:
-                taken[franchise] += 1
-                yield item
-
-    def _most_rated(self, query: Query) -> list[Recommendation]:
-        """Return the most rated items that a query lets through, for people of whom nothing is known."""
+    def most_rated(self, query: ListQuery) -> PersonalList:
+        """Return the most rated items that a query lets through, for people whom the data does not know."""
         artifact = self.model.artifact
         people = max(1, int((artifact.user_ratings > 0).sum()))
-        order = np.argsort(-artifact.item_ratings, kind="stable").tolist()
-        chosen = islice(self._let_through(order, np.empty(0, np.int64), query), query.n)
-        return [
+        chosen = islice(self._let_through(self.most_rated_first, np.empty(0, np.int64), query), query.n)
+        rows = [
             Recommendation(
                 rank=rank,
                 item_id=artifact.item_id[[item]].tolist()[0],
@@ -154,48 +106,21 @@ class Snapshot:
             )
             for rank, item in enumerate(chosen, start=1)
         ]
+        return PersonalList("most_rated", False, rows)
 
-    def _rules_of(self, query: Query) -> ListRules:
-        config = RerankConfig(next_part_only=query.next_part_only, franchise_most=query.franchise_most)
-        return replace(self.rules, config=config, hidden=~query.allowed)
-
-    # --- other people --------------------------------------------------------------------------------
-
-    def entries(self, given: Sequence[GivenRating]) -> list[ListEntry]:
-        """Return given ratings as entries of a list; raise InputError, naming the entry, if one is wrong."""
-        ids, scale = self.model.artifact.ids, self.model.artifact.scale
-        entries = []
-        for number, one in enumerate(given):
-            place = f"ratings[{number}]"
-            if one.item_id is None and not one.title.strip():
-                raise InputError(f"{place} has neither item_id nor title: give one of them")
-            if one.rating is not None and not scale.lowest <= one.rating <= scale.highest:
-                raise InputError(f"{place}: rating {one.rating:g} is no number of {scale}; null: seen, but not rated")
-            item_id = None if one.item_id is None else ids.parse(str(one.item_id), f"{place}: item_id")
-            entries.append(ListEntry(place, item_id, one.title.strip(), one.rating, False))
-        return entries
-
-    def for_ratings(self, entries: Sequence[ListEntry], query: Query, ignore_below: float | None) -> PersonalList:
-        """Return the list of a person by their own ratings.
-
-        Args:
-            entries: the ratings.
-            query: what the list is to hold.
-            ignore_below: lower ratings only say that the item was seen; None: all ratings count.
-
-        Raises:
-            InputError: no rating is left to go by, or the model cannot take histories.
-
-        """
-        require_histories(self.model.artifact.model, "use")
-        own = match_entries(entries, self.model.item_of, self.model.titles, MOST_TITLES)
-        if ignore_below is not None:
-            kept = own.ratings >= ignore_below
-            own = own._replace(items=own.items[kept], ratings=own.ratings[kept])
-        if not len(own.items):
-            lacking = f"; {own.not_found[0]}" if own.not_found else ""
-            raise InputError(f"none of the {len(entries):,} entries is a rating to go by: give at least one{lacking}")
-        return PersonalList("model", True, self.model.recommend_to(own, query.n, self._rules_of(query)), own)
+    def _let_through(self, items: Iterable[int], seen: np.ndarray, query: ListQuery) -> Iterator[int]:
+        """Yield the items that a query lets through, in the order given; -1 stands for an item of other data."""
+        allowed = query.allowed
+        if query.next_part_only:
+            allowed = allowed & ~rerank.unready(self.franchises.before, seen)
+        taken: Counter[int] = Counter()
+        for item in items:
+            if item < 0 or not allowed[item]:
+                continue
+            franchise = int(self.franchises.number[item])
+            if query.franchise_most is None or taken[franchise] < query.franchise_most:
+                taken[franchise] += 1
+                yield item
 
 
 def load_snapshot(config: ServeConfig) -> Snapshot:
@@ -211,16 +136,18 @@ def load_snapshot(config: ServeConfig) -> Snapshot:
     artifact, manifest, tables = model.artifact, model.trained.manifest, model.trained.tables
     lists = _open_lists(config, model)
     wanted = RerankConfig(next_part_only=True, relations=config.relations)
-    rules = make_rules(wanted, tables.items, lambda: sample_ratings(tables))
+    rules = cast(ListRules, make_rules(wanted, tables.items, lambda: sample_ratings(tables)))
     hidden_values, metrics = _known_values(config, tables.items), read_metrics(config.run_dir)
-    _ = model.vectors("items"), model.scorer, model.titles  # computed once and kept
+    _ = model.vectors("items"), model.titles  # computed once and kept
     log.info("loaded %s in %.1f s", config.run_dir, time.monotonic() - began)
     return Snapshot(
         model=model,
+        processes=ModelProcesses(config.run_dir, config.data, artifact.sha256, rules, config.processes),
         lists=lists,
         catalogue=Catalogue(tables.items, artifact, manifest.dataset, config.posters),
         rated=_rated(model, lists),
-        rules=cast(ListRules, rules),
+        franchises=cast(Franchises, rules.franchises),
+        most_rated_first=np.argsort(-artifact.item_ratings, kind="stable").tolist(),
         hidden=hidden_items(hidden_values, tables.items),
         hidden_values=hidden_values,
         metrics=metrics.model_dump(mode="json") if metrics else {},
@@ -233,7 +160,7 @@ def with_newer_lists(snapshot: Snapshot, config: ServeConfig) -> Snapshot:
     lists = _open_lists(config, snapshot.model)
     same = _excluded(lists) == _excluded(snapshot.lists)
     rated = snapshot.rated if same else _rated(snapshot.model, lists)
-    return replace(snapshot, lists=lists, rated=rated, loaded_at=_now())
+    return replace(snapshot, lists=lists, rated=rated, loaded_at=_now(), made=RecentlyUsed(MOST_MADE))
 
 
 def _open_lists(config: ServeConfig, model: LoadedModel) -> StoredLists:

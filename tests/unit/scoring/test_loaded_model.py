@@ -13,6 +13,7 @@ from sklearn.metrics.pairwise import cosine_similarity
 
 import widedeep
 from tests.builders import COLD, PLAYS, read_split, write_prepared
+from tests.serving import HISTORY, ITEMS, USERS
 from tests.training import command, train
 from widedeep import recommend, similar
 from widedeep.config.rerank import RerankConfig
@@ -21,10 +22,6 @@ from widedeep.models.base import Histories
 from widedeep.schema.manifest import SPLITS, Manifest
 from widedeep.scoring.loaded_model import LoadedModel
 
-USERS, ITEMS = 150, 61
-# All items are candidates, so that a list has the affinities of pairs. Users are known by their ratings alone, so that
-# a user is a history.
-HISTORY = {"model__name": "wide_deep_history", "model__candidates": ITEMS, "optim__lr": 5e-3, "model__user_columns": ""}
 MINE = [(5003, 9), ("The Title 8", 2), ("english name 7", 10.0), (5020, None)]
 
 

@@ -12,11 +12,12 @@ import pytest
 from starlette.testclient import TestClient
 
 from tests.builders import COLD, PLAYS
-from tests.serving import BY_INDEX, ITEMS, STORED, USERS, Outputs, make_outputs, store_lists
+from tests.serving import BY_INDEX, ITEMS, STORED, USERS, Outputs, export, fit, make_outputs, store_lists
 from widedeep.common.errors import InputError
 from widedeep.recommendations import recommendations_of
 from widedeep.serve import answers
 from widedeep.serve.app import make_app
+from widedeep.serve.model_lists import ListQuery, ModelLists
 from widedeep.serve.service import Service
 
 HIDDEN = "age_rating=age_rating 1"
@@ -123,7 +124,7 @@ def test_a_default_that_the_data_does_not_have_is_passed_over_and_a_wish_is_not(
 
 
 def test_franchises_are_limited(client, service):
-    numbers = service.snapshot.rules.franchises.number
+    numbers = service.snapshot.franchises.number
     answer = client.get("/users/1003/recommendations?n=12&franchise_most=1")
     chosen = [numbers[item - 5000] for item in ids(answer)]
     assert len(chosen) == len(set(chosen))
@@ -140,15 +141,6 @@ def test_a_list_by_ratings_is_the_models(outputs, client):
     assert (parsed.used_ratings, parsed.user_id, parsed.source) == (2, None, "model")
     titles = [reason.title for row in parsed.recommendations for reason in row.reasons]
     assert set(titles) <= {"The Title 3", "The Title 8"}
-
-
-def export(*entries: tuple[int, int, str]) -> bytes:
-    anime = "".join(
-        f"<anime><series_animedb_id>{item}</series_animedb_id><series_title><![CDATA[T{item}]]></series_title>"
-        f"<my_score>{score}</my_score><my_status>{status}</my_status></anime>"
-        for item, score, status in entries
-    )
-    return f'<?xml version="1.0"?><myanimelist><myinfo/>{anime}</myanimelist>'.encode()
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -367,6 +359,23 @@ def test_newer_lists_are_taken_and_the_older_ones_can_be_read_to_the_end(tmp_pat
     assert ids(client.get("/users/1003/recommendations?n=5")) == before
     assert [row["rank"] for row in old.lists.rows_of(1100)] == [*range(1, STORED + 1)]  # of a group not read before
     assert service.snapshot.model is old.model  # lists alone are newer
+
+
+def test_a_newer_model_answers_and_the_older_one_does_so_to_the_end(tmp_path):
+    outputs = make_outputs(tmp_path)
+    service = Service(outputs.config)
+    client = TestClient(make_app(service))
+    given = {"ratings": [{"item_id": 5003, "rating": 9}, {"item_id": 5008, "rating": 2}]}
+    before, old = ids(client.post("/recommendations", json=given)), service.snapshot
+    fit(outputs.folder, seed=1)
+    service.take_newer()
+    expected = outputs.load().recommend(history=[(5003, 9), (5008, 2)])
+    assert ids(client.post("/recommendations", json=given)) == [row.item_id for row in expected]
+    assert client.get("/health").json()["model"] == outputs.load().artifact.sha256 != old.model.artifact.sha256
+    content, query = json.dumps(given).encode(), ListQuery(10, ~old.hidden)
+    made = old.processes.submit(ModelLists.for_ratings, content, "application/json", query, None).result()
+    assert [row.item_id for row in made.rows] == before
+    service.close()
 
 
 def test_newer_files_that_cannot_be_used_change_nothing(tmp_path, caplog):

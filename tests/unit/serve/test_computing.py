@@ -1,0 +1,73 @@
+"""Processes that make lists: what happens when one dies, or the server does."""
+
+import contextlib
+import json
+import subprocess
+import sys
+from concurrent.futures.process import BrokenProcessPool
+
+import psutil
+import pytest
+
+from tests.serving import Outputs, fit, make_outputs
+from tests.training import ROOT
+from widedeep.common.errors import DamagedFileError
+from widedeep.serve.model_lists import ListQuery, ModelLists
+from widedeep.serve.service import Service
+
+MINE = json.dumps({"ratings": [{"item_id": 5003, "rating": 9}]}).encode()
+
+
+@pytest.fixture(scope="module")
+def outputs(tmp_path_factory) -> Outputs:
+    return make_outputs(tmp_path_factory.mktemp("served"))
+
+
+def children() -> list[psutil.Process]:
+    """The processes of this one that make lists; others keep account of them."""
+    return [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+
+
+def test_another_process_takes_the_place_of_one_that_died(outputs):
+    service = Service(outputs.config)
+    snapshot, query = service.snapshot, ListQuery(5, ~service.snapshot.hidden)
+
+    def ask():
+        return snapshot.processes.submit(ModelLists.for_ratings, MINE, "application/json", query, None).result()
+
+    before = ask()
+    (process,) = children()
+    process.kill()
+    process.wait()
+    with contextlib.suppress(BrokenProcessPool):  # its death may have been noticed in time
+        ask()
+    assert [row.item_id for row in ask().rows] == [row.item_id for row in before.rows]
+    (other,) = children()
+    assert other.pid != process.pid
+    service.close()
+    assert psutil.wait_procs([other], 30)[0]
+
+
+def test_a_model_that_came_after_the_snapshot_is_refused(tmp_path):
+    """A process never answers by another model than the server."""
+    outputs = make_outputs(tmp_path)
+    service = Service(outputs.config)
+    fit(tmp_path, seed=1)
+    with pytest.raises(DamagedFileError, match="could not load the model"):
+        service.snapshot.processes.warm_up()
+    service.close()
+
+
+@pytest.mark.parametrize("kill", [True, False])
+def test_the_processes_end_with_the_server(outputs, kill):
+    config = outputs.config
+    argv = ["--run-dir", config.run_dir, "--data", config.data, "--recommendations", config.recommendations]
+    command = [sys.executable, "-m", "widedeep", "serve", *map(str, argv), "--port", "0"]
+    server = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    assert server.stderr
+    assert any("ready" in line for line in server.stderr)
+    started = psutil.Process(server.pid).children()
+    assert started
+    (server.kill if kill else server.terminate)()
+    assert (server.wait(30) == 0) != kill
+    assert not psutil.wait_procs(started, 30)[1]
