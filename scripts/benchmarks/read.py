@@ -22,8 +22,12 @@ def bench(workspace: Workspace, repeats: int) -> dict[str, Any]:
     shards = read_manifest(data).ratings.shards["train"]
     rows = sum(shard.rows for shard in shards)
 
+    def check(read: int) -> None:
+        if read != rows:
+            raise RuntimeError(f"{read:,} of {rows:,} rows were read")
+
     def ours(reader: ReaderName) -> None:
-        assert sum(len(group) for group in read_row_groups(reader_named(reader), data, shards, seed=0)) == rows
+        check(sum(len(group) for group in read_row_groups(reader_named(reader), data, shards, seed=0)))
 
     def theirs() -> None:
         read = 0  # does not verify page checksums; both readers do
@@ -33,7 +37,7 @@ def bench(workspace: Workspace, repeats: int) -> dict[str, Any]:
                 torch.from_numpy(table[name].combine_chunks().to_numpy(zero_copy_only=False)) for name in Batch._fields
             ]
             read += len(columns[0])
-        assert read == rows
+        check(read)
 
     with catch_warnings():
         simplefilter("ignore", UserWarning)  # about read-only arrays: nothing writes to them, and a copy costs time

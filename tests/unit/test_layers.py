@@ -99,3 +99,23 @@ def test_a_broken_rule_is_found(place, source):
 def test_a_job_only_starts_what_the_package_holds(file: Path):
     statements = [node for node in ast.parse(file.read_text()).body if not isinstance(node, ast.Expr)]
     assert [type(node) for node in statements] == [ast.ImportFrom, ast.ImportFrom, ast.If]
+
+
+def checks_by_assert(source: str) -> list[str]:
+    """The assertions of a source that do more than tell the type checker that something is None or is not."""
+    found = [node.test for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Assert)]
+    nones = (
+        isinstance(test, ast.Compare)
+        and isinstance(test.ops[0], ast.Is | ast.IsNot)
+        and isinstance(test.comparators[0], ast.Constant)
+        and test.comparators[0].value is None
+        for test in found
+    )
+    return [ast.unparse(test) for test, none in zip(found, nones, strict=True) if not none]
+
+
+def test_no_check_is_an_assertion():
+    """`python -O` leaves assertions out."""
+    files = [*SOURCES, *(ROOT / "jobs").glob("*.py"), *(ROOT / "scripts").rglob("*.py")]
+    assert {str(file): found for file in files if (found := checks_by_assert(file.read_text()))} == {}
+    assert checks_by_assert("assert rows == 3\nassert x is not None") == ["rows == 3"]

@@ -73,6 +73,11 @@ class FeatureConfig(Settings):
     max_categories: Count = Field(
         default=50, ge=0, description="values that a category keeps at most, the most frequent; others become `other`"
     )
+    max_list_values: Count = Field(
+        default=10_000,
+        ge=0,
+        description="values that a column of lists keeps at most, the most frequent; others are left out",
+    )
     min_count: Count = Field(default=1, ge=1, description="values of lists of fewer items than this count as unknown")
     prior_ratings: float = Field(
         default=10.0, ge=0, description="ratings at the global mean that are added to an item's own for its mean score"

@@ -117,6 +117,7 @@ def test_multi_hot_ids_leave_unknown_values_out(spark):
         "g": ("b", "a"),
     }
     assert fit_vocabularies(frame, ["kind"], ["g"], {}, 2)["g"] == ("b",)
+    assert fit_vocabularies(frame, ["kind"], ["g"], {"g": 1}, 1)["g"] == ("b",)
     ids = frame.orderBy("train_ratings").select(category_id_list("g", ("b", "a"))).collect()
     assert [r["g"] for r in ids] == [[0], [0, 1], [0], []]
 

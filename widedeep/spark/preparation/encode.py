@@ -152,7 +152,7 @@ def _select(table: DataFrame, features: Sequence[Feature], *keys: str) -> DataFr
 def _fit_vocabularies(table: DataFrame, fields: Fields, options: FeatureConfig) -> dict[str, tuple[str, ...]]:
     """Vocabularies of all categories and multi-valued columns."""
     categories, multi_hot = ([field.name for field in kind] for kind in (fields.category, fields.multi_hot))
-    limits = dict.fromkeys(categories, options.max_categories)
+    limits = dict.fromkeys(categories, options.max_categories) | dict.fromkeys(multi_hot, options.max_list_values)
     return fit_vocabularies(table, categories, multi_hot, limits, options.min_count)
 
 

@@ -23,7 +23,7 @@ def fit_vocabularies(
         table: rows with `train_ratings`; categories are strings, multi-valued columns arrays of strings.
         categories: their vocabularies begin with unknown and other.
         multi_hot: multi-valued columns; their vocabularies have neither.
-        limits: category -> how many values at most.
+        limits: column -> how many values at most.
         min_count: a value of a multi-valued column of fewer users or items is left out.
 
     """
