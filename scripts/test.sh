@@ -31,6 +31,9 @@ check env NO_MKDOCS_2_WARNING=1 mkdocs build --strict --site-dir "$site"
 rm -rf "$site"
 [ -z "$failed" ] || echo "FAILED, whatever the tests say: $failed" >&2
 
+# Hundreds of short Spark jobs: for them Java's second compiler costs a quarter of the time and gives nothing.
+export SPARK_SUBMIT_OPTS=${SPARK_SUBMIT_OPTS:--XX:TieredStopAtLevel=1}
+
 # Last, so that its closing line is the last one of all.
 echo "== pytest $*" >&2
 # A file's tests stay together, because they share what is slow to make. Each worker may start a Spark of its own.
