@@ -114,16 +114,13 @@ class Service:
             return
         only_lists, self._marks = marks[:2] == self._marks[:2], marks
         try:
-            self.snapshot = self._newer_lists() if only_lists else self._newer_model()
+            self.snapshot = with_newer_lists(self.snapshot, self.config) if only_lists else self._newer_model()
         except (InputError, DamagedFileError, OSError) as error:
             self.meters.reloads.labels("failed").inc()
             log.warning("newer files cannot be used, so the older ones stay: %s", error)
             return
         self.meters.reloads.labels("done").inc()
         self.meters.loaded(self.snapshot)
-
-    def _newer_lists(self) -> Snapshot:
-        return with_newer_lists(self.snapshot, self.config)
 
     def _newer_model(self) -> Snapshot:
         snapshot = load_snapshot(self.config)

@@ -14,6 +14,7 @@ from tests.training import ROOT
 from widedeep.common.errors import DamagedFileError
 from widedeep.serve.model_lists import ListQuery, ModelLists
 from widedeep.serve.service import Service
+from widedeep.serve.snapshot import load_snapshot
 
 MINE = json.dumps({"ratings": [{"item_id": 5003, "rating": 9}]}).encode()
 
@@ -55,6 +56,16 @@ def test_a_model_that_came_after_the_snapshot_is_refused(tmp_path):
     fit(tmp_path, seed=1)
     with pytest.raises(DamagedFileError, match="could not load the model"):
         service.snapshot.processes.warm_up()
+    service.close()
+
+
+def test_the_processes_of_a_snapshot_end_when_nobody_has_it_any_more(outputs):
+    service = Service(outputs.config)
+    service.snapshot.processes.warm_up()
+    started = children()
+    assert started
+    service.snapshot = load_snapshot(service.config)
+    assert not psutil.wait_procs(started, 30)[1]
     service.close()
 
 
