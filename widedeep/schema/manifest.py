@@ -119,6 +119,11 @@ class Ratings(Record):
         """Number of ratings in a split."""
         return sum(shard.rows for shard in self.shards[split])
 
+    @property
+    def bytes_in_memory(self) -> int:
+        """Bytes of the ratings of all splits, as three numbers of 4 bytes each."""
+        return 12 * sum(map(self.rows, self.shards))
+
 
 class AuditedFeature(Record):
     """How well a feature alone predicts ratings, fitted on train; see docs/leak-audit.md."""

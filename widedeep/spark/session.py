@@ -36,6 +36,9 @@ DEFAULTS = {
     "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
 }
 
+SMALL_BYTES = 64 << 20  # an input of less is shuffled in partitions of SHUFFLE_BYTES
+SHUFFLE_BYTES = 4 << 20
+
 
 def build_session(name: str, extra: Mapping[str, str] | None = None) -> SparkSession:
     """Start the SparkSession of a job, or get the one that runs, and send our package to its executors.
@@ -73,6 +76,30 @@ def _check_machine() -> None:
         raise InputError(mistake)
     if not name_resolves():  # Spark looks up the name of its own machine, and fails without an address
         os.environ.setdefault("SPARK_LOCAL_IP", LOOPBACK)
+
+
+@contextmanager
+def shuffles_for(spark: SparkSession, size: int) -> Iterator[None]:
+    """Shuffle a small input in few partitions, and plan once: 200 tasks a shuffle would take longer than their work.
+
+    What spark-submit says of either wins.
+
+    Args:
+        spark: the session.
+        size: bytes of the input.
+
+    """
+    partitions = max(spark.sparkContext.defaultParallelism, -(-size // SHUFFLE_BYTES))
+    wanted = {"spark.sql.shuffle.partitions": str(partitions), "spark.sql.adaptive.enabled": "false"}
+    given = spark.sparkContext.getConf()
+    before = {name: str(spark.conf.get(name)) for name in wanted if size < SMALL_BYTES and not given.contains(name)}
+    for name in before:
+        spark.conf.set(name, wanted[name])
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            spark.conf.set(name, value)
 
 
 def run_concurrently(*steps: Callable[[], Any]) -> list[Any]:

@@ -21,7 +21,7 @@ from widedeep.spark.evaluation.evaluation_data import EvaluationData, read_evalu
 from widedeep.spark.evaluation.ranking import measure_ranking
 from widedeep.spark.evaluation.ratings import measure_ratings
 from widedeep.spark.evaluation.systems import System, find_systems, manifest_digests
-from widedeep.spark.session import build_session
+from widedeep.spark.session import build_session, shuffles_for
 from widedeep.spark.staged_directory import Output, staged_directory
 
 DETAILS = "evaluation"  # directory of a system with the metrics of each user and the error of each rating
@@ -48,7 +48,8 @@ def evaluate_systems(spark: SparkSession, config: EvaluateConfig) -> EvaluationR
             evaluation = None if config.resume == "never" else _read_current_evaluation(data, system)
             if evaluation is None:
                 log.info("evaluating %s (%d of %d): %s", system.name, number, len(systems), ", ".join(system.outputs))
-                evaluation = _evaluate(data, system)
+                with shuffles_for(spark, data.manifest.ratings.bytes_in_memory):
+                    evaluation = _evaluate(data, system)
             evaluations[system.name] = evaluation
         except InputError as error:
             failures.append(f"{system.name}: {error}")

@@ -37,7 +37,7 @@ from widedeep.spark.preparation.quarantine import (
 from widedeep.spark.preparation.rating_shards import RatingShards, index_users, split_ratings, write_rating_shards
 from widedeep.spark.preparation.summary import counts_of, show_summary
 from widedeep.spark.preparation.workspace import Inputs, Workspace, find_inputs
-from widedeep.spark.session import build_session, run_concurrently
+from widedeep.spark.session import build_session, run_concurrently, shuffles_for
 from widedeep.spark.staged_directory import Output, check_output, staged_directory
 
 # Bytes that a run takes while it works, with its output, for each byte of input; measured at 24.3 M ratings: 0.2.
@@ -58,9 +58,10 @@ def prepare(spark: SparkSession, config: PrepareConfig) -> Manifest:
     files = Files(spark)
     described = read_dataset(config.dataset)
     check_settings(config, described)
-    with staged_directory(files, output_of(config)) as staged:
+    inputs = find_inputs(files, config.input, described)
+    size = sum(file.size for file in inputs.files.values())
+    with staged_directory(files, output_of(config)) as staged, shuffles_for(spark, size):
         workspace = Workspace(spark, files, staged.path, steps=f"{staged.path}.work")
-        inputs = find_inputs(files, config.input, described)
         workspace.resume_or_reset(config, inputs)
         scale = inputs.dataset.scale(config.ratings.unscored)
         try:

@@ -1,6 +1,7 @@
 """Checked ratings -> splits -> shards of equal size in the directory that is being prepared."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from pyspark.sql import DataFrame
@@ -20,6 +21,7 @@ from widedeep.spark.preparation.quarantine import CheckedFile, CheckedRatings
 from widedeep.spark.preparation.splits import ROW_WISE, assign_split
 from widedeep.spark.preparation.workspace import Workspace
 from widedeep.spark.rating_sums import rating_sum
+from widedeep.spark.session import run_concurrently
 
 NOT_SAMPLED = "not sampled"  # in the place of a split
 
@@ -143,9 +145,12 @@ def write_rating_shards(
     placed = placed.select("user", "item", "rating", F.col("key").alias("_key"), "shard")
     # Two pairs can share a key: user and item then decide.
     shards.write_split_shards(workspace.files, placed, workspace.staging, filled, ["_key", "user", "item"])
-    written = {split: _describe(workspace, split, rows[split]) if split in filled else () for split in SPLITS}
     train = workspace.spark.read.parquet(f"{workspace.staging}/ratings/split=train")
-    mean = train.agg(rating_sum(F.col("rating"), scale) / F.count("rating")).collect()[0][0]
+    mean, *described = run_concurrently(
+        lambda: train.agg(rating_sum(F.col("rating"), scale) / F.count("rating")).collect()[0][0],
+        *(partial(_describe, workspace, split, rows[split]) for split in filled),
+    )
+    written = dict.fromkeys(SPLITS, ()) | dict(zip(filled, described, strict=True))
     return RatingShards(written, train, mean, ratings.not_sampled)
 
 

@@ -20,7 +20,7 @@ from widedeep.spark.prepared_data import PreparedData
 from widedeep.spark.scoring.predictions import predictions_output, write_predictions
 from widedeep.spark.scoring.recommendations import recommendations_output, write_recommendations
 from widedeep.spark.scoring.sent_model import load_model, send_model
-from widedeep.spark.session import build_session
+from widedeep.spark.session import build_session, shuffles_for
 from widedeep.spark.staged_directory import check_output
 
 BYTES_OF_ROW = 64  # of a list or a prediction, compressed; measured: 5 without reasons, 27 to 51 with them
@@ -42,10 +42,9 @@ def score_all(spark: SparkSession, config: ScoreConfig) -> Scored:
         check_output(files, predictions_output(config))
     data = PreparedData(spark, config.data, config.verify)
     trained = send_model(spark, config, data.manifest)
-    predictions = None
-    if config.predictions:
-        predictions = write_predictions(config, trained, data)
-    lists = write_recommendations(config, trained, data) if config.top_n else None
+    with shuffles_for(spark, data.manifest.ratings.bytes_in_memory):
+        predictions = write_predictions(config, trained, data) if config.predictions else None
+        lists = write_recommendations(config, trained, data) if config.top_n else None
     return Scored(lists, predictions)
 
 
