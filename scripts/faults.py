@@ -63,7 +63,7 @@ def run_once(tests: list[str], seed: int) -> Counter[tuple[str, str]]:
     outcomes: Counter[tuple[str, str]] = Counter()
     for case in cases:
         file = case.get("classname", "").replace(".", "/") + ".py"
-        name = f"{file}::{re.sub(r'\[.*', '', case.get('name', ''), flags=re.DOTALL)}"
+        name = f"{file}::{case.get('name', '').partition('[')[0]}"
         kinds = {child.tag for child in case}
         outcome = "failed" if kinds & {"failure", "error"} else "skipped" if "skipped" in kinds else "passed"
         outcomes[name, outcome] += 1

@@ -4,6 +4,7 @@ import contextlib
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 
 import psutil
@@ -24,12 +25,19 @@ def outputs(tmp_path_factory) -> Outputs:
     return make_outputs(tmp_path_factory.mktemp("served"))
 
 
-def children() -> list[psutil.Process]:
-    """The processes of this one that make lists; others keep account of them."""
-    return [child for child in psutil.Process().children() if "spawn_main" in " ".join(child.cmdline())]
+@pytest.fixture
+def started() -> Callable[[], list[psutil.Process]]:
+    """Lists the processes that make lists and were started since; others keep account of them."""
+    before = {child.pid for child in psutil.Process().children()}
+
+    def since() -> list[psutil.Process]:
+        children = [child for child in psutil.Process().children() if child.pid not in before]
+        return [child for child in children if "spawn_main" in " ".join(child.cmdline())]
+
+    return since
 
 
-def test_another_process_takes_the_place_of_one_that_died(outputs):
+def test_another_process_takes_the_place_of_one_that_died(outputs, started):
     service = Service(outputs.config)
     snapshot, query = service.snapshot, ListQuery(5, ~service.snapshot.hidden)
 
@@ -37,13 +45,13 @@ def test_another_process_takes_the_place_of_one_that_died(outputs):
         return snapshot.processes.submit(ModelLists.for_ratings, MINE, "application/json", query, None).result()
 
     before = ask()
-    (process,) = children()
+    (process,) = started()
     process.kill()
     process.wait()
     with contextlib.suppress(BrokenProcessPool):  # its death may have been noticed in time
         ask()
     assert [row.item_id for row in ask().rows] == [row.item_id for row in before.rows]
-    (other,) = children()
+    (other,) = started()
     assert other.pid != process.pid
     service.close()
     assert psutil.wait_procs([other], 30)[0]
@@ -59,13 +67,13 @@ def test_a_model_that_came_after_the_snapshot_is_refused(tmp_path):
     service.close()
 
 
-def test_the_processes_of_a_snapshot_end_when_nobody_has_it_any_more(outputs):
+def test_the_processes_of_a_snapshot_end_when_nobody_has_it_any_more(outputs, started):
     service = Service(outputs.config)
     service.snapshot.processes.warm_up()
-    started = children()
-    assert started
+    processes = started()
+    assert processes
     service.snapshot = load_snapshot(service.config)
-    assert not psutil.wait_procs(started, 30)[1]
+    assert not psutil.wait_procs(processes, 30)[1]
     service.close()
 
 
@@ -77,8 +85,8 @@ def test_the_processes_end_with_the_server(outputs, kill):
     server = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
     assert server.stderr
     assert any("ready" in line for line in server.stderr)
-    started = psutil.Process(server.pid).children()
-    assert started
+    processes = psutil.Process(server.pid).children()
+    assert processes
     (server.kill if kill else server.terminate)()
     assert (server.wait(30) == 0) != kill
-    assert not psutil.wait_procs(started, 30)[1]
+    assert not psutil.wait_procs(processes, 30)[1]
