@@ -40,7 +40,9 @@ class Look(NamedTuple):
 
 def look_at(process: psutil.Process) -> Look:
     """Return what a process has."""
-    return Look(process.memory_full_info().uss, process.num_threads(), process.num_fds())
+    memory = process.memory_info()
+    # Without the pages of libraries: how many of them count as a process's own depends on which others run.
+    return Look(memory.rss - getattr(memory, "shared", 0), process.num_threads(), process.num_fds())
 
 
 def command(data: Path, run: Path, ranks: int, *flags: str) -> list[str]:
