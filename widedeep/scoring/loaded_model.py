@@ -180,12 +180,12 @@ class LoadedModel:
 
     def find_user(self, user_id: int | str) -> int | None:
         """Return the user index of an identifier, of the type that the data set has; None if there is no such user."""
-        known, order = self.artifact.user_id, self._user_order
+        known, order = self.artifact.user_id, self.user_order
         place = int(np.searchsorted(known, user_id, sorter=order))
         return int(order[place]) if place < len(known) and known[order[place]] == user_id else None
 
     @cached_property
-    def _user_order(self) -> np.ndarray:
+    def user_order(self) -> np.ndarray:
         """User indexes by ascending identifier, [users]: they take less memory than a dictionary."""
         return np.argsort(self.artifact.user_id)
 

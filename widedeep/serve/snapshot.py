@@ -138,7 +138,7 @@ def load_snapshot(config: ServeConfig) -> Snapshot:
     wanted = RerankConfig(next_part_only=True, relations=config.relations)
     rules = cast(ListRules, make_rules(wanted, tables.items, lambda: sample_ratings(tables)))
     hidden_values, metrics = _known_values(config, tables.items), read_metrics(config.run_dir)
-    _ = model.vectors("items"), model.titles  # computed once and kept
+    _ = model.vectors("items"), model.titles, model.item_of, model.user_order  # computed once and kept
     log.info("loaded %s in %.1f s", config.run_dir, time.monotonic() - began)
     return Snapshot(
         model=model,

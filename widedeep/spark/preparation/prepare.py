@@ -59,8 +59,7 @@ def prepare(spark: SparkSession, config: PrepareConfig) -> Manifest:
     described = read_dataset(config.dataset)
     check_settings(config, described)
     inputs = find_inputs(files, config.input, described)
-    size = sum(file.size for file in inputs.files.values())
-    with staged_directory(files, output_of(config)) as staged, shuffles_for(spark, size):
+    with staged_directory(files, output_of(config)) as staged, shuffles_for(spark, inputs.size):
         workspace = Workspace(spark, files, staged.path, steps=f"{staged.path}.work")
         workspace.resume_or_reset(config, inputs)
         scale = inputs.dataset.scale(config.ratings.unscored)
@@ -93,7 +92,7 @@ def plan(spark: SparkSession, config: PrepareConfig) -> None:
     for kind, file in inputs.files.items():
         ingest.read_rows(spark, files, file.path, described.files[kind], described.files[kind].columns)
         rows.append((f"{kind}: {file.facts['name']}", f"{file.size:,} bytes"))
-    needed = int(SPACE_OF_INPUT * sum(file.size for file in inputs.files.values()))
+    needed = int(SPACE_OF_INPUT * inputs.size)
     files.require_space(config.output, needed)
     split = config.split
     rows.append(("split", f"{split.kind}, seed {config.seed}"))

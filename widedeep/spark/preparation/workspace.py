@@ -32,6 +32,11 @@ class Inputs(NamedTuple):
     dataset: Dataset
     files: dict[str, InputFile]  # ratings, items, users -> file
 
+    @property
+    def size(self) -> int:
+        """The bytes of all files."""
+        return sum(file.size for file in self.files.values())
+
 
 def find_inputs(files: Files, directory: str, described: Dataset) -> Inputs:
     """Find the files of a data set in a directory.
