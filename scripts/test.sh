@@ -31,11 +31,13 @@ check env NO_MKDOCS_2_WARNING=1 mkdocs build --strict --site-dir "$site"
 rm -rf "$site"
 [ -z "$failed" ] || echo "FAILED, whatever the tests say: $failed" >&2
 
-# Hundreds of short Spark jobs: for them Java's second compiler costs a quarter of the time and gives nothing.
-export SPARK_SUBMIT_OPTS=${SPARK_SUBMIT_OPTS:--XX:TieredStopAtLevel=1}
+# Hundreds of short Spark jobs: for them Java's second compiler costs a quarter of the time and gives nothing. Without it
+# Java has little room for its code, and drops and compiles it again and again.
+export SPARK_SUBMIT_OPTS=${SPARK_SUBMIT_OPTS:--XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m}
 
 # Last, so that its closing line is the last one of all.
 echo "== pytest $*" >&2
 # A file's tests stay together, because they share what is slow to make. Each worker may start a Spark of its own.
-pytest --numprocesses "${WIDEDEEP_TEST_WORKERS:-2}" --dist loadfile "$@" || exit
+# Failures are printed as they happen, for one who does not wait to the end.
+pytest --numprocesses "${WIDEDEEP_TEST_WORKERS:-2}" --dist loadfile --instafail "$@" || exit
 [ -z "$failed" ]

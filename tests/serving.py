@@ -31,7 +31,10 @@ class Outputs(NamedTuple):
     @property
     def config(self) -> ServeConfig:
         return ServeConfig(
-            run_dir=self.folder / "run", data=self.folder / "prepared", recommendations=self.folder / "lists"
+            run_dir=self.folder / "run",
+            data=self.folder / "prepared",
+            recommendations=self.folder / "lists",
+            timeout_seconds=120.0,  # a process that answers takes long to start on a busy machine
         )
 
     def load(self) -> LoadedModel:
