@@ -10,8 +10,8 @@ items, so it is computed from a history wherever it is needed.
 Items are fitted several times, each time without one fold of the users: in training a user is answered by items that
 have never seen the user's ratings. Answers come from items fitted to everybody.
 
-Legend: u users, U users of the data, T targets, L ratings of a history, F folds, R rows (the rated items, and the last
-one for all unrated items), K factors, d = K + 1 (factors and bias), s = d (d + 1) / 2 (upper triangle), n ratings.
+Legend: u users, T targets, L ratings of a history, F folds, R rows (the rated items, and the last one for all unrated
+items), K factors, d = K + 1 (factors and bias), s = d (d + 1) / 2 (upper triangle), n ratings.
 """
 
 from typing import NamedTuple
@@ -203,16 +203,13 @@ def random_start(ids: np.ndarray, factors: int) -> Tensor:
     return start
 
 
-def fit_factors(
-    user: np.ndarray, item: np.ndarray, rating: np.ndarray, users: int, start: Tensor, folds: int
-) -> dict[str, Tensor]:
+def fit_factors(user: np.ndarray, item: np.ndarray, rating: np.ndarray, start: Tensor, folds: int) -> dict[str, Tensor]:
     """Return the buffers of `LatentFactors`.
 
     Args:
         user: [n] user indexes.
         item: [n] rows.
         rating: [n] float32.
-        users: U.
         start: [R, d] of `random_start`, on the device that computes.
         folds: how many parts the users are dealt to.
 
@@ -222,28 +219,30 @@ def fit_factors(
     fold = torch.from_numpy(fold_of(user, folds)).to(start.device)
     for fit in range(folds + 1):
         who, what, how = (column[fold != fit] for column in columns)
-        for name, values in fit_items(who, what, how, users, start).items():
+        for name, values in fit_items(who, what, how, start).items():
             fits[name][fit] = values
     return fits
 
 
 @torch.no_grad()
-def fit_items(user: Tensor, item: Tensor, rating: Tensor, users: int, start: Tensor) -> dict[str, Tensor]:
+def fit_items(user: Tensor, item: Tensor, rating: Tensor, start: Tensor) -> dict[str, Tensor]:
     """Return one fit of the buffers of `LatentFactors`.
 
     Args:
         user: [n] int64 user indexes.
         item: [n] int64 rows.
         rating: [n] float32.
-        users: U.
         start: [R, d] of `random_start`.
 
     """
     rows, width = start.shape
+    # Most users of a dump have no ratings: they would take most of the time, and tell nothing.
+    rated, user = torch.unique(user, return_inverse=True)
     none = not len(rating)
     mean = rating.new_zeros(()) if none else rating.double().mean().float()
     deviation = rating - mean
-    by_user, by_item = Side(user, item, deviation, users, width - 1), Side(item, user, deviation, rows, width - 1)
+    by_user = Side(user, item, deviation, len(rated), width - 1)
+    by_item = Side(item, user, deviation, rows, width - 1)
     of_items = Posterior(start, (INITIAL_VARIANCE * torch.eye(width, device=rating.device)).expand(rows, -1, -1))
     noise = 1.0 if none else max(float(deviation.double().square().mean()), LEAST_VARIANCE)
     for sweep in range(0 if none else SWEEPS):
@@ -253,6 +252,6 @@ def fit_items(user: Tensor, item: Tensor, rating: Tensor, users: int, start: Ten
         if sweep:
             by_user.learn_prior(of_users)
             by_item.learn_prior(of_items)
-    rated = by_item.rated[:, None]
+    known = by_item.rated[:, None]
     tables = {"feature": of_items.feature(), "offset": of_items.offset(), "square": of_items.square()}
-    return {"mean": mean, "prior": by_user.prior * noise, **{name: table * rated for name, table in tables.items()}}
+    return {"mean": mean, "prior": by_user.prior * noise, **{name: table * known for name, table in tables.items()}}

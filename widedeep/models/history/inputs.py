@@ -95,7 +95,7 @@ def _closed_forms(
         optional["people"] = fit_people(ratings.user, ratings.row, deviation, shape, config.user_pool)
     if config.factors:
         start = random_start(ids, config.factors).to(device)
-        optional["factors"] = fit_factors(ratings.user, ratings.row, ratings.rating, shape[0], start, config.folds)
+        optional["factors"] = fit_factors(ratings.user, ratings.row, ratings.rating, start, config.folds)
     return optional | {
         "statistics": statistics,
         "crosses": fit_crosses(ratings.user, ratings.row, weight, shape, config.ridge, device),

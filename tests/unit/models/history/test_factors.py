@@ -35,7 +35,7 @@ def ratings() -> tuple[Columns, Columns]:
 
 def fitted(columns: Columns, factors: int = TRUE) -> LatentFactors:
     model = LatentFactors(ROWS, factors, FOLDS)
-    model.load_state_dict(fit_factors(*columns, USERS, random_start(IDS, factors), FOLDS))
+    model.load_state_dict(fit_factors(*columns, random_start(IDS, factors), FOLDS))
     return model
 
 
@@ -65,11 +65,18 @@ def test_held_out_ratings_are_predicted_almost_to_the_noise(ratings, factors):
 
 def test_factors_that_are_not_needed_fade(ratings):
     columns = (torch.from_numpy(column) for column in ratings[0])
-    fit = fit_items(*columns, USERS, random_start(IDS, 2 * TRUE))
+    fit = fit_items(*columns, random_start(IDS, 2 * TRUE))
     # The prior is the precision of users over that of a rating, so these are shares of the variance of ratings.
     needed = (fit["feature"].square().mean(0) / fit["prior"])[:-1].sort().values
     assert needed[0] < 0.05 * needed[-1]
     assert needed[1] < 0.1 * needed[-1]
+
+
+def test_users_without_ratings_change_nothing(ratings):
+    user, item, rating = (torch.from_numpy(column) for column in ratings[0])
+    start = random_start(IDS, TRUE)
+    few, many = fit_items(user, item, rating, start), fit_items(3 * user + 5, item, rating, start)
+    assert all(torch.equal(few[name], many[name]) for name in few)
 
 
 def test_users_are_found_as_they_were_fitted(ratings):
