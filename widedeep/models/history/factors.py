@@ -175,7 +175,7 @@ class Side:
             sums = _bags(plain, *where)
             products = _bags(rated, *where, self.rating[part])
             known = products[:, :-1] - sums[:, -width - 1 : -1]
-            inverse = torch.linalg.inv(_symmetric(sums[:, : -width - 1]) + torch.diag(damping))
+            inverse = _inverse(_symmetric(sums[:, : -width - 1]) + torch.diag(damping))
             mean = (inverse @ known[:, :, None])[:, :, 0]
             means.append(mean)
             covariances.append(inverse * noise)
@@ -188,6 +188,14 @@ class Side:
     def learn_prior(self, posterior: Posterior) -> None:
         """Estimate the precision of each factor and of the bias."""
         self.prior = 1 / posterior.spread()[self.rated].mean(0).clamp(min=LEAST_VARIANCE)
+
+
+def _inverse(matrices: Tensor) -> Tensor:
+    """Return the inverses of positive definite matrices, [m, d, d]."""
+    factor, failed = torch.linalg.cholesky_ex(matrices)
+    if failed.any():  # by rounding, where almost nothing but the prior holds a matrix up
+        return torch.linalg.inv(matrices)
+    return torch.cholesky_inverse(factor)  # in half the time
 
 
 def _bags(table: Tensor, row: Tensor, start: Tensor, weight: Tensor | None = None) -> Tensor:

@@ -9,6 +9,7 @@ from widedeep.models.history.factors import (
     Posterior,
     Side,
     UserFactors,
+    _inverse,
     fit_factors,
     fit_items,
     random_start,
@@ -70,6 +71,15 @@ def test_factors_that_are_not_needed_fade(ratings):
     needed = (fit["feature"].square().mean(0) / fit["prior"])[:-1].sort().values
     assert needed[0] < 0.05 * needed[-1]
     assert needed[1] < 0.1 * needed[-1]
+
+
+@pytest.mark.parametrize("least", [1.0, -1e-6])
+def test_a_matrix_that_rounding_left_indefinite_is_inverted_too(least):
+    torch.manual_seed(0)
+    turn = torch.linalg.qr(torch.randn(5, 4, 4, dtype=torch.float64)).Q
+    values = torch.tensor([2.0, 3.0, 5.0, least], dtype=torch.float64)
+    matrices = turn @ torch.diag(values) @ turn.mT
+    torch.testing.assert_close(_inverse(matrices), turn @ torch.diag(1 / values) @ turn.mT)
 
 
 def test_users_without_ratings_change_nothing(ratings):
