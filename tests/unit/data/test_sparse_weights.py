@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.optimize import nnls
 
 from widedeep.data.sparse_weights import nearest_by_cosine, slim_weights
 
@@ -24,6 +25,21 @@ def test_a_slim_weight_by_hand():
     assert both[1:, 0] == pytest.approx(np.linalg.solve([[8 + 2, 5], [5, 5 + 2]], [6 - 1, 4 - 1]), abs=1e-3)
     assert (both.diagonal() == 0).all()
     assert not dense(gram, np.array([[1, 2], [0, 2], [1, 0]]), 6.0, 2.0).any()
+
+
+def test_candidates_that_are_alike_are_told_apart():
+    """Coordinate descent alone ends far from the solution, or not at all."""
+    random = np.random.default_rng(0)
+    common = random.random((300, 1)) < 0.5
+    history = np.where(random.random((300, 30)) < 0.9, common, random.random((300, 30)) < 0.5).astype(np.float64)
+    gram, l1, l2 = history.T @ history, 0.5, 0.1
+    nearest = np.array([[other for other in range(30) if other != item] for item in range(30)])
+    found = dense(gram.astype(np.float32), nearest, l1, l2)
+    for item, near in enumerate(nearest):
+        # The same minimum as least squares: |A w - b|^2 with A^T A = Q + l2 and A^T b = goal - l1.
+        root = np.linalg.cholesky(gram[np.ix_(near, near)] + l2 * np.eye(29)).T
+        best, _ = nnls(root, np.linalg.solve(root.T, gram[item, near] - l1))
+        assert found[near, item] == pytest.approx(best, abs=1e-3)
 
 
 def test_an_item_has_no_weight_for_itself():
