@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -288,9 +289,9 @@ def test_other_parallelism_gives_the_same_data(prepared, dump, tmp_path):
     """A process of its own with one core, against the session's two: the same rows in the same order."""
     command = [sys.executable, str(ROOT / "jobs" / "prepare.py"), "--input", str(dump), "--output", str(tmp_path / "p")]
     options = "--master local[1] --conf spark.sql.shuffle.partitions=3 --conf spark.ui.enabled=false pyspark-shell"
-    import os
-
-    subprocess.run(command, check=True, env={**os.environ, "PYSPARK_SUBMIT_ARGS": options}, capture_output=True)
+    environment = {**os.environ, "PYSPARK_SUBMIT_ARGS": options}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
     one, two = (json.loads((path / "manifest.json").read_text()) for path in (prepared, tmp_path / "p"))
     assert one["digest"] == two["digest"]
     assert without_bytes(one) == without_bytes(two)
