@@ -2,7 +2,6 @@
 
 import os
 import re
-import subprocess
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +13,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from tests.commands import run_command
 from tests.e2e.test_pipeline import ENVIRONMENT
 from tests.shown_commands import Run, listed, shown_in
 from tests.training import ROOT
@@ -33,7 +33,7 @@ class Followed(NamedTuple):
 
 def start(run: Run, home: Path) -> str:
     """Run a command in a shell, as a reader does, and return what it printed to stdout."""
-    done = subprocess.run(["bash", "-c", run.line], cwd=home, env=ENVIRONMENT, capture_output=True, text=True)
+    done = run_command(["bash", "-c", run.line], home, ENVIRONMENT)
     assert done.returncode == 0, f"{run.line} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from tests.commands import run_command
 from tests.training import ROOT
 
 BIN = Path(sys.executable).parent
@@ -19,7 +20,7 @@ ENVIRONMENT.pop("PYTHONPATH", None)
 
 
 def command(line: str, code: int = 0, cwd: Path = ROOT) -> subprocess.CompletedProcess:
-    done = subprocess.run(line.split(), cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True)
+    done = run_command(line.split(), cwd, ENVIRONMENT)
     assert done.returncode == code, f"{line} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
     return done
 

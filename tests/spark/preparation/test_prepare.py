@@ -1,7 +1,6 @@
 import hashlib
 import json
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from tests.commands import run_command
 from tests.spark.dumps import ANIME, BAD, GOOD, write_dump
 from tests.training import ROOT
 from widedeep.common.errors import InputError
@@ -290,7 +290,7 @@ def test_other_parallelism_gives_the_same_data(prepared, dump, tmp_path):
     command = [sys.executable, str(ROOT / "jobs" / "prepare.py"), "--input", str(dump), "--output", str(tmp_path / "p")]
     options = "--master local[1] --conf spark.sql.shuffle.partitions=3 --conf spark.ui.enabled=false pyspark-shell"
     environment = {**os.environ, "PYSPARK_SUBMIT_ARGS": options}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    done = run_command(command, ROOT, environment)
     assert done.returncode == 0, done.stderr
     one, two = (json.loads((path / "manifest.json").read_text()) for path in (prepared, tmp_path / "p"))
     assert one["digest"] == two["digest"]

@@ -1,0 +1,42 @@
+"""Commands in processes of their own; one that hangs tells where."""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+SECONDS = 900.0  # after which a command counts as hanging
+STACKS_SECONDS = 3.0  # for a process to write down where it stands
+
+
+def run_command(
+    argv: Sequence[str], cwd: Path, environment: dict[str, str] | None = None, seconds: float = SECONDS
+) -> subprocess.CompletedProcess[str]:
+    """Run a command to its end; AssertionError with the stacks of all its processes if it hangs."""
+    variables = {**(os.environ if environment is None else environment), "PYTHONFAULTHANDLER": "1"}
+    with subprocess.Popen(
+        argv, cwd=cwd, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            said = process.communicate(timeout=seconds)
+        except subprocess.TimeoutExpired:
+            end_with_stacks([*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)])
+            said = process.communicate()
+            raise AssertionError("\n".join([f"{' '.join(argv)} hangs:", *said])) from None
+    return subprocess.CompletedProcess(argv, process.returncode, *said)
+
+
+def end_with_stacks(processes: list[psutil.Process]) -> None:
+    """Let processes of Java and Python print the stacks of their threads, and kill all."""
+    java = [process for process in processes if process.name() == "java"]
+    for some, number in ((java, signal.SIGQUIT), ([p for p in processes if p not in java], signal.SIGABRT)):
+        for process in some:
+            process.send_signal(number)
+        time.sleep(STACKS_SECONDS)
+    for process in processes:
+        if process.is_running():
+            process.kill()
