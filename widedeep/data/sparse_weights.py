@@ -87,11 +87,12 @@ def descend(products: np.ndarray, goal: np.ndarray, l1: float, l2: float) -> np.
         if not len(items):
             break
         if sweep % SWEEPS_PER_SOLUTION == 0:
-            old = weights[items]
+            old, old_rest = weights[items], rest[items]
             new = _solve(products, goal, weights, items, l1, l2)
             new_rest = goal[items] - (products[:, items].transpose(1, 0, 2) @ new[:, :, None])[:, :, 0]
+            # With Q w = goal - rest, 1/2 w Q w - w goal is -1/2 w (goal + rest).
             before, after = (
-                (w * (l1 + 0.5 * (l2 * w - goal[items] - r))).sum(1) for w, r in ((old, rest[items]), (new, new_rest))
+                (w * (l1 + 0.5 * (l2 * w - goal[items] - r))).sum(1) for w, r in ((old, old_rest), (new, new_rest))
             )
             lower = after < before
             weights[items[lower]], rest[items[lower]] = new[lower], new_rest[lower]
