@@ -69,6 +69,17 @@ def test_five_ratings_give_a_list_with_reasons_that_changes_with_them(page):
     expect(page.get_by_role("status")).to_have_text("Rate a title to see the list.")
 
 
+def test_what_somebody_types_before_the_page_is_ready_is_searched_for(visit, address):
+    page, held = visit().page, []
+    page.route("**/model", lambda route: held.append(route))
+    page.goto(address)
+    page.get_by_role("combobox", name="Add a title").fill("The Title 3")
+    while not held:
+        page.wait_for_timeout(20)
+    held[0].continue_()
+    expect(page.locator("#matches li[role=option]").first).to_contain_text("The Title 3")
+
+
 def test_an_item_of_the_list_can_be_rated_and_gives_similar_ones(page):
     rate(page, "The Title 3", "9")
     wanted = wait_for_list(page, "by 1 rating of yours")[0]

@@ -80,4 +80,5 @@ export function startSearch(onChoice, onError) {
       close()
     }
   })
+  if (input.value) look() // of somebody who typed before the page was ready
 }
