@@ -1,5 +1,6 @@
 """Commands in processes of their own; one that hangs tells where."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -34,9 +35,13 @@ def end_with_stacks(processes: list[psutil.Process]) -> None:
     """Let processes of Java and Python print the stacks of their threads, and kill all."""
     java = [process for process in processes if process.name() == "java"]
     for some, number in ((java, signal.SIGQUIT), ([p for p in processes if p not in java], signal.SIGABRT)):
-        for process in some:
-            process.send_signal(number)
+        send(some, number)
         time.sleep(STACKS_SECONDS)
+    send(processes, signal.SIGKILL)
+
+
+def send(processes: list[psutil.Process], number: int) -> None:
+    """Send a signal to all processes that are still there: some end with others."""
     for process in processes:
-        if process.is_running():
-            process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.send_signal(number)

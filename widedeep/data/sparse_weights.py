@@ -87,15 +87,7 @@ def descend(products: np.ndarray, goal: np.ndarray, l1: float, l2: float) -> np.
         if not len(items):
             break
         if sweep % SWEEPS_PER_SOLUTION == 0:
-            old, old_rest = weights[items], rest[items]
-            new = _solve(products, goal, weights, items, l1, l2)
-            new_rest = goal[items] - (products[:, items].transpose(1, 0, 2) @ new[:, :, None])[:, :, 0]
-            # With Q w = goal - rest, 1/2 w Q w - w goal is -1/2 w (goal + rest).
-            before, after = (
-                (w * (l1 + 0.5 * (l2 * w - goal[items] - r))).sum(1) for w, r in ((old, old_rest), (new, new_rest))
-            )
-            lower = after < before
-            weights[items[lower]], rest[items[lower]] = new[lower], new_rest[lower]
+            _keep_if_lower(products, goal, weights, rest, items, l1, l2)
     return weights
 
 
@@ -117,18 +109,50 @@ def _sweep(
     return furthest
 
 
+def _keep_if_lower(
+    products: np.ndarray,
+    goal: np.ndarray,
+    weights: np.ndarray,
+    rest: np.ndarray,
+    items: np.ndarray,
+    l1: float,
+    l2: float,
+) -> None:
+    """Give those of some items the weights of `_solve`, and `rest` with them, whose sum is lower for it."""
+    old, old_rest, wanted = weights[items], rest[items], goal[items]
+    new = _solve(products, wanted, old, items, l1, l2)
+    new_rest = wanted - (products[:, items].transpose(1, 0, 2) @ new[:, :, None])[:, :, 0]
+    # With Q w = goal - rest, 1/2 w Q w - w goal is -1/2 w (goal + rest).
+    before, after = ((w * (l1 + 0.5 * (l2 * w - wanted - r))).sum(1) for w, r in ((old, old_rest), (new, new_rest)))
+    lower = after < before
+    weights[items[lower]], rest[items[lower]] = new[lower], new_rest[lower]
+
+
 def _solve(
     products: np.ndarray, goal: np.ndarray, weights: np.ndarray, items: np.ndarray, l1: float, l2: float
 ) -> np.ndarray:
-    """Return the weights of some items if those above 0 are solved for together, and cut off at 0: [items, k]."""
-    above = weights[items] > 0
+    """Return the weights of some items if those above 0 are solved for together, and cut off at 0.
+
+    Args:
+        products: of all items of the block.
+        goal: [m, k] of these items.
+        weights: [m, k] their weights so far.
+        items: [m] their places in the block.
+        l1: as in `slim_weights`.
+        l2: the same.
+
+    Returns:
+        [m, k] float32.
+
+    """
+    above = weights > 0
     most = int(above.sum(1).max(initial=0))
     place = np.argsort(~above, axis=1, kind="stable")[:, :most]  # of those above 0, filled up with others
     above = np.take_along_axis(above, place, 1)
     matrix = products[place[:, :, None], items[:, None, None], place[:, None]]
     matrix = matrix * (above[:, :, None] & above[:, None]) + l2 * np.eye(most, dtype=np.float32)
-    wanted = (np.take_along_axis(goal[items], place, 1) - np.float32(l1)) * above
+    wanted = (np.take_along_axis(goal, place, 1) - np.float32(l1)) * above
     found = np.linalg.solve(matrix, wanted[:, :, None])[:, :, 0]
-    solved = np.zeros((len(items), weights.shape[1]), np.float32)
+    solved = np.zeros(weights.shape, np.float32)
     np.put_along_axis(solved, place, np.maximum(found, 0), 1)
     return solved
