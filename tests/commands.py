@@ -33,11 +33,19 @@ def run_command(
 
 def end_with_stacks(processes: list[psutil.Process]) -> None:
     """Let processes of Java and Python print the stacks of their threads, and kill all."""
-    java = [process for process in processes if process.name() == "java"]
+    java = [process for process in processes if is_java(process)]
     for some, number in ((java, signal.SIGQUIT), ([p for p in processes if p not in java], signal.SIGABRT)):
         send(some, number)
         time.sleep(STACKS_SECONDS)
     send(processes, signal.SIGKILL)
+
+
+def is_java(process: psutil.Process) -> bool:
+    """Whether a process is Java; one that has ended is not."""
+    try:
+        return process.name() == "java"
+    except psutil.NoSuchProcess:
+        return False
 
 
 def send(processes: list[psutil.Process], number: int) -> None:
