@@ -67,6 +67,9 @@ source "$(dirname "${BASH_SOURCE[0]}")/enter.sh" --dev
 work=${work:-data/leaderboard} docs=${docs:-docs} systems=${systems:-scripts/leaderboard.toml}
 baselines=(${baselines:+--config "$baselines"})
 mkdir -p "$work" "$docs"
+# Of users held out, the models' own lists are judged: otherwise all systems would give them the most rated items.
+cold=()
+[ "$split" != cold_user ] || cold=(--cold-users model)
 [ "$dataset $split" = "mal2023 random" ] && what=$input || what="$input as $dataset, split $split"
 [ -e "$work/.input" ] || echo "$what" >"$work/.input"
 [ "$(cat "$work/.input")" = "$what" ] || {

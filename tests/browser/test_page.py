@@ -1,6 +1,7 @@
 """The page that people use, in a real browser, against the real server."""
 
 import gzip
+from collections.abc import Callable
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -69,15 +70,41 @@ def test_five_ratings_give_a_list_with_reasons_that_changes_with_them(page):
     expect(page.get_by_role("status")).to_have_text("Rate a title to see the list.")
 
 
-def test_what_somebody_types_before_the_page_is_ready_is_searched_for(visit, address):
+@pytest.fixture
+def early(visit, address) -> tuple[Page, Callable[[], None]]:
+    """A page that waits for what it asks first, and a function that lets it have the answer."""
     page, held = visit().page, []
     page.route("**/model", lambda route: held.append(route))
     page.goto(address)
-    page.get_by_role("combobox", name="Add a title").fill("The Title 3")
     while not held:
         page.wait_for_timeout(20)
-    held[0].continue_()
+    return page, lambda: held[0].continue_()
+
+
+def test_what_somebody_types_before_the_page_is_ready_is_searched_for(early):
+    page, answer = early
+    page.get_by_role("combobox", name="Add a title").fill("The Title 3")
+    answer()
     expect(page.locator("#matches li[role=option]").first).to_contain_text("The Title 3")
+
+
+def test_the_user_chosen_before_the_page_is_ready_gets_a_list(early):
+    page, answer = early
+    page.get_by_label("A user id").check()
+    page.get_by_label("User id, as in the data").fill("1003")
+    page.keyboard.press("Enter")
+    answer()
+    assert len(wait_for_list(page, "titles for user 1003")) == 20
+
+
+def test_the_file_chosen_before_the_page_is_ready_is_imported(early):
+    page, answer = early
+    page.get_by_text("Import a list from MyAnimeList").click()
+    content = export((5003, 9, "Completed"), (5008, 2, "Dropped"))
+    page.get_by_label("The file").set_input_files({"name": "list.xml", "mimeType": "text/xml", "buffer": content})
+    answer()
+    wait_for_list(page, "by 2 ratings")
+    expect(page.locator("#ratings li")).to_have_count(2)
 
 
 def test_an_item_of_the_list_can_be_rated_and_gives_similar_ones(page):

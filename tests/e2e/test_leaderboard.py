@@ -1,11 +1,11 @@
 """The leaderboard of a small dump, by the script."""
 
 import json
-import os
 import shutil
 import subprocess
 from pathlib import Path
 
+from tests.commands import run_command
 from tests.training import ROOT
 from widedeep.config.synthesize import SynthesizeConfig
 from widedeep.spark.synthesis.synthesize import synthesize
@@ -27,7 +27,7 @@ l2 = [50.0, 100.0]
 
 def leaderboard(*arguments: str | Path) -> subprocess.CompletedProcess:
     script = ["bash", str(ROOT / "scripts" / "leaderboard.sh"), *map(str, arguments)]
-    return subprocess.run(script, cwd=ROOT, env=os.environ, capture_output=True, text=True)
+    return run_command(script, ROOT, seconds=1100)
 
 
 def test_one_seed_of_one_model(spark, tmp_path):

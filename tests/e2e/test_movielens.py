@@ -1,11 +1,10 @@
 """MovieLens 100K, fetched by the script: the same from two publishers."""
 
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.commands import run_command
 from tests.light_spark import light_spark  # noqa: F401  a fixture of all tests here
 from tests.training import ROOT
 from widedeep.config.prepare import PrepareConfig
@@ -22,7 +21,7 @@ GENRES = [  # GroupLens's order
 def recbole(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("movielens") / "recbole"
     script = ["bash", str(ROOT / "scripts" / "movielens.sh"), str(folder)]
-    done = subprocess.run(script, env=os.environ, capture_output=True, text=True)
+    done = run_command(script, ROOT)
     if "could not download" in done.stderr:
         pytest.skip(done.stderr.splitlines()[-1])
     assert done.returncode == 0, done.stderr

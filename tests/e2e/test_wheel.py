@@ -10,11 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import run_command
 from tests.training import ROOT
 
 
 def run(*argv: str | Path, cwd: Path, code: int = 0) -> subprocess.CompletedProcess:
-    done = subprocess.run([str(part) for part in argv], cwd=cwd, capture_output=True, text=True)
+    done = run_command([str(part) for part in argv], cwd)
     assert done.returncode == code, f"{argv} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
     return done
 

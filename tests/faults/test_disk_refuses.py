@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.builders import write_prepared
+from tests.commands import run_command
 from tests.draws import drawn
 from tests.e2e.test_pipeline import ENVIRONMENT
 from tests.file_systems import Mounted, mounted, tmpfs
@@ -33,7 +34,7 @@ def trained(tmp_path_factory) -> Path:
 
 
 def start(command: str, enter: tuple[str, ...]) -> subprocess.CompletedProcess:
-    return subprocess.run([*enter, *command.split()], cwd=ROOT, env=ENVIRONMENT, capture_output=True, text=True)
+    return run_command([*enter, *command.split()], ROOT, ENVIRONMENT)
 
 
 def content(directory: Path) -> dict[str, bytes]:

@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from tests.builders import write_prepared
+from tests.commands import run_command
 from tests.e2e.test_pipeline import ENVIRONMENT
 from tests.file_systems import Mounted, mounted
+from tests.training import ROOT, train
 from tests.training import command as training
-from tests.training import train
 from widedeep import export
 from widedeep.common.files import sha256_of
 from widedeep.schema.manifest import Manifest, read_manifest
@@ -38,7 +39,7 @@ def cut_the_power_after(command: str, machine: Mounted, disk: Path) -> Path:
     """Run a command, and return what is on the disk as soon as it has ended."""
     cut = disk.with_name("cut")
     argv = [*machine.enter, "sh", "-c", f"{command} && cp {disk} {cut}"]
-    done = subprocess.run(argv, env=ENVIRONMENT, capture_output=True, text=True)
+    done = run_command(argv, ROOT, ENVIRONMENT)
     assert done.returncode == 0, done.stderr
     return cut
 

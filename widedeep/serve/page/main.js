@@ -12,7 +12,7 @@ import { startSearch } from "./search.js"
 const PAGE_LENGTH = 20
 const MOST_SHOWN = 100 // titles in a list, and rated ones on the page
 
-let model
+let model // undefined until start() has the server's answer; until then nothing is shown that depends on it
 let length = PAGE_LENGTH
 let request = null
 
@@ -51,6 +51,7 @@ function showNothing(text) {
 const setBusy = (busy) => $("#list").setAttribute("aria-busy", busy)
 
 async function refresh() {
+  if (!model) return
   request?.abort()
   const mine = (request = new AbortController())
   setBusy(true)
@@ -116,6 +117,7 @@ function ratingElement({ item_id, title, rating }) {
 }
 
 function showRatings() {
+  if (!model) return
   const all = ratings.all()
   const menus = [...document.querySelectorAll("#ratings select")]
   const shown = all.slice(0, MOST_SHOWN)
@@ -148,6 +150,13 @@ async function importFrom(text) {
   }
 }
 
+// --- whose list ----------------------------------------------------------------------------------
+
+function showMode() {
+  $("#mine").hidden = mode() !== "mine"
+  $("#user").hidden = mode() !== "user"
+}
+
 // --- start ---------------------------------------------------------------------------------------
 
 function listen() {
@@ -156,12 +165,10 @@ function listen() {
     length = PAGE_LENGTH
     if (mode() === "mine") refreshSoon()
   })
-  document.querySelectorAll("input[name=mode]").forEach((choice) =>
-    choice.addEventListener("change", () => {
-      $("#mine").hidden = mode() !== "mine"
-      $("#user").hidden = mode() !== "user"
-      refresh()
-    }))
+  document.querySelectorAll("input[name=mode]").forEach((choice) => choice.addEventListener("change", () => {
+    showMode()
+    refresh()
+  }))
   $("#user").addEventListener("submit", (event) => {
     event.preventDefault()
     length = PAGE_LENGTH
@@ -183,6 +190,7 @@ function listen() {
 }
 
 async function start() {
+  listen() // before the answers: what somebody chooses meanwhile counts
   try {
     const [about, filters] = await Promise.all([api.model(), api.filters()])
     model = about
@@ -190,15 +198,13 @@ async function start() {
     if (!about.answers_ratings) {
       $("input[value=user]").checked = true
       $("input[value=mine]").disabled = true
-      $("#mine").hidden = true
-      $("#user").hidden = false
     }
+    showMode()
     startFilters(filters, () => {
       length = PAGE_LENGTH
       refreshSoon()
     })
     startSearch(addItem, showError)
-    listen()
     showRatings()
     refresh()
   } catch (error) {
