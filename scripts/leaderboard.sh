@@ -99,7 +99,7 @@ scored() {
   [ "$3/recommendations/_manifest.json" -nt "$2/model.safetensors" ] &&
     [ "$last/_manifest.json" -nt "$2/model.safetensors" ] && return
   spark-submit jobs/score_all.py --data "$1" --run-dir "$2" --output "$3/recommendations" \
-    ${predictions[@]+"${predictions[@]}"} --exclude train,valid --top-n 20 --overwrite
+    ${predictions[@]+"${predictions[@]}"} ${cold[@]+"${cold[@]}"} --exclude train,valid --top-n 20 --overwrite
 }
 
 python scripts/leaderboard.py presets --systems "$systems" >"$work/.presets"
