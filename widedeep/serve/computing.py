@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import torch
 
+from widedeep.common.console import log
 from widedeep.common.errors import DamagedFileError, InputError
 from widedeep.scoring.list_rules import ListRules
 from widedeep.scoring.loaded_model import LoadedModel
@@ -47,6 +48,7 @@ class ModelProcesses:
             try:
                 return self._pool.submit(_answer, question, *args)
             except BrokenProcessPool:
+                log.warning("a process that answers by the model has died: others begin in its place")
                 self._pool = self._new_pool()
                 return self._pool.submit(_answer, question, *args)
 

@@ -37,7 +37,7 @@ def started() -> Callable[[], list[psutil.Process]]:
     return since
 
 
-def test_another_process_takes_the_place_of_one_that_died(outputs, started):
+def test_another_process_takes_the_place_of_one_that_died(outputs, started, caplog):
     service = Service(outputs.config)
     snapshot, query = service.snapshot, ListQuery(5, ~service.snapshot.hidden)
 
@@ -51,6 +51,7 @@ def test_another_process_takes_the_place_of_one_that_died(outputs, started):
     with contextlib.suppress(BrokenProcessPool):  # its death may have been noticed in time
         ask()
     assert [row.item_id for row in ask().rows] == [row.item_id for row in before.rows]
+    assert "a process that answers by the model has died: others begin in its place" in caplog.text
     (other,) = started()
     assert other.pid != process.pid
     service.close()
