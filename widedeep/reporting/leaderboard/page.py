@@ -54,8 +54,9 @@ def _introduction(seeded: Sequence[Entry], data: MeasuredData, name: str) -> lis
         f"Written by `scripts/leaderboard.sh`; all that it shows is also in [{name}.json]({name}.json). "
         f"Split: {seeded[0]['split']}, {over}. Errors are of test ratings on the {data.scale} scale. Lists "
         f"are judged by test ratings of {data.liked:g} or more; the candidates are all {data.items:,} items that "
-        "the user did not rate in train or valid. Models of single ratings rank by predicted rating, as the published "
-        "systems do; wide & deep over histories has an affinity of its own.",
+        "the user did not rate in train or valid. Models that predict ratings rank by them, as the published systems "
+        "do, but wide & deep over histories and autoencoders, which have an affinity of their own; those without an "
+        "RMSE only rank.",
         *_on_fewer_seeds(seeded, seeds),
         _known_of_users(data),
         _winners(seeded),
