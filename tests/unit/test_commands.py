@@ -21,6 +21,7 @@ def test_a_command_that_hangs_says_where(tmp_path):
     with pytest.raises(AssertionError, match="hangs") as failed:
         run_command([sys.executable, "-c", CODE], tmp_path, seconds=3)
     said = str(failed.value)
+    assert "begun" in said
     assert "waits_for_ever" in said
     assert not runs(int(said.split("begun ")[1].split()[0]))
 
