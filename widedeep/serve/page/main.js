@@ -51,7 +51,6 @@ function showNothing(text) {
 const setBusy = (busy) => $("#list").setAttribute("aria-busy", busy)
 
 async function refresh() {
-  if (!model) return
   request?.abort()
   const mine = (request = new AbortController())
   setBusy(true)
@@ -63,6 +62,7 @@ async function refresh() {
 }
 
 async function fetchList(signal) {
+  if (!model) return // here, so that the list does not stay busy if the model's answer never comes
   const user = $("#user-id").value.trim()
   showError("")
   if (mode() === "user" && !user) return showNothing("Give a user id to see the list.")
