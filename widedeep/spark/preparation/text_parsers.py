@@ -13,6 +13,9 @@ from pyspark.sql import functions as F
 
 from widedeep.schema.dataset import MAX_IDENTIFIER, MISSING_WORDS
 
+# Of texts that may be cast. Others are never tried: each would throw and catch an exception, which takes as long as fifty
+# regular expressions.
+WHOLE = r"^\d{1,18}$"  # as nearly all identifiers and ratings are
 NUMBER = r"^\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*$"
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -30,15 +33,10 @@ def is_marked(text: Column, marks: Sequence[str]) -> Column:
 
 def number(text: Column) -> Column:
     """Text -> double; null where it is missing or no finite number (`26.0` and ` 7 ` are numbers)."""
+    value = F.when(text.rlike(WHOLE), text.cast("bigint").cast("double"))
     # Java takes `8d`, `0x1p3` and a 7 with a zero byte behind it for numbers, too: they are damage.
-    value = F.when(_is_plain(text), text.try_cast("bigint").cast("double"))
-    value = value.when(text.rlike(NUMBER), text.try_cast("double"))
+    value = value.when(text.rlike(NUMBER), text.cast("double"))
     return F.when(F.abs(value) < math.inf, value)
-
-
-def _is_plain(text: Column) -> Column:
-    """Whether a text is a whole number as a computer writes it. Nearly all are, and need no regular expression."""
-    return text.try_cast("bigint").cast("string") == text
 
 
 def identifier(text: Column) -> Column:
@@ -46,7 +44,7 @@ def identifier(text: Column) -> Column:
     value = number(text)
     # Not by `floor`, which fails for numbers that are too large for a bigint.
     whole = F.when((value % 1 == 0) & value.between(0, MAX_IDENTIFIER), value.cast("bigint"))
-    parsed = F.when(_is_plain(text), text.try_cast("bigint")).otherwise(whole)
+    parsed = F.when(text.rlike(WHOLE), text.cast("bigint")).otherwise(whole)
     return F.when(parsed.between(0, MAX_IDENTIFIER), parsed)
 
 
@@ -76,7 +74,7 @@ def minutes(text: Column) -> Column:
     """`1 hr 55 min`, `24 min per ep`, `30 sec` -> minutes, as a double; null for `0 min`: nothing takes no time."""
 
     def part(unit: str) -> Column:
-        return F.regexp_extract(text, rf"(\d+)\s*{unit}", 1).try_cast("double")
+        return _digits(text, rf"(\d+)\s*{unit}")
 
     parts = [part("hr"), part("min"), part("sec")]
     total = sum((F.coalesce(p, F.lit(0.0)) * w for p, w in zip(parts, (60.0, 1.0, 1 / 60), strict=True)), F.lit(0.0))
@@ -100,7 +98,12 @@ def without_year(title: Column) -> Column:
 
 def year(text: Column) -> Column:
     """`spring 1998` or `Toy Story (1995)` -> 1998 or 1995, as a double: the last number of four digits."""
-    return F.regexp_extract(text, r".*(?<!\d)(\d{4})(?!\d)", 1).try_cast("double")
+    return _digits(text, r".*(?<!\d)(\d{4})(?!\d)")
+
+
+def _digits(text: Column, pattern: str) -> Column:
+    """The digits that the first group of a pattern finds, as a double; null without any."""
+    return F.nullif(F.regexp_extract(text, pattern, 1), F.lit("")).cast("double")
 
 
 def season(text: Column) -> Column:
