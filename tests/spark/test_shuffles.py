@@ -16,8 +16,8 @@ def test_a_small_input_has_few_partitions_and_is_planned_once(spark, monkeypatch
     before, cores = settings(spark), spark.sparkContext.defaultParallelism
     with shuffles_for(spark, 1):
         assert settings(spark) == [str(cores), "false"]
-    with shuffles_for(spark, 7 * SHUFFLE_BYTES + 1):
-        assert settings(spark) == [str(max(8, cores)), "false"]
+    with shuffles_for(spark, SHUFFLE_BYTES + 1):
+        assert settings(spark) == [str(max(2, cores)), "false"]
     with shuffles_for(spark, SMALL_BYTES):
         assert settings(spark) == before
     assert settings(spark) == before

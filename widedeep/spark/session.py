@@ -37,7 +37,7 @@ DEFAULTS = {
 }
 
 SMALL_BYTES = 64 << 20  # an input of less is shuffled in partitions of SHUFFLE_BYTES
-SHUFFLE_BYTES = 4 << 20
+SHUFFLE_BYTES = 32 << 20
 
 
 def build_session(name: str, extra: Mapping[str, str] | None = None) -> SparkSession:

@@ -139,39 +139,44 @@ def write_table(files: Files, frame: DataFrame, path: str, key: str, rows: int) 
 def describe_files(
     spark: SparkSession, root: str, directory: str = "", one_group: bool = False
 ) -> tuple[DataFile, ...]:
-    """Rows, bytes and digests of the Parquet files of `root/directory`; the executors read them.
+    """Rows, bytes and digests of the Parquet files of `root/directory` and below; the executors read them.
 
     Args:
         spark: the session.
         root: what the files' paths are relative to.
-        directory: below it; empty for `root` itself.
+        directory: below it; empty for `root` itself, of which only the files in it are described.
         one_group: whether each file must be a single row group.
 
     Raises:
         DamagedFileError: a file has other row groups than it must, or other rows than its footer says.
 
     """
+
+    def relative(location: str) -> str:
+        return location[location.rindex(f"/{directory}/" if directory else "/") + 1 :]
+
     path = f"{root}/{directory}" if directory else root
-    binary = spark.read.format("binaryFile").option("pathGlobFilter", "*.parquet").load(path)
-    digests = {r["path"]: r for r in binary.select("path", "length", F.sha2("content", 256).alias("sha256")).collect()}
-    contents = _contents_by_name(spark.read.parquet(path))
+    parquet = {"pathGlobFilter": "*.parquet", "recursiveFileLookup": bool(directory)}
+    binary = spark.read.format("binaryFile").options(**parquet).load(path)
+    digests = binary.select("path", "length", F.sha2("content", 256).alias("sha256")).collect()
+    counted = _counts_and_contents(spark.read.options(**parquet).parquet(path))
+    contents = {relative(location): content for location, content in counted.items()}
     files, described = Files(spark), []
-    for location, row in sorted(digests.items()):
-        name = location.rsplit("/", 1)[1]
-        groups, rows = files.parquet_footer(location)
+    for row in sorted(digests, key=lambda row: row["path"]):
+        name = relative(row["path"])
+        groups, rows = files.parquet_footer(row["path"])
         if one_group and groups != 1:
-            raise DamagedFileError(f"{path}/{name} has {groups} row groups, not one: prepare with more shards")
-        counted, content = contents.get(name, (0, "0" * 16))
-        if counted != rows:
-            raise DamagedFileError(f"{path}/{name}: {counted} rows were read, its footer says {rows}: write it again")
-        relative = f"{directory}/{name}" if directory else name
-        described.append(DataFile(path=relative, rows=rows, bytes=row["length"], sha256=row["sha256"], content=content))
+            raise DamagedFileError(f"{root}/{name} has {groups} row groups, not one: prepare with more shards")
+        count, content = contents.get(name, (0, "0" * 16))
+        if count != rows:
+            raise DamagedFileError(f"{root}/{name}: {count} rows were read, its footer says {rows}: write it again")
+        described.append(DataFile(path=name, rows=rows, bytes=row["length"], sha256=row["sha256"], content=content))
     return tuple(described)
 
 
-def _contents_by_name(frame: DataFrame) -> dict[str, tuple[int, str]]:
-    """File name -> (rows, digest of the rows in hex, which does not depend on their order)."""
+def _counts_and_contents(frame: DataFrame) -> dict[str, tuple[int, str]]:
+    """Path of a file -> (rows, digest of the rows in hex, which does not depend on their order)."""
     row_hash = F.xxhash64(*(F.col(f"`{name}`") for name in frame.columns))
-    by_file = frame.groupBy(F.col("_metadata.file_name").alias("name"))
+    by_file = frame.groupBy(F.col("_metadata.file_path").alias("path"))
     counted = by_file.agg(F.bit_xor(row_hash).alias("hash"), F.count("*").alias("rows")).collect()
-    return {row["name"]: (row["rows"], f"{row['hash'] & (1 << 64) - 1:016x}") for row in counted}
+    return {row["path"]: (row["rows"], f"{row['hash'] & (1 << 64) - 1:016x}") for row in counted}

@@ -1,7 +1,6 @@
 """Checked ratings -> splits -> shards of equal size in the directory that is being prepared."""
 
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pyspark.sql import DataFrame
@@ -146,18 +145,20 @@ def write_rating_shards(
     # Two pairs can share a key: user and item then decide.
     shards.write_split_shards(workspace.files, placed, workspace.staging, filled, ["_key", "user", "item"])
     train = workspace.spark.read.parquet(f"{workspace.staging}/ratings/split=train")
-    mean, *described = run_concurrently(
+    mean, files = run_concurrently(
         lambda: train.agg(rating_sum(F.col("rating"), scale) / F.count("rating")).collect()[0][0],
-        *(partial(_describe, workspace, split, rows[split]) for split in filled),
+        lambda: _describe(workspace, rows),
     )
-    written = dict.fromkeys(SPLITS, ()) | dict(zip(filled, described, strict=True))
-    return RatingShards(written, train, mean, ratings.not_sampled)
+    return RatingShards(files, train, mean, ratings.not_sampled)
 
 
-def _describe(workspace: Workspace, split: str, rows: int) -> tuple[DataFile, ...]:
-    """The shards of a split; DamagedFileError if they have not the ratings they should have."""
-    files = shards.describe_files(workspace.spark, workspace.staging, f"ratings/split={split}", one_group=True)
-    written = sum(file.rows for file in files)
-    if written != rows:
-        raise DamagedFileError(f"{workspace.staging}/ratings/split={split} has {written} ratings instead of {rows}")
-    return files
+def _describe(workspace: Workspace, rows: Mapping[str, int]) -> dict[str, tuple[DataFile, ...]]:
+    """Split -> its shards; DamagedFileError if they have not the ratings that they should have."""
+    files = shards.describe_files(workspace.spark, workspace.staging, "ratings", one_group=True)
+    described = {split: tuple(f for f in files if f.path.startswith(f"ratings/split={split}/")) for split in SPLITS}
+    for split, shards_of_split in described.items():
+        written = sum(file.rows for file in shards_of_split)
+        if written != rows[split]:
+            directory = f"{workspace.staging}/ratings/split={split}"
+            raise DamagedFileError(f"{directory} has {written} ratings instead of {rows[split]}")
+    return described

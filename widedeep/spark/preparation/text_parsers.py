@@ -13,8 +13,8 @@ from pyspark.sql import functions as F
 
 from widedeep.schema.dataset import MAX_IDENTIFIER, MISSING_WORDS
 
-# Of texts that may be cast. Others are never tried: each would throw and catch an exception, which takes as long as fifty
-# regular expressions.
+# Of texts that may be cast. Others are never tried: each would throw and catch an exception, which takes as long as
+# fifty regular expressions.
 WHOLE = r"^\d{1,18}$"  # as nearly all identifiers and ratings are
 NUMBER = r"^\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*$"
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
