@@ -9,7 +9,7 @@ Usage: scripts/demo.sh [--ratings N] [--input DIR] [--work DIR] [--fresh]
 Makes the environment if need be, writes a dump with a known answer planted in it, prepares it,
 trains, scores every user, and shows how good that is. Run again, it keeps what is done already.
 
-  --ratings N    ratings in the dump (1000000, or the environment's DEMO_RATINGS)
+  --ratings N    ratings in the dump (200000, or the environment's DEMO_RATINGS)
   --input DIR    take this dump instead of writing one
   --work DIR     where all data goes (data/demo, with --input data/demo-input);
                  the run goes to runs/, under the last part of that name
@@ -27,7 +27,7 @@ fail_usage() {
 
 absolute() { case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac }
 
-ratings=${DEMO_RATINGS:-1000000}
+ratings=${DEMO_RATINGS:-200000}
 input="" work="" fresh=""
 while [ $# -gt 0 ]; do
   case $1 in
@@ -83,6 +83,12 @@ step() {
   say "$name: done in $((SECONDS - began)) s"
 }
 
+steps=300
+if [ -z "$input" ] && [ "$(printf %.0f "$ratings" 2>/dev/null)" -le 200000 ]; then
+  steps=80
+  # In jobs of seconds Java's second compiler takes more time than it gives.
+  export SPARK_SUBMIT_OPTS="$SPARK_SUBMIT_OPTS -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
+fi
 if [ -z "$input" ]; then
   input=$work/raw
   step synthesize /dev/null "$input" "$input/planted.json" \
@@ -91,7 +97,7 @@ fi
 step prepare "$input" "$work/prepared" "$work/prepared/manifest.json" \
   spark-submit jobs/prepare.py --input "$input" --output "$work/prepared" --overwrite
 step train "$work/prepared/manifest.json" "$run" "$run/metrics.json" \
-  torchrun widedeep/train.py --max-steps 300 --data "$work/prepared" --run-dir "$run"
+  torchrun widedeep/train.py --max-steps $steps --data "$work/prepared" --run-dir "$run"
 step score_all "$run/metrics.json" "$work/recommendations" "$work/recommendations/_manifest.json" \
   spark-submit jobs/score_all.py --data "$work/prepared" --run-dir "$run" --output "$work/recommendations" --top-n 10 --overwrite
 

@@ -242,12 +242,40 @@ else
   wanted >"$stamp"
 fi
 
-# What entering the environment sets besides. Spark starts the Java of JAVA_HOME, or else of the PATH; either may be one
-# it cannot run on. Spark fails, and torchrun waits for minutes, if this machine's name does not resolve.
+# --- Java's archive of Spark's classes -----------------------------------------------------------
+
+# A Spark job spends seconds on loading classes. Java keeps them in an archive, and does without it if it is another
+# Java or another Spark that starts.
+archive=$venv/spark-classes.jsa
+archived="$(cat "$stamp") $java $("$java/bin/java" -version 2>&1 | cksum)"
+
+archive_classes() {
+  local made=$archive.new
+  rm -f "$archive" "$archive.stamp" "$made"
+  say "archiving the classes of Spark (half a minute)"
+  export JAVA_HOME=$java PYSPARK_PYTHON=$venv/bin/python PATH=$venv/bin:$PATH
+  SPARK_SUBMIT_OPTS="-XX:TieredStopAtLevel=1 -XX:ArchiveClassesAtExit=$made" \
+    spark-submit "$root/scripts/spark_classes.py" >>"$log" 2>&1 &&
+    # Java dies of an archive that is cut off.
+    SPARK_SUBMIT_OPTS="-XX:SharedArchiveFile=$made" spark-submit --version >>"$log" 2>&1 &&
+    mv "$made" "$archive" && echo "$archived" >"$archive.stamp"
+}
+
+if [ ! -e "$archive" ] || [ "$(cat "$archive.stamp" 2>/dev/null)" != "$archived" ]; then
+  (archive_classes) || say "there is no archive: Spark will start slower"
+fi
+
+# --- what entering the environment sets ----------------------------------------------------------
+
+# Spark starts the Java of JAVA_HOME, or else of the PATH; either may be one it cannot run on. Spark fails, and torchrun
+# waits for minutes, if this machine's name does not resolve.
 mark="# by scripts/setup.sh"
 added=$(
   printf 'export JAVA_HOME=%q %s\n' "$java" "$mark"
   # shellcheck disable=SC2016 # to be expanded when the environment is entered
+  printf 'export SPARK_SUBMIT_OPTS="${SPARK_SUBMIT_OPTS:--XX:SharedArchiveFile=%q -Xlog:cds*=error}" %s\n' \
+    "$archive" "$mark"
+  # shellcheck disable=SC2016
   printf '%s %s\n' \
     '! command -v getent >/dev/null || getent hosts "$(uname -n)" >/dev/null ||' "$mark" \
     '  export SPARK_LOCAL_IP=${SPARK_LOCAL_IP:-127.0.0.1} PET_LOCAL_ADDR=${PET_LOCAL_ADDR:-127.0.0.1}' "$mark"

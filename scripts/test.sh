@@ -33,7 +33,7 @@ rm -rf "$site"
 
 # Hundreds of short Spark jobs: for them Java's second compiler costs a quarter of the time and gives nothing. Without
 # it Java keeps 48 MB for its code by default; a job fills that, and then fails or stands still.
-export SPARK_SUBMIT_OPTS=${SPARK_SUBMIT_OPTS:--XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m}
+export SPARK_SUBMIT_OPTS="$SPARK_SUBMIT_OPTS -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
 
 # Last, so that its closing line is the last one of all.
 echo "== pytest $*" >&2
