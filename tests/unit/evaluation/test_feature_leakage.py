@@ -52,6 +52,13 @@ def test_a_category_predicts_its_shrunk_mean_by_hand():
     assert predicted == pytest.approx([7.5 + 4.5 / 13, 7.5 + 4.5 / 13, 7.5 - 4.5 / 11])
 
 
+def test_entities_without_a_value_have_the_mean_of_all_ratings_by_hand():
+    # A rating of each: 9 of value 0, 3 of value 1, and 7 and 5 of the last two, without a value; the mean is 6.
+    train = feature_leakage.Sums(np.ones(4), np.array([9.0, 3.0, 7.0, 5.0]), 164.0)
+    bins = feature_leakage.list_bins(np.array([0, 1, 2, 2, 2]), np.array([0, 1]))
+    assert feature_leakage.predictions(bins, train) == pytest.approx([6 + 3 / 11, 6 - 3 / 11, 6.0, 6.0])
+
+
 def test_several_values_are_sklearns_ridge_on_the_ratings():
     rng = np.random.default_rng(1)
     indicators = rng.random((40, 5)) < 0.4
@@ -157,3 +164,13 @@ def test_no_slope_without_entities_in_both_splits():
     known = feature_leakage.deviations(feature_leakage.Entities(one, other))
     assert not known.enough
     assert feature_leakage.slope(feature_leakage.number_guess(np.array([1.0, 2.0]), known), known) is None
+
+
+@pytest.mark.parametrize(("difference", "has_slope"), [(1e-4, False), (1e-2, True)])
+def test_no_slope_for_a_feature_that_says_what_the_training_means_say(difference, has_slope):
+    """The feature is the training mean; the guess from the training means differs from it by as much, up and down."""
+    train = np.repeat(np.linspace(5.0, 9.0, 20), 2)
+    guess = train + difference * np.tile([1.0, -1.0], 20)
+    held_out = train + np.tile([0.5, 0.5, -0.5, -0.5], 10)
+    known = feature_leakage.Deviations(np.arange(40), train, held_out, guess, np.full(40, 10.0))
+    assert (feature_leakage.slope(train, known) is not None) == has_slope

@@ -65,6 +65,26 @@ def test_a_label_that_is_a_feature_has_no_error_and_says_nothing_of_ratings(dump
     assert found["honest"]["rmse"] == pytest.approx(0.577, abs=0.04)
 
 
+@pytest.mark.parametrize("level", [1, 10])
+def test_ratings_at_an_end_of_the_scale_are_predicted_without_error(dump, level):
+    ratings, anime = dump
+    honest = score_as_label.score_as_label(ratings.assign(rating=level), anime)["honest"]
+    assert (honest["rmse"], honest["rmse_of_mean"], honest["rmse_if_scaled_to_0_1"]) == pytest.approx((0, 0, 0))
+
+
+def test_the_error_of_the_mean_stands_beside_that_of_the_biases(dump):
+    honest = score_as_label.score_as_label(*dump)["honest"]
+    assert honest["rmse_of_mean"] == pytest.approx(dump[0]["rating"].std(), rel=0.05)  # 2,400 of them
+
+
+def test_an_rmse_of_1_70_explains_less_than_nothing_of_the_official_ratings(dump):
+    found = mean_rating.worse_than_the_mean(dump[0])["official_dump"]
+    ratings = np.repeat(np.arange(1, 11), np.array(OFFICIAL_HISTOGRAM) // 1000)
+    assert (found["mean"], found["rmse_of_mean"]) == pytest.approx((ratings.mean(), ratings.std()), abs=1e-3)
+    assert found["r2_of_published"] == pytest.approx(1 - 1.70**2 / ratings.var(), abs=1e-3)
+    assert found["r2_of_published"] < 0
+
+
 def test_biases_reach_the_noise(dump):
     found = mean_rating.worse_than_the_mean(dump[0])["this_dump"]
     assert found["rmse_of_biases"] == pytest.approx(0.577, abs=0.04)
