@@ -51,6 +51,7 @@ def test_dense_product_is_numpys(monkeypatch):
     left, right = (random.random((n, 30)) * (random.random((n, 30)) < 0.3) for n in (23, 16))
     found = dense_product(sp.csr_matrix(left.astype(np.float32)), sp.csr_matrix(right.astype(np.float32)))
     assert np.allclose(found, left @ right.T, atol=1e-5)
+    assert found.dtype == np.float32  # one for each pair of items: float64 would take twice the memory
 
 
 def test_top_k_columns_and_their_sparse_matrix_by_hand():

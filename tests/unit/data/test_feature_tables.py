@@ -59,6 +59,17 @@ def test_all_training_ratings(tmp_path):
     )
 
 
+def test_rated_items_are_indexes_in_ascending_order_also_of_a_user_without_ratings(tmp_path):
+    manifest = write_prepared(tmp_path)
+    tables, shards = Tables(tmp_path, manifest), manifest.ratings.shards["train"]
+    rows = read_split(tmp_path, manifest, "train")
+    for user in (0, 1, tables.users.rows - 1):  # the last one has test ratings alone
+        found = tables.rated_items(user, shards)
+        assert found.tolist() == sorted(rows[rows[:, 0] == user, 1])
+        assert found.dtype == np.int32
+    assert not len(found)
+
+
 @pytest.mark.parametrize("how", DAMAGES)
 @pytest.mark.parametrize("name", ["users", "items"])
 def test_a_damaged_table_is_refused_by_name_before_a_column_is_read(tmp_path, name, how):

@@ -117,6 +117,15 @@ def test_resuming_at_a_step_gives_the_exact_tail(data, mode, size):
         assert np.array_equal(rows(tail), rows(whole[first:]))
 
 
+def test_a_stream_fills_its_batches_where_a_shard_lacks_one_row_of_a_batch(data):
+    for rows_of_shard in {shard.rows for shard in data[1].ratings.shards["train"]}:
+        size = rows_of_shard + 1
+        one = loader(data, "stream", batch_size=size, shuffle_buffer=1)
+        sizes = [len(batch) for batch in one.epoch(0)]
+        assert sizes[:-1] == [size] * (one.steps - 1)
+        assert sum(sizes) == len(train_rows(data))
+
+
 def shard_of(data) -> dict[tuple, int]:
     """Map each row to the number of its shard, read by pyarrow."""
     path, manifest = data

@@ -13,7 +13,7 @@ from tests.raw_shapes import SHAPES
 from tests.spark.dumps import GOOD, write_dump
 from tests.training import ROOT
 from widedeep.common.errors import InputError
-from widedeep.data.column_guesses import Column, feature_name
+from widedeep.data.column_guesses import Column, feature_name, guess_features
 from widedeep.data.propose_dataset import propose_dataset
 from widedeep.data.rating_scales import guess_scale
 from widedeep.data.raw_samples import read_samples
@@ -101,6 +101,48 @@ def test_parquet_with_lists_in_a_directory_of_parts(tmp_path):
     assert found.ratings.unscored == (0.0,)
     assert found.items.multi_hot["tags"].separator == ","
     assert found.items.leaks == ("average_rating",)
+
+
+@pytest.mark.parametrize(
+    ("shape", "name"),
+    [
+        ("colons", "item_id"),  # it has no header
+        ("half_stars", "movie_id"),
+        ("typed_header", "item_id"),
+        ("json", "item_id"),  # the column is called asin, which does not say that it is an identifier
+        ("implicit", "artist_id"),
+    ],
+)
+def test_identifiers_of_items_keep_their_name_if_it_says_what_they_are(tmp_path, shape, name):
+    assert proposed(SHAPES[shape](tmp_path)).ids.item == name
+
+
+def test_hidden_files_in_a_directory_of_parts_are_passed_over(tmp_path):
+    SHAPES["parquet"](tmp_path)
+    before = proposed(tmp_path)
+    for name in (".part-0.parquet.crc", "_SUCCESS"):  # Hadoop's checksums, and its mark of a whole directory
+        (tmp_path / "interactions" / name).write_bytes(b"crc\0\0\0\2\0")
+    assert proposed(tmp_path) == before
+
+
+def test_a_column_without_a_role_is_named(tmp_path):
+    SHAPES["half_stars"](tmp_path)
+    movies = pd.read_csv(tmp_path / "movies.csv")
+    movies["plot"] = [f"{n} people meet, and {n * n} things happen to them" for n in movies["movieId"]]
+    movies.to_csv(tmp_path / "movies.csv", index=False)
+    assert "# movies.csv: without a role: plot\n" in propose_dataset(tmp_path, 1000)
+
+
+def test_dates_with_times_become_numbers():
+    joined = Column("joined", [f"2012-0{n % 9 + 1}-04T05:06:{n}" for n in range(10, 60)])
+    assert guess_features([joined])["numeric"] == {"joined": {"column": "joined", "parse": "timestamp"}}
+
+
+def test_a_list_of_tokens_is_a_list_even_if_all_tokens_are_numbers():
+    tags = Column("tags", [str(n % 7) for n in range(50)], "token_seq")
+    found = guess_features([tags])
+    assert found["multi_hot"] == {"tags": {"column": "tags", "separator": " "}}
+    assert not found["numeric"]
 
 
 def test_rows_without_ratings_count_as_ones(tmp_path):
