@@ -133,6 +133,14 @@ def test_a_batch_of_one_row_can_be_scored_and_trained_on(batch_norm):
     assert moves["last.weight"].abs().sum() > 0
 
 
+@torch.no_grad()
+def test_a_batch_of_one_row_is_answered_in_training_as_it_is_afterwards():
+    """Nothing can be said of the spread of one row, so it has that of the batches before."""
+    model, pair = build(batch_norm=True), (indexes(1, USERS), indexes(1, ITEMS))
+    expected = model(*pair).rating
+    torch.testing.assert_close(model.train()(*pair).rating, expected)
+
+
 def test_dropout_is_at_work_while_training_only():
     model, pair = build(dropout=0.5), (indexes(20, USERS), indexes(20, ITEMS))
     assert torch.equal(model(*pair).rating, model(*pair).rating)

@@ -279,6 +279,7 @@ def test_users_without_two_ratings_give_no_spread_but_a_model(data):
         {"kinds": ()},
         {"columns": (), "kinds": ()},
         {"columns": ("type",), "kinds": ("source",)},
+        {"heads": 0},
         {"heads": 1},
         {"max_history": 1},
         {"candidates": 1, "trained_candidates": 1},

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from widedeep.models.history import factors
 from widedeep.models.history.factors import (
     LatentFactors,
     Posterior,
@@ -87,6 +88,16 @@ def test_users_without_ratings_change_nothing(ratings):
     start = random_start(IDS, TRUE)
     few, many = fit_items(user, item, rating, start), fit_items(3 * user + 5, item, rating, start)
     assert all(torch.equal(few[name], many[name]) for name in few)
+
+
+def test_the_fit_does_not_depend_on_how_many_matrices_are_computed_at_once(ratings, monkeypatch):
+    columns = [torch.from_numpy(column) for column in ratings[0]]
+    start = random_start(IDS, TRUE)
+    whole = fit_items(*columns, start)
+    monkeypatch.setattr(factors, "ROWS_AT_ONCE", 7)
+    in_parts = fit_items(*columns, start)
+    for name, expected in whole.items():
+        torch.testing.assert_close(in_parts[name], expected, rtol=1e-3, atol=1e-3)
 
 
 def test_users_are_found_as_they_were_fitted(ratings):

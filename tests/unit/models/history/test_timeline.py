@@ -71,3 +71,14 @@ def test_a_target_is_compared_with_the_known_parts_of_its_franchise(timeline, pa
     nothing = [0.0, 0.0, 2.5, 2.0, 0.0, 0.0, 0.0, NO_GAP]
     torch.testing.assert_close(found[:, 1], torch.tensor(nothing))
     assert len(found) + 3 == NUMBERS
+
+
+def test_a_part_that_came_out_at_the_same_time_is_neither_before_nor_after(past):
+    """So are all parts where no dates are known."""
+    timeline = Timeline(ITEMS)
+    target, neighbour = torch.tensor([[20], [20]]), torch.tensor([21]).expand(2, 1, -1)
+    place, one = torch.tensor([[[0]], [[FILLED]]]), torch.ones(2, 1, 1)  # the first user has rated it
+    found = torch.stack(timeline.of_franchise(past, target, neighbour, place, one, WELL_KNOWN * one))[:, :, 0]
+    assert not found[:4].any()
+    assert (found[7] == NO_GAP).all()
+    assert found[4].tolist() == pytest.approx([2.5 / 1.5, 0.0])  # its rating counts all the same

@@ -1,5 +1,7 @@
 """Similar titles: the look-ups against loops, and the fit on titles made by hand."""
 
+import math
+from collections import Counter
 from itertools import product
 
 import numpy as np
@@ -85,6 +87,33 @@ def test_equal_titles_are_similar_by_1_and_only_the_nearest_are_kept():
     assert fitted["neighbour"].shape == (5, 2)
     assert neighbours(fitted, 0)[0] == 1
     assert fitted["similarity"][0, 0].item() == pytest.approx(1.0)
+
+
+def tf_idf(titles: list[str]) -> np.ndarray:
+    """Unit vectors of titles of one word: 1 + ln of the count of what two titles share, weighed by its rarity."""
+    grams = [Counter(f" {t} "[i : i + n] for n in (3, 4) for i in range(len(t) + 3 - n)) for t in titles]
+    holders = Counter(gram for counts in grams for gram in counts)
+    vectors = np.array(
+        [
+            [
+                (1 + math.log(counts[gram])) * (1 + math.log((1 + len(titles)) / (1 + number))) if gram in counts else 0
+                for gram, number in holders.items()
+                if number > 1
+            ]
+            for counts in grams
+        ]
+    )
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def test_titles_are_as_similar_as_their_pieces_of_three_and_four_letters():
+    titles = ["narutonaru", "narutoland", "borutoland", "landnaruto"]
+    fitted, vectors = fit_titles(titles, 3), tf_idf(titles)
+    expected = vectors @ vectors.T
+    for item in range(4):
+        others = neighbours(fitted, item)
+        assert sorted([*others, item]) == [0, 1, 2, 3]
+        assert fitted["similarity"][item].tolist() == pytest.approx(expected[item, others].tolist(), abs=1e-6)
 
 
 @pytest.mark.parametrize("titles", [["", None, ""], ["abc", "xyz"], ["alone"], []])
