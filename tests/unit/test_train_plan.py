@@ -4,12 +4,13 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.builders import write_prepared
 from tests.training import command, python, torchrun, train
 from widedeep.common.command import load_config
 from widedeep.common.errors import DamagedFileError, InputError
-from widedeep.parallel.world import ALONE
+from widedeep.parallel.world import ALONE, World
 from widedeep.training.plan import plan
 from widedeep.training.settings import TrainConfig
 
@@ -46,6 +47,24 @@ def test_a_dry_run_refuses_what_the_training_would(data, tmp_path, capsys):
     (tmp_path / "other" / "notes.txt").write_text("mine")
     with pytest.raises(InputError, match=r"holds files but no run\.json"):
         planned(data, tmp_path / "other", capsys)
+
+
+@pytest.mark.parametrize(
+    ("ranks", "mode", "refused"),
+    [
+        (3, "resident", "batch_size 64 is not a multiple of the 3 ranks"),
+        (8, "stream", "4 training shards cannot be dealt equally to 8 ranks"),
+    ],
+)
+def test_a_dry_run_refuses_ranks_that_cannot_share_the_ratings(data, tmp_path, ranks, mode, refused):
+    argv = [*command(data, tmp_path / "run", loader__mode=mode)[1:], "--dry-run"]
+    with pytest.raises(InputError, match=refused):
+        plan(load_config(TrainConfig, argv, "train"), World(0, ranks, torch.device("cpu")))
+
+
+@pytest.mark.parametrize(("mode", "said"), [("resident", "GB in memory of each rank"), ("stream", "streamed")])
+def test_a_dry_run_says_where_the_ratings_would_be(data, tmp_path, capsys, mode, said):
+    assert said in planned(data, tmp_path / "run", capsys, loader__mode=mode)
 
 
 @pytest.mark.parametrize("part", ["ratings/split=train", "ratings/split=test", "users", "items"])

@@ -60,3 +60,12 @@ def test_the_rate_is_that_of_another_library_and_draws_nothing():
         times.append(time.perf_counter() - begun)
     other = 2 * 512 * 256 * 384 / np.median(times)
     assert other / 30 < rate < 30 * other  # there may be other load, and other numbers of threads
+
+
+def test_the_rate_of_the_device_is_measured_where_a_share_is_asked_for():
+    """As many operations as the device can do are a share of about 1."""
+    square = torch.ones(100, 100)
+    rate = gemm_rate(ALONE.device, 0.1, 1024, 1024, 1024)
+    share = counted(lambda: square @ square, 10).share(rate / 2e5)
+    assert share is not None
+    assert 1 / 30 < share < 30  # there may be other load

@@ -107,6 +107,15 @@ def test_a_batch_in_which_nothing_is_held_out_has_no_loss(loss):
 
 
 @pytest.mark.parametrize("loss", ["mse", "softmax", "bpr", "joint", "joint_bpr"])
+def test_answers_that_add_up_to_0_have_a_loss_as_all_others(loss):
+    """Those of a model may all be 0 before training."""
+    none = torch.zeros(0)
+    learned = LEARNED._replace(rating=none, truth=none, affinity=torch.zeros(2, 2), liked=torch.zeros(2, 2))
+    outcome = HistoryPass(Fixed(learned), LOSSES[loss], 0.5, 0, world())(HISTORIES, 0)
+    assert outcome.loss.item() == 0
+
+
+@pytest.mark.parametrize("loss", ["mse", "softmax", "bpr", "joint", "joint_bpr"])
 def test_every_parameter_gets_a_gradient_whatever_the_loss_and_the_batch(data, loss):
     """DDP waits for all of them on all ranks: also with a batch without users, and where nothing is held out."""
     nothing = {"held_out": 0.0, "cold_histories": 0.0}

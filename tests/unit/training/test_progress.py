@@ -6,6 +6,8 @@ import pytest
 import torch
 from rich.console import Console
 
+from tests.builders import write_prepared
+from tests.training import command, train
 from widedeep.training import progress
 from widedeep.training.limit import MachineLimit
 from widedeep.training.progress import Effort, EpochBar
@@ -66,3 +68,14 @@ def test_a_bar_fits_into_80_columns(monkeypatch):
     shown = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue()).replace("\r", "\n")
     assert "RMSE 1.2500  loss 1.5000  750,000 samples/s  waiting 1.7%  40000% of GEMM" in shown
     assert any(re.search(r"epoch 10/20 .* 12000/29590 .* left", line) for line in shown.splitlines())
+
+
+def test_a_training_logs_how_far_each_epoch_is(log_lines, tmp_path):
+    """The last epoch is cut short by a limit of steps."""
+    write_prepared(tmp_path / "prepared", ratings=300)
+    flags = {"epochs": 2, "max_steps": 6, "ranking_users": 0, "track": ""}
+    steps = train(command(tmp_path / "prepared", tmp_path / "run", **flags))["train"]["steps_per_epoch"]
+    assert steps == 4
+    found = [said[0] for line in log_lines() if (said := re.match(r"epoch \d+/\d+  step \d+/\d+  ", line))]
+    places = [*(f"1/2  step {step}/4" for step in range(1, 5)), *(f"2/2  step {step}/2" for step in range(1, 3))]
+    assert found == [f"epoch {place}  " for place in places]

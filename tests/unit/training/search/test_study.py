@@ -164,6 +164,17 @@ def test_the_same_command_goes_on_to_more_trials(searched, data, capsys):
     assert summary(searched)["trials"] == after
 
 
+def test_the_table_has_the_metrics_of_each_trial(searched, data, capsys):
+    trials = summary(searched)["trials"]
+    main([*command(data, searched), "--trials", str(len(trials))])
+    lines = capsys.readouterr().out.splitlines()
+    for trial in trials:
+        (line,) = [line for line in lines if trial["run"] in line]
+        values = trial["value"], trial["valid"]["rmse"], trial["valid"]["ndcg_at_10"]
+        cells = [cell.strip() for cell in line.strip("│┃").split("│")]
+        assert cells[1:5] == [*(f"{value:.4f}" for value in values), str(trial["best_epoch"])]
+
+
 def test_another_search_in_the_same_directory_is_refused(searched, data, tmp_path):
     for flags, said in (
         ({"epochs": 3}, r"epochs \(2 there, 3 now\)"),
