@@ -254,10 +254,10 @@ archive_classes() {
   rm -f "$archive" "$archive.stamp" "$made"
   say "archiving the classes of Spark (half a minute)"
   export JAVA_HOME=$java PYSPARK_PYTHON=$venv/bin/python PATH=$venv/bin:$PATH SPARK_LOCAL_IP=127.0.0.1
-  SPARK_SUBMIT_OPTS="-XX:TieredStopAtLevel=1 -XX:ArchiveClassesAtExit=$made" \
+  SPARK_SUBMIT_OPTS="-XX:TieredStopAtLevel=1 '-XX:ArchiveClassesAtExit=$made'" \
     spark-submit "$root/scripts/spark_classes.py" >>"$log" 2>&1 &&
     # Java dies of an archive that is cut off.
-    SPARK_SUBMIT_OPTS="-XX:SharedArchiveFile=$made" spark-submit --version >>"$log" 2>&1 &&
+    SPARK_SUBMIT_OPTS="'-XX:SharedArchiveFile=$made'" spark-submit --version >>"$log" 2>&1 &&
     mv "$made" "$archive" && echo "$archived" >"$archive.stamp"
 }
 

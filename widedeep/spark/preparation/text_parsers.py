@@ -13,8 +13,8 @@ from pyspark.sql import functions as F
 
 from widedeep.schema.dataset import MAX_IDENTIFIER, MISSING_WORDS
 
-# Of texts that may be cast. Others are never tried: each would throw and catch an exception, which takes as long as
-# fifty regular expressions.
+# Of texts that are cast. Others are not tried: `try_cast` would throw and catch an exception for each, which takes as
+# long as fifty regular expressions.
 WHOLE = r"^\d{1,18}$"  # as nearly all identifiers and ratings are
 NUMBER = r"^\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*$"
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
@@ -33,9 +33,9 @@ def is_marked(text: Column, marks: Sequence[str]) -> Column:
 
 def number(text: Column) -> Column:
     """Text -> double; null where it is missing or no finite number (`26.0` and ` 7 ` are numbers)."""
-    value = F.when(text.rlike(WHOLE), text.cast("bigint").cast("double"))
+    value = F.when(text.rlike(WHOLE), text.try_cast("bigint").cast("double"))
     # Java takes `8d`, `0x1p3` and a 7 with a zero byte behind it for numbers, too: they are damage.
-    value = value.when(text.rlike(NUMBER), text.cast("double"))
+    value = value.when(text.rlike(NUMBER), text.try_cast("double"))
     return F.when(F.abs(value) < math.inf, value)
 
 
@@ -44,7 +44,7 @@ def identifier(text: Column) -> Column:
     value = number(text)
     # Not by `floor`, which fails for numbers that are too large for a bigint.
     whole = F.when((value % 1 == 0) & value.between(0, MAX_IDENTIFIER), value.cast("bigint"))
-    parsed = F.when(text.rlike(WHOLE), text.cast("bigint")).otherwise(whole)
+    parsed = F.when(text.rlike(WHOLE), text.try_cast("bigint")).otherwise(whole)
     return F.when(parsed.between(0, MAX_IDENTIFIER), parsed)
 
 
@@ -103,7 +103,7 @@ def year(text: Column) -> Column:
 
 def _digits(text: Column, pattern: str) -> Column:
     """The digits that the first group of a pattern finds, as a double; null without any."""
-    return F.nullif(F.regexp_extract(text, pattern, 1), F.lit("")).cast("double")
+    return F.nullif(F.regexp_extract(text, pattern, 1), F.lit("")).try_cast("double")
 
 
 def season(text: Column) -> Column:
