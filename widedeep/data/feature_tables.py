@@ -17,6 +17,8 @@ from widedeep.data.parquet import read_parquet
 from widedeep.data.shards import check_files
 from widedeep.schema.manifest import DataFile, Manifest, Table
 
+CPU = torch.device("cpu")
+
 
 class FeatureTable:
     """A feature table whose columns are read on demand."""
@@ -128,13 +130,22 @@ class FeatureTable:
 class Tables:
     """The feature tables of a prepared directory, and the users' training ratings."""
 
-    def __init__(self, data: Path, manifest: Manifest, verify: bool = True):
-        """Take what the manifest says of the tables; for `verify` see `FeatureTable`."""
+    def __init__(self, data: Path, manifest: Manifest, verify: bool = True, device: torch.device = CPU):
+        """Take what the manifest says of the tables.
+
+        Args:
+            data: the prepared directory.
+            manifest: of it.
+            verify: see `FeatureTable`.
+            device: where models fit what has a closed form.
+
+        """
         self._data, self._shards = Path(data), manifest.ratings.shards["train"]
         self.users = FeatureTable(data, "users", manifest.users, verify)
         self.items = FeatureTable(data, "items", manifest.items, verify)
         self.train_mean = manifest.ratings.train_mean
         self.scale = manifest.ratings.scale
+        self.device = device
 
     def train_ratings(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the training ratings in the order of the shards: users, items and ratings."""

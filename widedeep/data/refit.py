@@ -2,16 +2,18 @@
 
 from pathlib import Path
 
+import torch
+
 from widedeep.common.errors import InputError
-from widedeep.data.feature_tables import Tables
+from widedeep.data.feature_tables import CPU, Tables
 from widedeep.schema.manifest import Manifest
 
 
-def merge_valid(data: Path, manifest: Manifest) -> tuple[Manifest, Tables]:
+def merge_valid(data: Path, manifest: Manifest, device: torch.device = CPU) -> tuple[Manifest, Tables]:
     """Return a manifest and tables of prepared data whose train split has the valid ratings, too; valid is empty.
 
     Counts of training ratings and their mean are of both. The other numbers that were computed from ratings, such as
-    the scores of items, stay those of train: jobs/prepare.py has computed and scaled them.
+    the scores of items, stay those of train: jobs/prepare.py has computed and scaled them. For `device` see `Tables`.
 
     Raises:
         InputError: there are no valid ratings.
@@ -26,6 +28,6 @@ def merge_valid(data: Path, manifest: Manifest) -> tuple[Manifest, Tables]:
             "by_user": (*ratings.by_user, *valid),  # only resident loaders can put whole users together again
         }
     )
-    tables = Tables(data, manifest.model_copy(update={"ratings": merged}))
+    tables = Tables(data, manifest.model_copy(update={"ratings": merged}), device=device)
     tables.add_training_ratings(*tables.read_ratings(valid))
     return manifest.model_copy(update={"ratings": merged}), tables

@@ -243,6 +243,12 @@ def test_a_scale_below_zero_is_learnt_from(data, model):
     torch.testing.assert_close(other.affinity, one.affinity, rtol=1e-3, atol=1e-3)
 
 
+def test_closed_forms_are_fitted_on_the_cpu_of_a_machine_with_a_gpu(data, monkeypatch):
+    """Tables are on the CPU unless another device is given."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    data.model({"factors": 4})
+
+
 def test_columns_that_the_data_lack_are_left_out(data, caplog):
     names = {"columns": ("genres", "mood"), "kinds": ("mood",), "numbers": ("length",), "release": "length"}
     config = WideDeepHistoryConfig(embedding_dim=4, hidden=(8,), fame="", genres="tags", **names)

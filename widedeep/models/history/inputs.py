@@ -86,7 +86,6 @@ def _closed_forms(
     config: WideDeepHistoryConfig, tables: Tables, ratings: TrainingRatings, ids: np.ndarray, shape: tuple[int, int]
 ) -> dict[str, dict[str, Tensor]]:
     """Fit the statistics of items, the item x item weights, the similarity of titles, people and latent factors."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     weight = preference(ratings.rating, tables.scale)
     statistics = fit_statistics(ratings.user, ratings.row, ratings.rating, shape)
     optional = {}
@@ -94,11 +93,11 @@ def _closed_forms(
         deviation = ratings.rating - statistics["mean"].numpy() - statistics["bias"].numpy()[ratings.row]
         optional["people"] = fit_people(ratings.user, ratings.row, deviation, shape, config.user_pool)
     if config.factors:
-        start = random_start(ids, config.factors).to(device)
+        start = random_start(ids, config.factors).to(tables.device)
         optional["factors"] = fit_factors(ratings.user, ratings.row, ratings.rating, start, config.folds)
     return optional | {
         "statistics": statistics,
-        "crosses": fit_crosses(ratings.user, ratings.row, weight, shape, config.ridge, device),
+        "crosses": fit_crosses(ratings.user, ratings.row, weight, shape, config.ridge, tables.device),
         "sparse": fit_sparse(
             *(ratings.user, ratings.row, weight, shape, config.folds),
             *(config.sparse_kept, config.sparse_l1, config.sparse_l2),
