@@ -15,7 +15,7 @@ from widedeep.models.artifact import load_artifact
 from widedeep.models.history.inputs import fit_inputs
 from widedeep.models.wide_deep_history import WideDeepHistoryConfig
 from widedeep.parallel.world import ALONE
-from widedeep.schema.manifest import SPLITS, Manifest, read_manifest
+from widedeep.schema.manifest import SPLITS, read_manifest
 from widedeep.search import main as search
 
 NCF = {"config": "ncf", "epochs": 3, "batch_size": 256, "ranking_users": 50, "device": "cpu"}
@@ -68,8 +68,8 @@ def test_a_refit_is_the_training_on_data_with_one_split_for_both(data, tmp_path,
     refit = train([*command(folder / "split", tmp_path / "refit", **NCF), "--refit"])
     values = Tables.__init__
 
-    def with_counts(self, path, manifest: Manifest, verify: bool = True):
-        values(self, path, manifest, verify)
+    def with_counts(self, *of_tables):
+        values(self, *of_tables)
         for table, count in zip((self.users, self.items), counts(both), strict=True):
             table.replace("train_ratings", count)
 
