@@ -5,19 +5,19 @@
 
 import { loadTest } from "loadtest"
 
-const [address, seconds, ...ids] = process.argv.slice(2)
-const QUERIES = ["naruto", "cowboy bebob", "steins gate", "attack on titan", "spirited", "full metal", "clannad", "death n"]
+const [address, seconds, known, ...ids] = process.argv.slice(2)
+const titles = JSON.parse(known)
 
 let turn = 0
 const next = (values) => values[turn++ % values.length]
 const get = (path) => ({
   requestGenerator: (_, parameters, request, answered) => request({ ...parameters, path: path() }, answered),
 })
-const ratings = () => [1, 5, 6, 7, 8].map((rating) => ({ title: next(QUERIES), rating: rating + 2 }))
+const ratings = () => [1, 5, 6, 7, 8].map((rating) => ({ title: next(titles), rating: rating + 2 }))
 
 const KINDS = {
   "known user": { requestsPerSecond: 160, ...get(() => `/users/${next(ids)}/recommendations`) },
-  search: { requestsPerSecond: 30, ...get(() => `/items/search?q=${encodeURIComponent(next(QUERIES))}`) },
+  search: { requestsPerSecond: 30, ...get(() => `/items/search?q=${encodeURIComponent(next(titles).slice(0, 8).toLowerCase())}`) },
   "by ratings": {
     requestsPerSecond: 10,
     url: `${address}/recommendations?n=20&next_part_only=true`,

@@ -57,6 +57,14 @@ ids = sorted({one for file in files for one in pq.read_table(file, columns=["use
 print(*random.Random(0).sample(ids, min(2000, len(ids))))
 END
 )
+titles=$(python - "$data" <<'END'
+import json, sys
+from pathlib import Path
+import pyarrow.parquet as pq
+items = pq.read_table(Path(sys.argv[1]) / "items", columns=["title", "train_ratings"])
+print(json.dumps(items.sort_by([("train_ratings", "descending")])["title"].to_pylist()[:20]))
+END
+)
 
 widedeep serve --data "$data" --run-dir "$run" --recommendations "$work/lists" --port 0 2>"$work/log" &
 server=$!
@@ -71,7 +79,7 @@ memory() {
 }
 
 # shellcheck disable=SC2086 # words
-ask() { node "$work/load.mjs" "$address" "$1" $ids; }
+ask() { node "$work/load.mjs" "$address" "$1" "$titles" $ids; }
 say "$address: warming up for 10 s"
 ask 10 >/dev/null
 before=$(memory)
