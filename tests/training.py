@@ -76,4 +76,9 @@ def scalars(folder: Path, name: str) -> list[tuple[int, float]]:
     """Return the points of a curve of TensorBoard's event files: number and value, as TensorBoard shows them."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+    # TensorBoard reads files in the order of their names, which end in the second and the number of the writer in its
+    # process. Within a second, here a whole training, the hundredth would come before the ninety-ninth.
+    for file in folder.glob("events.out.tfevents.*"):
+        start, _, number = file.name.rpartition(".")
+        file.rename(folder / f"{start}.{int(number):06}")
     return [(event.step, event.value) for event in EventAccumulator(str(folder)).Reload().Scalars(name)]
