@@ -86,8 +86,7 @@ step() {
 steps=300
 if [ -z "$input" ] && [ "$(printf %.0f "$ratings" 2>/dev/null)" -le 200000 ]; then
   steps=80
-  # In jobs of seconds Java's second compiler takes more time than it gives.
-  export SPARK_SUBMIT_OPTS="$SPARK_SUBMIT_OPTS -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
+  shorten_spark_jobs
 fi
 if [ -z "$input" ]; then
   input=$work/raw

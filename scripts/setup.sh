@@ -258,11 +258,13 @@ archive_classes() {
     spark-submit "$root/scripts/spark_classes.py" >>"$log" 2>&1 &&
     # Java dies of an archive that is cut off.
     SPARK_SUBMIT_OPTS="'-XX:SharedArchiveFile=$made'" spark-submit --version >>"$log" 2>&1 &&
-    mv "$made" "$archive" && echo "$archived" >"$archive.stamp"
+    mv "$made" "$archive"
 }
 
-if [ ! -e "$archive" ] || [ "$(cat "$archive.stamp" 2>/dev/null)" != "$archived" ]; then
-  (archive_classes) || say "there is no archive: Spark will start slower"
+# Where there can be none, this is not tried again each time.
+if [ "$(cat "$archive.stamp" 2>/dev/null)" != "$archived" ]; then
+  (archive_classes) || say "there is no archive, so Spark starts slower; to try again, remove $archive.stamp"
+  echo "$archived" >"$archive.stamp"
 fi
 
 # --- what entering the environment sets ----------------------------------------------------------

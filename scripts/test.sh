@@ -31,9 +31,7 @@ check env NO_MKDOCS_2_WARNING=1 mkdocs build --strict --site-dir "$site"
 rm -rf "$site"
 [ -z "$failed" ] || echo "FAILED, whatever the tests say: $failed" >&2
 
-# Hundreds of short Spark jobs: for them Java's second compiler costs a quarter of the time and gives nothing. Without
-# it Java keeps 48 MB for its code by default; a job fills that, and then fails or stands still.
-export SPARK_SUBMIT_OPTS="$SPARK_SUBMIT_OPTS -XX:TieredStopAtLevel=1 -XX:ReservedCodeCacheSize=240m"
+shorten_spark_jobs # there are hundreds, of seconds each
 
 # Last, so that its closing line is the last one of all.
 echo "== pytest $*" >&2

@@ -64,9 +64,10 @@ class TrainingRun:
         self.config, self.world = config, world
         require_boards(config.track)
         manifest = read_manifest(config.data)
-        self.manifest, self.tables = manifest, Tables(config.data, manifest, config.loader.verify, world.device)
         if config.refit:
             self.manifest, self.tables = merge_valid(config.data, manifest, world.device)
+        else:
+            self.manifest, self.tables = manifest, Tables(config.data, manifest, config.loader.verify, world.device)
         self.identity = run_identity(config, self.manifest)
         # After a restart by torchrun the same command goes on with what it has begun.
         restarted = int(os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")) > 0

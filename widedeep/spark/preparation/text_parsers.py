@@ -15,7 +15,7 @@ from widedeep.schema.dataset import MAX_IDENTIFIER, MISSING_WORDS
 
 # Of texts that are cast. Others are not tried: `try_cast` would throw and catch an exception for each, which takes as
 # long as fifty regular expressions.
-WHOLE = r"^\d{1,18}$"  # as nearly all identifiers and ratings are
+WHOLE = r"^\d{1,18}$"  # as nearly all identifiers are
 NUMBER = r"^\s*[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?\s*$"
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
@@ -33,9 +33,8 @@ def is_marked(text: Column, marks: Sequence[str]) -> Column:
 
 def number(text: Column) -> Column:
     """Text -> double; null where it is missing or no finite number (`26.0` and ` 7 ` are numbers)."""
-    value = F.when(text.rlike(WHOLE), text.try_cast("bigint").cast("double"))
     # Java takes `8d`, `0x1p3` and a 7 with a zero byte behind it for numbers, too: they are damage.
-    value = value.when(text.rlike(NUMBER), text.try_cast("double"))
+    value = F.when(text.rlike(NUMBER), text.try_cast("double"))
     return F.when(F.abs(value) < math.inf, value)
 
 
