@@ -3,7 +3,8 @@
 Two settings of a process decide a fifth of the speed on CPU, and both are read before the first line of Python:
 
 - OpenMP threads that wait for each other spin for long. If anything else needs the cores, that can slow a step down
-  40 times; here they spin briefly and then sleep.
+  40 times. If they sleep too early, waking them takes longer than most of what they do. Here they spin for a fraction
+  of a millisecond, as long as a step's work between two parts that both cores share.
 - glibc returns large allocations to the system and faults them in again, page by page, at the next step. Here it keeps
   them, in large pages.
 """
@@ -18,7 +19,7 @@ from widedeep.common.machine import LOOPBACK
 # Allocations are large pages (transparent ones, madvise), never mapped each by itself, never given back.
 MALLOC = {"hugetlb": 1, "mmap_threshold": 1 << 30, "trim_threshold": 1 << 40}
 TUNING = {
-    "GOMP_SPINCOUNT": "1000",
+    "GOMP_SPINCOUNT": "10000",
     "GLIBC_TUNABLES": ":".join(f"glibc.malloc.{name}={value}" for name, value in MALLOC.items()),
 }
 ENTERED = "WIDEDEEP_TUNED_PROCESS"
