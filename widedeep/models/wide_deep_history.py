@@ -7,7 +7,7 @@ L ratings of the longest history, T targets (items to be judged) of a user, C ca
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from widedeep.models.base import Explanation, Histories, MakeEmbedding, Scores
 from widedeep.models.feature_inputs import merge_inputs
 from widedeep.models.history.inputs import fit_inputs, with_known_columns
 from widedeep.models.history.learning import NOT_GIVEN, hold_out, unrated_log_weight
-from widedeep.models.history.network import Heads, Terms, Vectors, bag_of
+from widedeep.models.history.network import Embedded, Heads, PastVectors, Terms, bag_of
 from widedeep.models.history.past import Past, bags_of, make_past, pad
 from widedeep.models.history.people import Neighbours
 from widedeep.models.history.profile import SIDE, UserProfile, profile_inputs, with_known_profile
@@ -34,6 +34,14 @@ from widedeep.schema.rating_scale import RatingScale
 
 SAMPLE_USERS = 256  # from whom the spread of the terms is taken
 USERS_AT_ONCE = 128  # whose pairs are answered together
+
+
+class Opened(NamedTuple):
+    """What encodings of users hold, and what the crosses make of all items."""
+
+    past: Past
+    wide: WideScores
+    survey: Survey
 
 
 Head = Callable[[Terms], Tensor]  # a method of `Heads`: terms of [u, T] -> [u, T], or both answers [2, u, T]
@@ -62,6 +70,7 @@ class WideDeepHistory(HistoryLearner):
         known = f"{SIDE}.numbers" in shape
         self.profile = UserProfile(shape, config.embedding_dim, config.embedding_sd) if known else None
         self.cold_users_alike = not known
+        self._last_opened: tuple[Tensor, Opened] | None = None
 
     @classmethod
     def from_tables(cls, config: Any, tables: Tables, embedding: MakeEmbedding = RowEmbedding) -> "WideDeepHistory":
@@ -79,10 +88,10 @@ class WideDeepHistory(HistoryLearner):
         users = torch.nonzero(self.terms.ledger.start.diff() > 1)[:, 0]
         users = users[torch.linspace(0, len(users) - 1, min(SAMPLE_USERS, len(users))).long()]
         past, wide = self._unpack(self.encode_users(users.int()))
-        survey = self.terms.survey(past, wide)
-        targets = self._candidate_targets(past, survey)
+        targets = self._candidate_targets(past, wide, self.terms.survey(past, wide))
+        embedded = self.terms.embed(past, targets)
         numbers = [
-            self._terms_of_chunk(past, wide, survey, targets, chunk).numbers.flatten(0, 1)
+            self._terms_of_chunk(past, targets, embedded, chunk).numbers.flatten(0, 1)
             for chunk in chunks(past, _as_many(targets))
         ]
         if numbers:
@@ -155,6 +164,18 @@ class WideDeepHistory(HistoryLearner):
         factors = self.terms.latent_factors(past, None)
         return past._replace(people=people, factors=factors), WideScores(*wide)
 
+    def _open(self, users: Tensor) -> Opened:
+        """Unpack encodings and survey all items.
+
+        The last ones are kept: scores, ratings and reasons are asked for one after the other. None of what is kept is
+        trained.
+        """
+        last = self._last_opened
+        if last is None or last[0] is not users:
+            past, wide = self._unpack(users)
+            self._last_opened = last = users, Opened(past, wide, self.terms.survey(past, wide))
+        return last[1]
+
     def encode_items(self, item: Tensor) -> Tensor:
         """Encode items by their index: [B] int32 -> [B, 1] float32."""
         return item[:, None].float()
@@ -166,7 +187,7 @@ class WideDeepHistory(HistoryLearner):
         for part in user.split(USERS_AT_ONCE):
             history = ledger.history(part, self.config.max_history)
             past = make_past(*history, self.terms.statistics, self.scale, self._profiles(part))
-            bags.append(bag_of(past, Vectors(*(vector[past.row] for vector in vectors)), 0.0, False))
+            bags.append(bag_of(past, PastVectors(*(vector[past.row] for vector in vectors.of_past())), 0.0, False))
         return torch.cat(bags)
 
     def item_vectors(self, item: Tensor) -> Tensor:
@@ -212,11 +233,10 @@ class WideDeepHistory(HistoryLearner):
 
         The others are in the order of the wide scores, with unrated items last.
         """
-        past, wide = self._unpack(users)
-        survey = self.terms.survey(past, wide)
-        targets = self._candidate_targets(past, survey)
-        affinity = self._answer(self.heads.score, past, wide, survey, targets)
-        every = affinity.amin(1, keepdim=True) - self._distance_of_others(past, wide)  # [u, I]
+        past, wide, survey = self._open(users)
+        targets = self._candidate_targets(past, wide, survey)
+        affinity = self._answer(self.heads.score, past, targets)
+        every = affinity.amin(1, keepdim=True) - self._distance_of_others(wide, survey)  # [u, I]
         every.scatter_(1, targets.item, affinity)
         out.copy_(every.index_select(1, items[:, 0].long()))
 
@@ -225,13 +245,13 @@ class WideDeepHistory(HistoryLearner):
 
         Of an item that is no candidate, `score_block` gives another affinity than the parts add up to.
         """
-        past, wide = self._unpack(users)
-        survey, targets = self.terms.survey(past, wide), self._as_targets(past, items[:, 0].long()[chosen])
-        some = list(chunks(past, _as_many(targets)))
+        past, wide, survey = self._open(users)
+        targets = self._as_targets(past, wide, survey, items[:, 0].long()[chosen])
+        embedded, some = self.terms.embed(past, targets), list(chunks(past, _as_many(targets)))
         explained = [
             explain(
-                *(self.terms, self.heads, past.part(chunk.users, chunk.length), wide.part(chunk.users)),
-                *(survey.part(chunk.users), targets.part(chunk.users, chunk.targets)),
+                *(self.terms, self.heads, *_part(past, targets, embedded, chunk)),
+                (survey.sd[chunk.users], survey.sparse_spread[chunk.users]),
             )
             for chunk in some
         ]
@@ -273,38 +293,35 @@ class WideDeepHistory(HistoryLearner):
 
     def _answer_chosen(self, head: Head, users: Tensor, item: Tensor) -> Tensor:
         """Answer for items of encoded users: [u, C] and [u, T] int64 item indexes -> [..., u, T]."""
-        past, wide = self._unpack(users)
-        return self._answer(head, past, wide, self.terms.survey(past, wide), self._as_targets(past, item))
+        past, wide, survey = self._open(users)
+        return self._answer(head, past, self._as_targets(past, wide, survey, item))
 
-    def _as_targets(self, past: Past, item: Tensor) -> Targets:
-        """Return items as targets, whom the users have not rated: [u, T] int64 item indexes."""
-        none = torch.zeros(item.shape, device=item.device)
-        return Targets(item, self.terms.ledger.row_of[item].long(), none, none, past.bias)
+    def _as_targets(self, past: Past, wide: WideScores, survey: Survey, item: Tensor) -> Targets:
+        """Return items as targets, which the users have not rated: [u, T] int64 item indexes."""
+        none, row = torch.zeros(item.shape, device=item.device), self.terms.ledger.row_of[item].long()
+        return Targets(item, row, none, none, past.bias, survey.standings(wide, row))
 
-    def _answer(self, head: Head, past: Past, wide: WideScores, survey: Survey, targets: Targets) -> Tensor:
+    def _answer(self, head: Head, past: Past, targets: Targets) -> Tensor:
         """Answer for the targets of each user, [..., u, T]."""
-        some = list(chunks(past, _as_many(targets)))
-        answers = [head(self._terms_of_chunk(past, wide, survey, targets, chunk)) for chunk in some]
+        embedded, some = self.terms.embed(past, targets), list(chunks(past, _as_many(targets)))
+        answers = [head(self._terms_of_chunk(past, targets, embedded, chunk)) for chunk in some]
         order = torch.cat([chunk.users for chunk in some])
         return torch.cat(answers, dim=-2)[..., order.argsort(), :]
 
-    def _terms_of_chunk(self, past: Past, wide: WideScores, survey: Survey, targets: Targets, chunk: Chunk) -> Terms:
+    def _terms_of_chunk(self, past: Past, targets: Targets, embedded: Embedded, chunk: Chunk) -> Terms:
         """Return the terms of the users of a chunk."""
-        users = chunk.users
-        return self.terms(
-            past.part(users, chunk.length), wide.part(users), survey.part(users), targets.part(users, chunk.targets)
-        )
+        return self.terms(*_part(past, targets, embedded, chunk))
 
     # --- candidates ----------------------------------------------------------------------------------
 
-    def _candidate_targets(self, past: Past, survey: Survey) -> Targets:
+    def _candidate_targets(self, past: Past, wide: WideScores, survey: Survey) -> Targets:
         """Return the candidates of each user as targets, those without ratings last: [u, C + K]."""
         item = torch.cat([self.terms.ledger.item_of[survey.candidates].long(), survey.cold], dim=1)
-        return self._as_targets(past, item)
+        return self._as_targets(past, wide, survey, item)
 
-    def _distance_of_others(self, past: Past, wide: WideScores) -> Tensor:
+    def _distance_of_others(self, wide: WideScores, survey: Survey) -> Tensor:
         """Return how far items that are no candidates are below these, by the crosses, unrated items last: [u, I]."""
-        score = self.terms.crossed(past, wide)
+        score = self.terms.crossed(wide, survey)
         best, worst = score.amax(1, keepdim=True), score.amin(1, keepdim=True)
         # From 1 to 2, because the scores for an empty history differ by less than affinities can.
         distance = 1.0 + (best - score) / (best - worst).clamp(min=1e-30)
@@ -332,11 +349,12 @@ class WideDeepHistory(HistoryLearner):
         log_weight.masked_fill_(survey.crossed.gather(1, rows).isneginf(), -torch.inf)
         of_unrated = unrated_log_weight(self.config, self.terms.statistics.count[:-1])
         log_weight = torch.cat([log_weight, of_unrated.expand(survey.cold.shape)], dim=1)
-        targets, truth = held.with_candidates(rows, survey.cold, self.terms)
+        targets, truth = held.with_candidates(rows, survey, self.terms)
+        embedded = self.terms.embed(held.past, targets)
         chosen = log_weight.shape[1]
         answers: list[tuple[Tensor, ...]] = []
         for chunk in chunks(held.past, chosen + (held.rating > NOT_GIVEN).sum(1)):
-            terms = self._terms_of_chunk(held.past, held.wide, survey, targets, chunk)
+            terms = self._terms_of_chunk(held.past, targets, embedded, chunk)
             affinity = self.heads.score(terms.of_targets(slice(chosen)))
             rating = self.heads.rate(terms.of_targets(slice(chosen, None)))
             true = truth[chunk.users, : chunk.targets]
@@ -344,6 +362,12 @@ class WideDeepHistory(HistoryLearner):
             liked = (true[:, :chosen] >= self.scale.liked).float()
             answers.append((rating[given], true[:, chosen:][given], affinity, liked, log_weight[chunk.users]))
         return Learned(*(torch.cat(column) for column in zip(*answers, strict=True)))
+
+
+def _part(past: Past, targets: Targets, embedded: Embedded, chunk: Chunk) -> tuple[Past, Targets, Embedded]:
+    """Return what the users of a chunk have."""
+    users, length, count = chunk
+    return past.part(users, length), targets.part(users, count), embedded.part(users, length, count)
 
 
 def _as_many(targets: Targets) -> Tensor:

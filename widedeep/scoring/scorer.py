@@ -32,6 +32,7 @@ class Scorer:
     def __init__(self, model: Recommender, items: int, device: torch.device | None = None):
         self._model, self._items = model, items
         self._device = device or torch.device("cpu")
+        self._last_encoded: tuple[np.ndarray, Tensor] | None = None
         with torch.inference_mode():
             index = torch.arange(items, dtype=torch.int32, device=self._device)
             self._item_encodings = model.encode_items(index).contiguous()  # [I, C]
@@ -109,7 +110,12 @@ class Scorer:
         return top_unseen(self._affinities(encodings), seen, n)
 
     def _encode(self, users: np.ndarray) -> Tensor:
-        return self._model.encode_users(torch.from_numpy(np.ascontiguousarray(users)).to(self._device))
+        """Encode users; the last encodings are kept, as users whose lists were made are explained next."""
+        last = self._last_encoded
+        if last is None or not np.array_equal(last[0], users):
+            encodings = self._model.encode_users(torch.from_numpy(np.ascontiguousarray(users)).to(self._device))
+            self._last_encoded = last = users.copy(), encodings
+        return last[1]
 
     def _encode_histories(self, histories: Histories) -> Tensor:
         return self._model.encode_histories(Histories(*(part.to(self._device) for part in histories)))

@@ -82,7 +82,7 @@ def test_other_items_are_in_the_order_of_their_crosses(model):
     encoded = model.encode_users(EVERYBODY[:5])
     found = affinities(model, encoded)
     past, wide = model._unpack(encoded)
-    ledger, crossed = model.terms.ledger, model.terms.crossed(past, wide)
+    ledger, crossed = model.terms.ledger, model.terms.crossed(wide, model.terms.survey(past, wide))
     score = wide.preference[:, ledger.row_of.long()]
     titles = model.terms.titles.crosses(ledger.item_of[past.row].long(), past.weight)
     score = score + wide.sparse[:, ledger.row_of.long()]

@@ -15,7 +15,7 @@ from widedeep.data.rating_matrices import preference
 from widedeep.models.history.biases import USER_DAMPING
 from widedeep.models.history.past import Past, bags_of, make_past, pad
 from widedeep.models.history.settings import WideDeepHistoryConfig
-from widedeep.models.history.targets import Targets
+from widedeep.models.history.targets import Survey, Targets
 from widedeep.models.history.terms import PairTerms
 from widedeep.models.history.wide import Bags, WideScores
 from widedeep.schema.rating_scale import RatingScale
@@ -58,22 +58,24 @@ class HeldOut(NamedTuple):
         share = ((total - sure) / (count - sure)).log()
         return candidates.gather(1, chosen), torch.where(certain.gather(1, chosen), 0.0, share)
 
-    def with_candidates(self, candidates: Tensor, unrated: Tensor, terms: PairTerms) -> tuple[Targets, Tensor]:
+    def with_candidates(self, candidates: Tensor, survey: Survey, terms: PairTerms) -> tuple[Targets, Tensor]:
         """Return candidates, then held-out items as targets, [u, C + K + H]; and the true ratings where held out.
 
         Args:
             candidates: [u, C] rows.
-            unrated: [u, K] item indexes of candidates that have no ratings, or are judged so.
+            survey: of the wide scores, with the K candidates that have no ratings, or are judged so.
             terms: knows the items of rows, and the statistics.
 
         """
+        unrated = survey.cold
         item = torch.cat([terms.ledger.item_of[candidates].long(), unrated, terms.ledger.item_of[self.row].long()], 1)
         row = torch.cat([candidates, terms.ledger.row_of[unrated].long(), self.row], dim=1)
         truth = self._truth(row)
         hidden = self.cold[row]
         own = ((truth > NOT_GIVEN) & ~hidden).float()
         residual = terms.statistics.deviations(row, torch.where(own > 0, truth, 0.0)) - self.bias
-        return Targets(item, torch.where(hidden, terms.unrated, row), own, residual * own, self.bias), truth
+        judged = torch.where(hidden, terms.unrated, row)
+        return Targets(item, judged, own, residual * own, self.bias, survey.standings(self.wide, judged)), truth
 
     def _truth(self, row: Tensor) -> Tensor:
         """Return the held-out ratings of items, NOT_GIVEN for all others: [u, T] rows -> [u, T]."""
@@ -117,8 +119,9 @@ def hold_out(
     bags, residual = bags_of(past)
     factors = terms.latent_factors(past, histories.user)
     past = past._replace(people=terms.neighbours(bags, residual, histories.user), factors=factors)
-    full = Bags(histories.start, row, preference(histories.rating, scale))
-    wide = terms.wide_scores_without(histories.user.long(), full, bags, residual)
+    gone = ~kept
+    removed = Bags(_starts(user[gone], len(count)), row[gone], preference(histories.rating[gone], scale))
+    wide = terms.wide_scores_without(histories.user.long(), removed, bags, residual)
     others = ~held
     (known,) = pad(_starts(user[others], len(count)), (row[others],), (terms.unrated,))
     columns = row[held], histories.rating[held]

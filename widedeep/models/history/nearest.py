@@ -27,9 +27,15 @@ def nearest(together: Tensor, target: Tensor, past: Tensor, weight: Tensor) -> l
 
     """
     of_target, of_past = target.clamp(min=1.0)[:, :, None], past.clamp(min=1.0)[:, None]
+    product = together * weight[:, None]
     found: list[Tensor] = []
     for power in POWERS:
-        closeness = together / (of_target**power * of_past ** (1.0 - power) + DAMPING) * weight[:, None]
-        best = closeness.topk(min(NEAREST, closeness.shape[2]), dim=2).values
-        found += [best[..., 0], best.sum(2), closeness.sum(2)]
+        closeness = product / (_power(of_target, power) * _power(of_past, 1.0 - power)).add_(DAMPING)
+        best = closeness.topk(min(NEAREST, closeness.shape[2]), dim=2, sorted=False).values
+        found += [best.amax(2), best.sum(2), closeness.sum(2)]
     return found
+
+
+def _power(base: Tensor, exponent: float) -> Tensor:
+    """Return a power; of exponent 0 as a single 1, which makes a product with it no larger."""
+    return base**exponent if exponent else base.new_ones(())

@@ -9,16 +9,16 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import dropout, silu
+from torch.nn.functional import dropout, hardtanh, silu
 
 from widedeep.models.feature_inputs import EmbeddedColumns, FeatureLookup
-from widedeep.models.history.past import Past
+from widedeep.models.history.past import Past, rows_of
 from widedeep.models.history.statistics import PairEvidence
 
 ROLES = 6  # vectors of an item: query, key, rating, bag of residuals, bag of items, affinity
 KIND_WIDTH, KIND_SD = 8, 1.0  # of the embedding of an item's kind that the towers read, and of its initial values
 TERM_SCALES = (0.3, 0.3, 2.0, 4.0, 0.3, 2.0, 0.3, 0.3)  # of the terms of the attention
-LOGIT_LIMIT = 8.0  # attention weights are at most exp of this
+LEAST_LOGIT, LOGIT_LIMIT = -20.0, 8.0  # attention weights are between exp of these
 # Initial weights of log overlap, log agreement and similarity of titles in the attention of the first head.
 SIMILARITY_WEIGHTS = (1.5, 1.5, 2.0)
 OUTLIER = 6.0  # standardised terms are clipped to this
@@ -33,6 +33,50 @@ class Vectors(NamedTuple):
     residual_bag: Tensor
     item_bag: Tensor
     affinity: Tensor
+
+    def of_targets(self) -> "TargetVectors":
+        """Return those of the roles that targets have."""
+        return TargetVectors(self.query, self.rating, self.affinity)
+
+    def of_past(self) -> "PastVectors":
+        """Return those of the roles that items of a history have."""
+        return PastVectors(self.key, self.residual_bag, self.item_bag)
+
+
+class TargetVectors(NamedTuple):
+    """Vectors of targets, each [..., D]."""
+
+    query: Tensor
+    rating: Tensor
+    affinity: Tensor
+
+
+class PastVectors(NamedTuple):
+    """Vectors of items of a history, each [..., D]."""
+
+    key: Tensor
+    residual_bag: Tensor
+    item_bag: Tensor
+
+
+class Embedded(NamedTuple):
+    """The embeddings of the m distinct items of a batch, and which of them the targets and the histories have."""
+
+    of_targets: Tensor  # [m, 3, D] float32, `TargetVectors` side by side
+    of_past: Tensor  # [m, 3, D] float32, `PastVectors` side by side
+    kinds: Tensor  # [m, 8] float32
+    target: Tensor  # [u, T] int64, from 0 to m - 1
+    past: Tensor  # [u, L] int64, from 0 to m - 1
+
+    def part(self, users: Tensor, length: int, targets: int) -> "Embedded":
+        """Return that of the first targets of some of the users, whose histories have at most `length` ratings."""
+        return self._replace(target=self.target[users, :targets], past=self.past[users, :length])
+
+    def look_up(self) -> tuple[TargetVectors, PastVectors, Tensor]:
+        """Return the vectors of the targets [u, T, D] and of the histories [u, L, D], and the targets' kinds."""
+        of_target, of_past = rows_of(self.of_targets, self.target), rows_of(self.of_past, self.past)
+        kind = rows_of(self.kinds, self.target)
+        return TargetVectors(*of_target.unbind(2)), PastVectors(*of_past.unbind(2)), kind
 
 
 class Attended(NamedTuple):
@@ -98,11 +142,12 @@ class Attention(nn.Module):
             match: query x key, [u, T, L].
 
         Returns:
-            what was found, and the weights [H, u, T, L].
+            what was found, and the weights [H, u, T, L], of no meaning where there is no rating.
 
         """
         titles, genres = content
         # The terms come first and the pairs last: matrix products and sums are then several times faster on a CPU.
+        # The last term is 1, so that the product adds the bias.
         terms = torch.stack(
             [
                 evidence.overlap,
@@ -111,12 +156,13 @@ class Attention(nn.Module):
                 evidence.agreement,
                 evidence.together.log1p_(),
                 genres,
-                *(of.expand_as(match) for of in rarity),
+                *(of.expand_as(match) for of in (*rarity, match.new_ones(()))),
             ]
-        ).flatten(1)  # [8, u T L]
-        hidden = silu(torch.addmm(self.hidden_bias[:, None], self.hidden, terms))
-        logit = (self.output @ hidden).addmm(self.similarity, terms[:3]) + match.flatten()
-        weight = logit.clamp(-20.0, LOGIT_LIMIT).exp().view(-1, *match.shape) * past.present[:, None]  # [H, u, T, L]
+        ).flatten(1)  # [9, u T L]
+        hidden = silu(torch.cat([self.hidden, self.hidden_bias[:, None]], dim=1) @ terms)
+        logit = (self.output @ hidden).addmm_(self.similarity, terms[:3]).add_(match.flatten())
+        weight = hardtanh(logit, LEAST_LOGIT, LOGIT_LIMIT).exp_().view(-1, *match.shape)  # [H, u, T, L]
+        # All values are 0 where there is no rating.
         values = torch.stack([past.present, past.residual, past.weight], dim=-1)  # [u, L, 3]
         total, residual, preferred = (weight @ values).movedim(0, 2).unbind(-1)  # [u, T, H] each
         residual = residual / (total + self.prior.exp())
@@ -238,7 +284,7 @@ class Heads(nn.Module):
         self.spread.copy_(numbers.std(0, correction=0) + 1e-3)
 
 
-def bag_of(past: Past, vectors: Vectors, share: float, training: bool) -> Tensor:
+def bag_of(past: Past, vectors: PastVectors, share: float, training: bool) -> Tensor:
     """Return the bag of each history, [u, D]: the user's profile + sum of item and residual vectors / sqrt(count)."""
     summed = torch.einsum("ul,uld->ud", past.present, vectors.item_bag)
     summed = summed + torch.einsum("ul,uld->ud", past.residual, vectors.residual_bag)

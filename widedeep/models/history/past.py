@@ -75,6 +75,11 @@ def bags_of(past: Past) -> tuple[Bags, Tensor]:
     return Bags(starts_of(there.sum(1)), past.row[there], past.weight[there]), past.residual[there]
 
 
+def rows_of(table: Tensor, index: Tensor) -> Tensor:
+    """Return rows of a table, [m, ...] and any shape of int64 -> [shape, ...]; faster than `table[index]`."""
+    return table.index_select(0, index.flatten()).view(*index.shape, *table.shape[1:])
+
+
 def places_of(index: Tensor, size: int) -> Tensor:
     """Return where in a history each of `size` things stands, L for in none: [u, L] int64 -> [u, size] int64."""
     length = index.shape[1]

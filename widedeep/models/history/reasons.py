@@ -8,27 +8,30 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from widedeep.models.base import REASONS, Explanation
-from widedeep.models.history.network import Heads
+from widedeep.models.history.network import Embedded, Heads
 from widedeep.models.history.past import Past
-from widedeep.models.history.targets import Survey, Targets
+from widedeep.models.history.targets import Targets
 from widedeep.models.history.terms import PairTerms
-from widedeep.models.history.wide import WideScores
 
 
 def explain(
-    terms: PairTerms, heads: Heads, past: Past, wide: WideScores, survey: Survey, targets: Targets
+    terms: PairTerms, heads: Heads, past: Past, targets: Targets, embedded: Embedded, spreads: tuple[Tensor, Tensor]
 ) -> Explanation:
     """Explain the affinities of the targets of each user, [u, T].
+
+    `spreads` are what the scores were divided by, those in closed form and the sparse ones, [u, 1] each.
 
     What each rating adds to the wide score is known; the mean that standardises it is subtracted from the part as a
     whole. The content is the logarithm of a sum, so it is shared out in proportion to the summands.
     """
-    parts = heads.parts(terms(past, wide, survey, targets))
-    score = wide.preference.gather(1, targets.row)
-    crossed = terms.crosses.contributions(past.row, past.weight, targets.row, score) / survey.sd[:, :, None]
-    sparse = terms.sparse.contributions(past.row, past.weight, targets.row) / survey.sparse_spread[:, :, None]
+    parts = heads.parts(terms(past, targets, embedded))
+    closed, by_sparse = spreads
+    score = targets.standings[:, :, 4]
+    crossed = terms.crosses.contributions(past.row, past.weight, targets.row, score) / closed[:, :, None]
+    sparse = terms.sparse.contributions(past.row, past.weight, targets.row) / by_sparse[:, :, None]
     past_item = terms.ledger.item_of[past.row].long()
-    similar = terms.title_similarity(past, past_item, targets.item).square() * past.weight[:, None]  # [u, T, L]
+    titles = terms.titles.similar(past, past_item, targets.item).dense()  # [u, T, L]
+    similar = titles.square() * past.weight[:, None]
     total = similar.sum(2, keepdim=True)
     content = similar * (total.log1p() / total.clamp(min=1e-9))
     added = heads.wide[0] * crossed + heads.wide[1] * content + heads.wide[2] * sparse

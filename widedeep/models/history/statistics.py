@@ -69,20 +69,21 @@ class ItemStatistics(ItemBiases):
         """
         # Both numbers of a pair are looked up at once, as one of 32 bits: the table is far larger than the caches.
         both = self.pairs.view(torch.int32)[target[:, :, None], past[:, None, :], 0].view(torch.float16)
-        both = both.view(*target.shape, past.shape[1], 2).float() * UNIT
-        together = (both[..., 0] - own[:, :, None]).clamp_(min=0.0)
-        products = both[..., 1] - (own * own_residual)[:, :, None] * residual[:, None, :]
+        both = both.view(*target.shape, past.shape[1], 2)
+        # Done in place where it can be: writing new memory takes longer than the arithmetic.
+        together = both[..., 0].float().mul_(UNIT).sub_(own[:, :, None]).clamp_(min=0.0)
+        products = both[..., 1].float().mul_(UNIT).sub_((own * own_residual)[:, :, None] * residual[:, None, :])
         spread = self.spread_without(target, own, own_residual)[:, :, None]
         spreads = spread * self.spread_without(past, torch.zeros_like(residual), residual)[:, None, :]
-        correlation = (products / (together * spreads + 0.1)).clamp_(-1.0, 1.0)
-        agreement = correlation * (together / (together + SHRINKAGE))
+        correlation = products.div_(spreads.mul_(together).add_(0.1)).clamp_(-1.0, 1.0)
+        agreement = correlation.mul_(together / (together + SHRINKAGE))
         rarity = (self.count[target] - own).clamp(min=1.0).rsqrt()[:, :, None]
-        overlap = together * rarity * self.count[past].clamp(min=1.0).rsqrt()[:, None, :]
-        return PairEvidence(together, _log(overlap), agreement, _log(agreement))
-
-
-def _log(similarity: Tensor) -> Tensor:
-    return similarity.clamp(min=LEAST_EVIDENCE).log()
+        overlap = (together * rarity).mul_(self.count[past].clamp(min=1.0).rsqrt()[:, None, :])
+        log_overlap, log_agreement = (
+            overlap.clamp_(min=LEAST_EVIDENCE).log_(),
+            agreement.clamp(min=LEAST_EVIDENCE).log_(),
+        )
+        return PairEvidence(together, log_overlap, agreement, log_agreement)
 
 
 def fit_statistics(user: np.ndarray, item: np.ndarray, rating: np.ndarray, shape: tuple[int, int]) -> dict[str, Tensor]:

@@ -1,7 +1,7 @@
 """Items to be judged for each user, what the crosses make of them, and how users are dealt to chunks.
 
-Legend: u users, T targets (items to be judged), L ratings of the longest history, R rows (the rated items, and the last
-one for all unrated items), C candidates, K unrated candidates.
+Legend: u users, T targets (items to be judged), L ratings of the longest history, I items, R rows (the rated items, and
+the last one for all unrated items), C candidates, K unrated candidates.
 """
 
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ from widedeep.models.history.wide import WideScores
 # Elements u x T x L that are computed at once: their terms then stay in the cache.
 ELEMENTS_AT_ONCE = 1 << 18
 LEAST_SCORE = 0.01  # smaller sparse scores are alike; many are 0
+STANDINGS = 9  # numbers of `Survey.standings`
 
 
 class Targets(NamedTuple):
@@ -26,6 +27,7 @@ class Targets(NamedTuple):
     own: Tensor  # [u, T] float32, 1.0 where the statistics hold the user's own rating of the item
     residual: Tensor  # [u, T] float32, the residual of that rating in the statistics
     bias: Tensor  # [u, 1] float32, the user's bias in the statistics
+    standings: Tensor  # [u, T, 9] float32, see `Survey.standings`
 
     def part(self, users: Tensor, count: int) -> "Targets":
         """Return the first `count` targets of some of the users."""
@@ -35,6 +37,7 @@ class Targets(NamedTuple):
 class Survey(NamedTuple):
     """What the crosses make of all items for each user."""
 
+    titles: Tensor  # [u, I] float32, crosses of histories with titles
     crossed: Tensor  # [u, R] float32, scores by which candidates are chosen; -inf for the history and unrated items
     candidates: Tensor  # [u, C] int64 rows of the highest scores, best first
     cutoffs: Tensor  # [u, C] float32, their scores
@@ -45,29 +48,22 @@ class Survey(NamedTuple):
     sparse_spread: Tensor  # [u, 1] float32, root mean square of the sparse scores without those of the history
     sparse_best: Tensor  # [u, 1] float32, the highest of them
 
-    def part(self, users: Tensor) -> "Survey":
-        """Return the survey of some of the users."""
-        return Survey(*(column[users] for column in self))
-
     def rank(self, row: Tensor) -> Tensor:
         """Return how many candidates score higher than the targets: [u, T] rows -> [u, T] float32."""
         score = self.crossed.gather(1, row)
         return torch.searchsorted(-self.cutoffs, -score).float()
 
-    def standings(self, wide: WideScores, row: Tensor) -> list[Tensor]:
-        """Return how targets, [u, T] rows, stand among all items by the weights in closed form, [u, T] each.
+    def standings(self, wide: WideScores, row: Tensor) -> Tensor:
+        """Return how targets stand among all items: [u, T] rows -> [u, T, 9].
 
-        By the score above the mean, below the best, and of residuals, in standard deviations; by rank; and by score.
+        By the weights in closed form: the score above the mean, below the best, and of residuals, in standard
+        deviations; the rank; and the score. By the sparse ones: the score in spreads, below the best, its log, and of
+        residuals.
         """
-        score = wide.preference.gather(1, row)
-        others = (score - self.mean, score - self.best, wide.residual.gather(1, row))
-        return [*(other / self.sd for other in others), self.rank(row).log1p(), score]
-
-    def sparse_standings(self, wide: WideScores, row: Tensor) -> list[Tensor]:
-        """Return the same by the sparse weights: by the score in spreads, below the best, its log, and of residuals."""
-        score = wide.sparse.gather(1, row)
-        residual = wide.sparse_residual.gather(1, row)
-        return [score / self.sparse_spread, score - self.sparse_best, (score + LEAST_SCORE).log(), residual]
+        score, residual, sparse, sparse_residual = (scores.gather(1, row) for scores in wide)
+        standard = ((number / self.sd) for number in (score - self.mean, score - self.best, residual))
+        by_sparse = sparse / self.sparse_spread, sparse - self.sparse_best, (sparse + LEAST_SCORE).log()
+        return torch.stack([*standard, self.rank(row).log1p(), score, *by_sparse, sparse_residual], dim=-1)
 
 
 class Chunk(NamedTuple):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from widedeep.models.feature_inputs import FeatureLookup
 from widedeep.models.history.fitted import Fitted
-from widedeep.models.history.past import Past
+from widedeep.models.history.past import Past, rows_of
 
 LEAST_SHARE = 1e-4  # of the items, that have a value
 DAMPING = 3.0  # of the mean residual of a value, in ratings
@@ -42,7 +42,7 @@ class Tastes(Fitted):
 
         """
         values, users = len(self.share), len(past.row)
-        code = self.codes[past_item].long()  # [u, L, M]
+        code = rows_of(self.codes, past_item).long()  # [u, L, M]
         count, residual = (
             column.new_zeros(users, values + 1).scatter_add_(
                 1, code.flatten(1), column.repeat_interleave(code.shape[2], 1)
@@ -53,7 +53,7 @@ class Tastes(Fitted):
         lift = ((count + share) / (past.count + 1.0) / share).log()
         both = torch.stack([lift, residual / (count + DAMPING)], dim=-1)  # [u, V + 1, 2]
         both[:, values] = 0.0
-        of_target = self.codes[target].long()  # [u, T, M]
+        of_target = rows_of(self.codes, target).long()  # [u, T, M]
         found = both[torch.arange(users, device=target.device)[:, None, None], of_target]  # [u, T, M, 2]
         there = (of_target < values).float()
         parts = zip(found.split(self.slots, 2), there.split(self.slots, 2), strict=True)

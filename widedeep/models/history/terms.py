@@ -12,18 +12,18 @@ from widedeep.models.history.factors import LatentFactors, UserFactors
 from widedeep.models.history.inputs import Ledger
 from widedeep.models.history.nearest import NUMBERS as NEAREST_NUMBERS
 from widedeep.models.history.nearest import nearest
-from widedeep.models.history.network import Attended, Attention, ItemVectors, Terms, Vectors, bag_of
-from widedeep.models.history.past import Past, places_of
+from widedeep.models.history.network import Attended, Attention, Embedded, ItemVectors, Terms, bag_of
+from widedeep.models.history.past import Past, rows_of
 from widedeep.models.history.people import NUMBERS as PEOPLE_NUMBERS
 from widedeep.models.history.people import Neighbours, People
 from widedeep.models.history.settings import WideDeepHistoryConfig
 from widedeep.models.history.sparse import SparseCrosses
 from widedeep.models.history.statistics import ItemStatistics, PairEvidence
-from widedeep.models.history.targets import Survey, Targets
+from widedeep.models.history.targets import STANDINGS, Survey, Targets
 from widedeep.models.history.tastes import Tastes
 from widedeep.models.history.timeline import NEAR_TITLE, Timeline
 from widedeep.models.history.timeline import NUMBERS as TIMELINE_NUMBERS
-from widedeep.models.history.titles import TitleNeighbours
+from widedeep.models.history.titles import Similar, TitleNeighbours
 from widedeep.models.history.wide import Bags, WideCrosses, WideScores
 
 # Weights in the choice of candidates beside the item x item weights: of similar titles, and of the number of ratings,
@@ -31,7 +31,9 @@ from widedeep.models.history.wide import Bags, WideCrosses, WideScores
 SPARSE_SHARE, TITLE_SHARE, POPULARITY_SHARE = 1.0, 0.05, 1e-9
 # Weight of similar titles in the choice of unrated candidates, beside their fame.
 COLD_TITLES = 3.0
-PLAIN_NUMBERS = 22 + NEAREST_NUMBERS + TIMELINE_NUMBERS  # of `Terms.numbers` beside those of the items' columns
+PLAIN_NUMBERS = (
+    13 + STANDINGS + NEAREST_NUMBERS + TIMELINE_NUMBERS
+)  # of `Terms.numbers` beside those of the items' columns
 
 
 class PairTerms(nn.Module):
@@ -58,25 +60,23 @@ class PairTerms(nn.Module):
         self.vectors = ItemVectors(rows - 1, self.columns, config.kinds, config.embedding_dim, config.embedding_sd)
         self.attention = Attention(config.heads, config.attention_hidden)
 
-    def forward(self, past: Past, wide: WideScores, survey: Survey, targets: Targets) -> Terms:
+    def forward(self, past: Past, targets: Targets, embedded: Embedded) -> Terms:
         """Return the terms of the targets.
 
         Args:
             past: the histories.
-            wide: the users' scores of all rated items, [u, R] each.
-            survey: of these scores.
             targets: the items to be judged.
+            embedded: the embeddings of both.
 
         """
         past_item = self.ledger.item_of[past.row].long()
-        of_target, of_past, kind = self._look_up(targets, past, past_item)
+        of_target, of_past, kind = embedded.look_up()
         evidence = self._evidence(past, targets)
         with torch.no_grad():
             bias = self.statistics.bias_without(targets.row, targets.own, targets.residual)
-            scores, sparse = survey.standings(wide, targets.row), survey.sparse_standings(wide, targets.row)
             content, crossed = self._content(past, past_item, targets.item)
             close = nearest(evidence.together, self._count(targets), self.statistics.count[past.row], past.weight)
-            plain = [*scores, *sparse, *crossed, *self._facts(past, targets, bias), *close]
+            plain = [*crossed, *self._facts(past, targets, bias), *close]
             plain += self._said_by_people(past, targets, bias)
             plain = torch.stack([number.expand_as(bias) for number in plain], dim=-1)
             columns = self._columns(past, past_item, targets.item)
@@ -87,15 +87,17 @@ class PairTerms(nn.Module):
         expected = self.statistics.mean + past.bias + bias
         return Terms(
             expected=expected,
-            wide=scores[0],
-            sparse=sparse[0],
+            wide=targets.standings[:, :, 0],
+            sparse=targets.standings[:, :, 5],
             titles=crossed[0],
             rating_dot=rating_dot,
             affinity_dot=affinity_dot,
             residual=torch.cat([attended.residual, *self._by_factors(past, targets, expected)], dim=-1),
             support=attended.support,
             preference=attended.preference,
-            numbers=torch.cat([plain, torch.stack([rating_dot, affinity_dot], dim=-1), *columns], dim=-1),
+            numbers=torch.cat(
+                [targets.standings, plain, torch.stack([rating_dot, affinity_dot], dim=-1), *columns], dim=-1
+            ),
             kind=kind,
         )
 
@@ -103,12 +105,12 @@ class PairTerms(nn.Module):
         """Score all rated items for histories; for the arguments see `WideCrosses.scores`."""
         return WideScores(*self.crosses.scores(past, residual, known), *self.sparse.scores(past, residual))
 
-    def wide_scores_without(self, user: Tensor, full: Bags, past: Bags, residual: Tensor) -> WideScores:
+    def wide_scores_without(self, user: Tensor, others: Bags, past: Bags, residual: Tensor) -> WideScores:
         """Score all rated items as if users of the data, [u] indexes, had only a part of their ratings.
 
         For the other arguments see `WideCrosses.scores_without`.
         """
-        closed = self.crosses.scores_without(full, past, residual)
+        closed = self.crosses.scores_without(others, past, residual)
         return WideScores(*closed, *self.sparse.scores(past, residual, user))
 
     def neighbours(self, past: Bags, residual: Tensor, user: Tensor | None) -> Neighbours | None:
@@ -141,13 +143,13 @@ class PairTerms(nn.Module):
         known = past.row if known is None else known
         titles = self.titles.crosses(self.ledger.item_of[past.row].long(), past.weight)
         unrated = self._cold_candidates(titles, cold)
-        crossed = self._crossed_scores(titles, wide)[:, self.ledger.item_of.long()]
+        crossed = self._rated_scores(wide).add_(titles[:, self.ledger.item_of.long()], alpha=TITLE_SHARE)
         if held_out is not None:
             crossed.scatter_add_(1, held_out, torch.full(held_out.shape, -POPULARITY_SHARE, device=crossed.device))
         crossed.scatter_(1, known, -torch.inf)
         crossed[:, self.unrated] = -torch.inf
         if cold is not None:
-            crossed[:, cold] = -torch.inf
+            crossed.masked_fill_(cold, -torch.inf)
         best = crossed[:, : self.unrated].topk(min(self.candidates, self.unrated), dim=1)
         score = wide.preference.scatter(1, known, torch.nan)
         score[:, self.unrated] = torch.nan
@@ -157,18 +159,17 @@ class PairTerms(nn.Module):
         highest = score.nan_to_num(-torch.inf).amax(1, keepdim=True).nan_to_num(neginf=0.0)
         sparse = wide.sparse.scatter(1, known, 0.0)
         return Survey(
-            *(crossed, best.indices, best.values, unrated, mean, variance.sqrt() + 1e-6, highest),
+            *(titles, crossed, best.indices, best.values, unrated, mean, variance.sqrt() + 1e-6, highest),
             *(sparse.square().mean(1, keepdim=True).sqrt() + 1e-3, sparse.amax(1, keepdim=True)),
         )
 
-    def crossed(self, past: Past, wide: WideScores) -> Tensor:
+    def crossed(self, wide: WideScores, survey: Survey) -> Tensor:
         """Return the scores of all items by which candidates are chosen, [u, I]."""
-        return self._crossed_scores(self.titles.crosses(self.ledger.item_of[past.row].long(), past.weight), wide)
+        return (survey.titles * TITLE_SHARE).add_(self._rated_scores(wide)[:, self.ledger.row_of.long()])
 
-    def _crossed_scores(self, titles: Tensor, wide: WideScores) -> Tensor:
-        """Return the scores by which candidates are chosen; `titles` are the crosses of titles, all [u, I]."""
-        rated = wide.preference + SPARSE_SHARE * wide.sparse + POPULARITY_SHARE * self.statistics.count
-        return (titles * TITLE_SHARE).add_(rated[:, self.ledger.row_of.long()])
+    def _rated_scores(self, wide: WideScores) -> Tensor:
+        """Return the part of these scores that needs no titles, [u, R]."""
+        return wide.preference + SPARSE_SHARE * wide.sparse + POPULARITY_SHARE * self.statistics.count
 
     def _cold_candidates(self, titles: Tensor, cold: Tensor | None) -> Tensor:
         """Return the unrated items of each user that the deep part ranks, best first: [u, K] item indexes.
@@ -178,10 +179,11 @@ class PairTerms(nn.Module):
             cold: [R] bool, the rows that are treated as unrated; None: those that are.
 
         """
-        unrated = self.ledger.row_of == self.unrated
-        items = torch.nonzero(unrated if cold is None else unrated | cold[self.ledger.row_of.long()])[:, 0]
-        score = self.ledger.fame[items] + COLD_TITLES * titles[:, items].log1p()
-        return items[score.topk(min(self.cold_candidates, len(items)), dim=1).indices]
+        rated = self.ledger.row_of != self.unrated
+        if cold is not None:
+            rated = rated & ~cold[self.ledger.row_of.long()]
+        score = titles.log1p().mul_(COLD_TITLES).add_(self.ledger.fame).masked_fill_(rated, -torch.inf)
+        return score.topk(min(self.cold_candidates, int((~rated).sum())), dim=1).indices
 
     def _evidence(self, past: Past, targets: Targets) -> PairEvidence:
         """Return what other users say of each target beside each item of the history."""
@@ -219,29 +221,19 @@ class PairTerms(nn.Module):
         assert past.factors is not None
         return [(self.factors(past.factors, targets.row) - expected)[..., None]]
 
-    def _look_up(self, targets: Targets, past: Past, past_item: Tensor) -> tuple[Vectors, Vectors, Tensor]:
-        """Return the vectors of the targets [u, T, D] and of the histories [u, L, D], and the targets' kinds."""
-        # Row R - 1 stands for different items, and an item can be a target as if unrated: both make a distinct pair.
-        pairs = torch.cat([torch.stack(p).flatten(1) for p in ((targets.item, targets.row), (past_item, past.row))], 1)
-        key, place = torch.unique(pairs[0] * len(self.ledger.item_of) + pairs[1], return_inverse=True)
-        item, row = key // len(self.ledger.item_of), key % len(self.ledger.item_of)
+    def embed(self, past: Past, targets: Targets) -> Embedded:
+        """Embed all items of histories and targets, each once."""
+        # An item can be a target as if it were unrated: it then counts as another one.
+        pairs = ((targets.item, targets.row), (self.ledger.item_of[past.row].long(), past.row))
+        target, read = (2 * item + (row == self.unrated) for item, row in pairs)
+        there = torch.zeros(2 * len(self.ledger.row_of), dtype=torch.bool, device=past.row.device)
+        there[target], there[read] = True, True
+        place, distinct = there.cumsum(0) - 1, torch.nonzero(there)[:, 0]
+        item = distinct // 2
+        row = torch.where(distinct % 2 > 0, self.unrated, self.ledger.row_of[item].long())
         vectors, kinds = self.vectors(item, row)
-        of_target, of_past = place[: targets.item.numel()], place[targets.item.numel() :]
-        return (
-            Vectors(*(v[of_target].view(*targets.item.shape, -1) for v in vectors)),
-            Vectors(*(v[of_past].view(*past.row.shape, -1) for v in vectors)),
-            kinds[of_target].view(*targets.item.shape, -1),
-        )
-
-    def title_similarity(self, past: Past, past_item: Tensor, target: Tensor) -> Tensor:
-        """Return the similarities of the titles of targets and histories, [u, T, L]."""
-        return self.titles.between(target, self._places(past, past_item, target), past.row.shape[1])
-
-    def _places(self, past: Past, past_item: Tensor, target: Tensor) -> Tensor:
-        """Return where the items with similar titles are in the histories, [u, T, M]; see `TitleNeighbours.places`."""
-        length, items = past.row.shape[1], len(self.ledger.row_of)
-        place = places_of(torch.where(past.present > 0, past_item, items), items + 1)  # [u, I + 1]
-        return self.titles.places(target, place, length)
+        of_targets, of_past = (torch.stack(roles, dim=1) for roles in (vectors.of_targets(), vectors.of_past()))
+        return Embedded(of_targets, of_past, kinds, place[target], place[read])
 
     def _content(self, past: Past, past_item: Tensor, target: Tensor) -> tuple[tuple[Tensor, Tensor], list[Tensor]]:
         """Compare histories with targets by content.
@@ -255,33 +247,31 @@ class PairTerms(nn.Module):
             the similarities of titles and of genres, [u, T, L] each; and the crosses by content, [u, T] each.
 
         """
-        places = self._places(past, past_item, target)
-        titles = self.titles.between(target, places, past.row.shape[1])
-        shared = torch.einsum("utg,ulg->utl", self.ledger.genres[target], self.ledger.genres[past_item])
-        genres = shared * past.present[:, None]
-        near = (self.titles.similarity[target] > NEAR_TITLE).float()
-        neighbour = self.titles.neighbour[target].long().clamp(min=0)
-        known = self.statistics.count[self.ledger.row_of[neighbour].long()]
-        crossed = self._crossed(past, titles, genres)
+        similar = self.titles.similar(past, past_item, target)
+        of_target = rows_of(self.ledger.genres, target)
+        of_past = rows_of(self.ledger.genres, past_item) * past.present[:, :, None]
+        crossed = [*self._crossed_titles(past, similar), *self._crossed_genres(past, of_target, of_past)]
         crossed += self.timeline.in_time(past, past_item, target)
-        crossed += self.timeline.of_franchise(past, target, neighbour, places, near, known)
-        return (titles, genres), crossed
+        crossed += self.timeline.of_franchise(past, target, similar, self.statistics.count[self.ledger.row_of.long()])
+        return (similar.dense(), torch.einsum("utg,ulg->utl", of_target, of_past)), crossed
 
     @staticmethod
-    def _crossed(past: Past, titles: Tensor, genres: Tensor) -> list[Tensor]:
-        """Return the crosses of histories with targets by content, [u, T] each."""
-        squared = titles.square()
-        shared = genres.sum(2)
-        return [
-            torch.einsum("utl,ul->ut", squared, past.weight).log1p(),
-            torch.einsum("utl,ul->ut", squared, past.residual),
-            (titles > NEAR_TITLE).float().sum(2).log1p(),
-            shared / past.count,
-            torch.einsum("utl,ul->ut", genres, past.residual) / (shared + 2.0),
-        ]
+    def _crossed_titles(past: Past, similar: Similar) -> list[Tensor]:
+        """Return the crosses of histories with targets by titles, [u, T] each."""
+        squared = similar.similarity.square()
+        near = (similar.similarity > NEAR_TITLE) & (similar.place < similar.length)
+        weighted, residual = ((squared * similar.of_past(of)).sum(2) for of in (past.weight, past.residual))
+        return [weighted.log1p(), residual, near.sum(2).log1p()]
+
+    @staticmethod
+    def _crossed_genres(past: Past, of_target: Tensor, of_past: Tensor) -> list[Tensor]:
+        """Return the crosses by genres, [u, T, G] of targets and [u, L, G] of histories: [u, T] each."""
+        shared = torch.einsum("utg,ug->ut", of_target, of_past.sum(1))
+        residual = torch.einsum("utg,ug->ut", of_target, torch.einsum("ulg,ul->ug", of_past, past.residual))
+        return [shared / past.count, residual / (shared + 2.0)]
 
     def _columns(self, past: Past, past_item: Tensor, target: Tensor) -> list[Tensor]:
         """Return the targets' numbers, their distances from the history's mean, and tastes: [u, T, F] each."""
-        of_target = self.columns.numbers[target]
-        mean = torch.einsum("ul,ulf->uf", past.present, self.columns.numbers[past_item]) / past.count
+        of_target = rows_of(self.columns.numbers, target)
+        mean = torch.einsum("ul,ulf->uf", past.present, rows_of(self.columns.numbers, past_item)) / past.count
         return [of_target, of_target - mean[:, None], self.tastes(past, past_item, target)]

@@ -9,6 +9,7 @@ from torch.nn.functional import pad
 
 from widedeep.models.history.fitted import Fitted
 from widedeep.models.history.past import Past
+from widedeep.models.history.titles import Similar
 
 PERIODS = 32  # of time, with equally many rated items in each
 NEAR_TITLE = 0.6  # similarity from which two titles count as parts of a franchise
@@ -52,29 +53,25 @@ class Timeline(Fitted):
         of_period = 1.0 - share.cumsum(1), around, residual / (count + DAMPING)
         return [column.gather(1, now) for column in of_period]
 
-    def of_franchise(
-        self, past: Past, target: Tensor, neighbour: Tensor, place: Tensor, near: Tensor, known: Tensor
-    ) -> list[Tensor]:
+    def of_franchise(self, past: Past, target: Tensor, similar: Similar, count: Tensor) -> list[Tensor]:
         """Return what a user knows of the franchise of each target.
 
         Args:
             past: the histories.
             target: [u, T] int64 item indexes.
-            neighbour: [u, T, M] int64 items with similar titles.
-            place: [u, T, M] int64, where they are in the history, or L if they are not there.
-            near: [u, T, M] float32, 1.0 for parts of the franchise.
-            known: [u, T, M] float32, number of ratings of the neighbours.
+            similar: items with similar titles.
+            count: [I] float32, number of ratings of each item.
 
         Returns:
             numbers of parts before and after the target that the user has rated, and has not rated; mean, highest and
             lowest deviation of the ratings; and the time since the last rated part before it, [u, T] each.
 
         """
-        seen = near * (place < past.row.shape[1])
-        missing = (near - seen) * (known / WELL_KNOWN).clamp(max=1.0)
-        deviation = pad((past.residual + past.bias) * past.present, (0, 1))  # [u, L + 1]
-        rated = deviation.gather(1, place.flatten(1)).view(place.shape) * seen
-        gap = self.date[target][..., None] - self.date[neighbour]
+        near = (similar.similarity > NEAR_TITLE).float()
+        seen = near * (similar.place < similar.length)
+        missing = (near - seen) * (count / WELL_KNOWN).clamp(max=1.0)[similar.neighbour]
+        rated = similar.of_past((past.residual + past.bias) * past.present) * seen
+        gap = self.date[target][..., None] - self.date[similar.neighbour]
         before, after = (gap > 0).float(), (gap < 0).float()
         since = torch.where(seen * before > 0, gap, NO_GAP).amin(2)
         return [

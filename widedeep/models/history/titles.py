@@ -4,14 +4,17 @@ Legend: I items, M titles kept for each, u users, T targets, L ratings of a hist
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor
+from torch.nn.functional import pad
 
 from widedeep.data.matrix_products import row_blocks
 from widedeep.models.history.fitted import Fitted
+from widedeep.models.history.past import Past, places_of, rows_of
 
 # Titles that are less similar have nothing to do with each other.
 LEAST_SIMILARITY = 0.1
@@ -30,43 +33,48 @@ class TitleNeighbours(Fitted):
         self.register_buffer("neighbour", torch.full((items, kept), -1, dtype=torch.int32))
         self.register_buffer("similarity", torch.zeros(items, kept))
 
-    def places(self, target: Tensor, place: Tensor, length: int) -> Tensor:
-        """Return where the items with similar titles are in a history.
+    def similar(self, past: Past, past_item: Tensor, target: Tensor) -> "Similar":
+        """Return the items whose titles are like those of targets, and where they are in the histories.
 
         Args:
+            past: the histories.
+            past_item: [u, L] int64 item indexes.
             target: [u, T] int64 item indexes.
-            place: [u, I + 1] int64, where an item is in the history, or L if it is not there.
-            length: L.
-
-        Returns:
-            [u, T, M] int64, L for items that are not there.
 
         """
-        neighbour = self.neighbour[target].long()  # [u, T, M]
-        rows = torch.arange(len(target), device=target.device)[:, None, None]
-        return torch.where(neighbour < 0, length, place[rows, neighbour.clamp(min=0)])
-
-    def between(self, target: Tensor, places: Tensor, length: int) -> Tensor:
-        """Return the similarity of each target's title and each title of a history.
-
-        Args:
-            target: [u, T] int64 item indexes.
-            places: [u, T, M], see `places`.
-            length: L.
-
-        Returns:
-            [u, T, L] float32, 0 for pairs that are not neighbours.
-
-        """
-        out = self.similarity.new_zeros(*target.shape, length + 1)
-        return out.scatter_(2, places, self.similarity[target])[..., :length]
+        length, items = past.row.shape[1], len(self.neighbour)
+        place = places_of(torch.where(past.present > 0, past_item, items), items + 1)  # [u, I + 1]
+        place[:, items] = length  # of what fills up; -1 is the last column
+        neighbour = rows_of(self.neighbour, target).long()
+        users = torch.arange(len(target), device=target.device)[:, None, None]
+        return Similar(neighbour, rows_of(self.similarity, target), place[users, neighbour], length)
 
     def crosses(self, past: Tensor, weight: Tensor) -> Tensor:
         """Return for every item the sum of weight x similarity^2 over a history: [u, L] and [u, L] -> [u, I]."""
-        neighbour = self.neighbour[past].long()  # [u, L, M]
-        amount = self.similarity[past].square() * weight[:, :, None]
-        out = weight.new_zeros(len(past), len(self.neighbour))
-        return out.scatter_add_(1, neighbour.clamp(min=0).flatten(1), amount.flatten(1))
+        user, place = weight.nonzero(as_tuple=True)
+        item, items = past[user, place], len(self.neighbour)
+        neighbour = rows_of(self.neighbour, item).clamp(min=0)  # [n, M]
+        amount = rows_of(self.similarity, item).square() * weight[user, place][:, None]
+        out = weight.new_zeros(len(past) * items)
+        return out.index_add_(0, (user[:, None] * items + neighbour).flatten(), amount.flatten()).view(-1, items)
+
+
+class Similar(NamedTuple):
+    """Items with titles like those of targets."""
+
+    neighbour: Tensor  # [u, T, M] int64 item indexes, -1 where there are fewer
+    similarity: Tensor  # [u, T, M] float32, 0 there
+    place: Tensor  # [u, T, M] int64, where they are in the history, L if they are not
+    length: int  # L
+
+    def dense(self) -> Tensor:
+        """Return the similarity of the titles of targets and histories, 0 if they are no neighbours: [u, T, L]."""
+        out = self.similarity.new_zeros(*self.place.shape[:2], self.length + 1)
+        return out.scatter_(2, self.place, self.similarity)[..., : self.length]
+
+    def of_past(self, values: Tensor) -> Tensor:
+        """Return values of the ratings of a history for each item, 0 for items not in it: [u, L] -> [u, T, M]."""
+        return pad(values, (0, 1)).gather(1, self.place.flatten(1)).view(self.place.shape)
 
 
 def fit_titles(titles: Sequence[str], kept: int) -> dict[str, Tensor]:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from widedeep.data.histories import owners_of
+from widedeep.data.histories import owners_of, starts_of
 from widedeep.data.matrix_products import dense_product
 from widedeep.models.history.fitted import Fitted
 
@@ -61,10 +61,6 @@ class WideScores(NamedTuple):
     sparse: Tensor
     sparse_residual: Tensor
 
-    def part(self, users: Tensor) -> "WideScores":
-        """Return the scores of some of the users."""
-        return WideScores(*(score[users] for score in self))
-
 
 class WideCrosses(Fitted):
     """Scores all items by a history."""
@@ -89,27 +85,27 @@ class WideCrosses(Fitted):
             known: whether these histories are in the Gram matrix already.
 
         """
-        size = self._size(past)
-        fit, diagonal = self._product(past, past.weight, size), self.inverse.diagonal()
-        odd = self._product(past, residual, size)
+        size, diagonal = self._size(past.count()), self.inverse.diagonal()
+        fit, odd = (product * size for product in self._products(past, past.weight, residual))
         if known:
             return LinearScores(-fit / diagonal / size, -odd / diagonal / size)
         return self._add(past, fit, odd, diagonal, size)
 
-    def scores_without(self, full: Bags, past: Bags, residual: Tensor) -> LinearScores:
+    def scores_without(self, others: Bags, past: Bags, residual: Tensor) -> LinearScores:
         """Score all items as if users of the data had only a part of their ratings.
 
         Args:
-            full: their histories, which are in the Gram matrix.
+            others: all ratings that they are not to have. With the part they are the histories in the Gram matrix.
             past: the part.
             residual: [n] residuals of the part's ratings.
 
         """
-        full_size, size = self._size(full), self._size(past)
-        removed = self._product(full, full.weight, full_size)  # w = P x
-        leverage = 1.0 - self._dot(full, full.weight, full_size, removed)
-        fit, odd = self._product(past, past.weight, size), self._product(past, residual, size)
-        share = removed / leverage
+        full_size, size = self._size(past.count() + others.count()), self._size(past.count())
+        fit, odd = self._products(past, past.weight, residual)
+        (of_others,) = self._products(others, others.weight)
+        removed = (fit + of_others) * full_size  # w = P x
+        leverage = 1.0 - sum(self._dot(part, part.weight, full_size, removed) for part in (past, others))
+        fit, odd, share = fit * size, odd * size, removed / leverage
         fit = fit + share * self._dot(past, past.weight, size, removed)
         odd = odd + share * self._dot(past, residual, size, removed)
         return self._add(past, fit, odd, self.inverse.diagonal() + removed * share, size)
@@ -153,14 +149,19 @@ class WideCrosses(Fitted):
         diagonal = diagonal - fit * share
         return LinearScores(-share / diagonal / size, -odd / diagonal / size)
 
-    def _size(self, bags: Bags) -> Tensor:
-        """Return the factor that scales each user's history, [u, 1]."""
-        return (bags.count().clamp(min=1.0).pow(-USER_POWER) * self.user_scale)[:, None]
+    def _size(self, count: Tensor) -> Tensor:
+        """Return the factor that scales each user's history: [u] numbers of ratings -> [u, 1]."""
+        return (count.clamp(min=1.0).pow(-USER_POWER) * self.user_scale)[:, None]
 
-    def _product(self, bags: Bags, weight: Tensor, size: Tensor) -> Tensor:
-        """Return P times the scaled histories, [u, A]."""
-        scaled = weight * self.item_scale[bags.item]
-        return embedding_bag(bags.item, self.inverse, bags.start[:-1], mode="sum", per_sample_weights=scaled) * size
+    def _products(self, bags: Bags, *weights: Tensor) -> tuple[Tensor, ...]:
+        """Return P times the histories, whose items are scaled, by each of some weights [n]: [u, A] each."""
+        # The sums of a user follow each other: then a row of P that the first has read is still in the cache.
+        order = torch.argsort(bags.owner().repeat(len(weights)), stable=True)
+        item = bags.item.repeat(len(weights))[order]
+        weight = torch.cat(weights)[order] * self.item_scale[item]
+        start = starts_of(bags.start.diff().repeat_interleave(len(weights)))
+        sums = embedding_bag(item, self.inverse, start[:-1], mode="sum", per_sample_weights=weight)
+        return sums.view(-1, len(weights), len(self.inverse)).unbind(1)
 
     def _dot(self, bags: Bags, weight: Tensor, size: Tensor, vectors: Tensor) -> Tensor:
         """Return the dot product of each scaled history with a vector [u, A]: [u, 1]."""

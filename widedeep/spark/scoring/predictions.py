@@ -1,24 +1,21 @@
 """The model's prediction of every rating of the test split, made on the executors and written as Parquet."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pyarrow as pa
 import torch
-from pyspark import SparkFiles
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from widedeep.common.console import log
 from widedeep.common.errors import InputError
 from widedeep.config.score import ScoreConfig
-from widedeep.models.artifact import load_artifact
 from widedeep.schema.manifest import HIDDEN_MANIFEST
 from widedeep.schema.predictions import PREDICTION_SCHEMA, PredictionManifest
 from widedeep.scoring.pairs import predict_pairs, require_finite
 from widedeep.spark.device import task_device
 from widedeep.spark.partitioning import partition_by_range, task_count
 from widedeep.spark.prepared_data import PreparedData
-from widedeep.spark.scoring.sent_model import SentModel
+from widedeep.spark.scoring.sent_model import SentModel, received_model
 from widedeep.spark.shards import describe_files, write_parquet
 from widedeep.spark.staged_directory import Output, staged_directory
 
@@ -93,7 +90,7 @@ def make_predictor(model_file: str) -> Callable[[Iterator[pa.RecordBatch]], Iter
     def predict(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         torch.set_num_threads(1)  # Spark runs a task on each core
         device = task_device()
-        model = load_artifact(Path(SparkFiles.get(model_file)), verify=False).model.to(device)
+        model = received_model(model_file).model.to(device)
         for batch in batches:
             user, item, rating = (batch.column(name) for name in ("user", "item", "rating"))
             predicted = predict_pairs(model, user.to_numpy(), item.to_numpy(), device)

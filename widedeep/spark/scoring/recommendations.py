@@ -1,19 +1,17 @@
 """Lists for all users, made on the executors and written as Parquet."""
 
 from collections.abc import Callable, Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 import torch
-from pyspark import Broadcast, SparkFiles, StorageLevel
+from pyspark import Broadcast, StorageLevel
 from pyspark.sql import DataFrame
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
 from widedeep.common.console import log
 from widedeep.config.score import ScoreConfig
-from widedeep.models.artifact import load_artifact
 from widedeep.schema.dataset import Identifiers
 from widedeep.schema.manifest import HIDDEN_MANIFEST
 from widedeep.schema.recommendations import Recall, RecommendationManifest, list_schema
@@ -27,7 +25,7 @@ from widedeep.spark.partitioning import Salt, hash_key, task_count
 from widedeep.spark.prepared_data import PreparedData
 from widedeep.spark.scoring.approximation import fit_approximation
 from widedeep.spark.scoring.rules import SparkItems, read_rules
-from widedeep.spark.scoring.sent_model import SentModel
+from widedeep.spark.scoring.sent_model import SentModel, received_model
 from widedeep.spark.shards import describe_files, write_parquet
 from widedeep.spark.staged_directory import Output, staged_directory
 
@@ -194,7 +192,7 @@ def make_scorer(
 
     def score(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         torch.set_num_threads(1)  # Spark runs a task on each core
-        artifact = load_artifact(Path(SparkFiles.get(model_file)), verify=False)
+        artifact = received_model(model_file)
         device = task_device()
         model, items = artifact.model.to(device), len(artifact.item_id)
         if approximation is None:

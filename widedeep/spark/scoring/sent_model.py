@@ -2,10 +2,12 @@
 
 import os
 import shutil
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
 
+from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
 from widedeep.common.console import log
@@ -61,6 +63,17 @@ def send_model(spark: SparkSession, config: ScoreConfig, prepared: Manifest) -> 
         shutil.copyfile(file, named)
     spark.sparkContext.addFile(str(named))
     return SentModel(artifact, named.name)
+
+
+@lru_cache(maxsize=1)
+def received_model(file_name: str) -> Artifact:
+    """Return the model that was sent, on an executor: read once for all tasks that run in one Python process.
+
+    Args:
+        file_name: name under which Spark has sent it.
+
+    """
+    return load_artifact(Path(SparkFiles.get(file_name)), verify=False)
 
 
 def local_model(files: Files, run: str) -> Path:

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from widedeep.data.histories import UserHistories
+from widedeep.data.histories import UserHistories, starts_of
 from widedeep.data.rating_matrices import preference
 from widedeep.models.history.biases import USER_DAMPING
 from widedeep.models.history.learning import NOT_GIVEN, HeldOut, hold_out, unrated_log_weight
@@ -61,9 +61,9 @@ def test_each_rating_is_either_held_out_or_kept(data, model):
 def test_the_wide_scores_are_those_without_the_held_out_ratings(data, model):
     histories = data.histories(USERS)
     held = draw(model, histories)
-    row = model.terms.ledger.row_of[histories.item].long()
-    full = Bags(histories.start, row, preference(histories.rating, model.scale))
-    closed = model.terms.crosses.scores_without(full, *bags_of(held.past))
+    held_out = held.rating > NOT_GIVEN
+    others = Bags(starts_of(held_out.sum(1)), held.row[held_out], preference(held.rating[held_out], model.scale))
+    closed = model.terms.crosses.scores_without(others, *bags_of(held.past))
     sparse = model.terms.sparse.scores(*bags_of(held.past), without=histories.user.long())
     for found, expected in zip(held.wide, (*closed, *sparse), strict=True):
         torch.testing.assert_close(found, expected)
@@ -156,7 +156,8 @@ def test_targets_know_what_is_their_own(data, model):
     without = cold[torch.stack([torch.randperm(len(cold))[:3] for _ in USERS])]
     never = torch.nonzero(ledger.row_of == model.terms.unrated)[0].expand(len(USERS), 1)
     items = torch.cat([ledger.item_of[without].long(), never], dim=1)
-    targets, truth = held.with_candidates(candidates, items, model.terms)
+    survey = model.terms.survey(held.past, held.wide, held.known, held.row, held.cold)._replace(cold=items)
+    targets, truth = held.with_candidates(candidates, survey, model.terms)
     candidates = torch.cat([candidates, ledger.row_of[items]], dim=1)
     statistics, unrated = model.terms.statistics, model.terms.unrated
     assert truth.shape == targets.item.shape == (len(USERS), 9 + held.row.shape[1])

@@ -12,8 +12,8 @@ from widedeep.models.history.network import (
     Attention,
     Heads,
     ItemVectors,
+    PastVectors,
     Terms,
-    Vectors,
     bag_of,
 )
 from widedeep.models.history.past import Past
@@ -67,7 +67,9 @@ def test_attention_weighs_the_ratings_of_a_history():
             hidden = hidden * hidden.sigmoid()
             logit = attention.output[head] @ hidden + attention.similarity[head] @ terms[:3] + match[pair]
             limited += logit.item() > LOGIT_LIMIT
-            weight = math.exp(min(max(logit.item(), -20), LOGIT_LIMIT)) * past.present[u, j].item()
+            if not past.present[u, j]:
+                continue
+            weight = math.exp(min(max(logit.item(), -20), LOGIT_LIMIT))
             assert weights[head, u, t, j].item() == pytest.approx(weight, rel=1e-4)
             total += weight
             residual += weight * past.residual[u, j].item()
@@ -95,7 +97,7 @@ def test_more_of_the_same_evidence_weighs_more_before_training():
 
 def test_a_bag_adds_up_items_and_residuals():
     past = history()
-    vectors = Vectors(*(torch.randn(USERS, LENGTH, WIDTH) for _ in Vectors._fields))
+    vectors = PastVectors(*(torch.randn(USERS, LENGTH, WIDTH) for _ in PastVectors._fields))
     found = bag_of(past, vectors, 0.0, training=True)
     for u, length in enumerate((5, 2, 0)):
         expected = torch.zeros(WIDTH)
@@ -105,7 +107,7 @@ def test_a_bag_adds_up_items_and_residuals():
 
 
 def test_a_bag_is_only_thinned_in_training():
-    past, vectors = history(), Vectors(*(torch.randn(USERS, LENGTH, WIDTH) for _ in Vectors._fields))
+    past, vectors = history(), PastVectors(*(torch.randn(USERS, LENGTH, WIDTH) for _ in PastVectors._fields))
     whole = bag_of(past, vectors, 0.5, training=False)
     torch.manual_seed(0)
     thinned = bag_of(past, vectors, 0.5, training=True)

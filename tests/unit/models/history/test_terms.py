@@ -132,8 +132,9 @@ def test_every_term_of_a_pair_is_as_defined(model):
     row = torch.tensor([r for r in range(model.terms.unrated) if r not in rated][:5])
     item = ledger.item_of[row].long()
     none = torch.zeros(1, 5)
-    targets = Targets(item[None], row[None], none, none, past.bias)
-    terms = model.terms(past, wide, model.terms.survey(past, wide), targets)
+    standings = model.terms.survey(past, wide).standings(wide, row[None])
+    targets = Targets(item[None], row[None], none, none, past.bias, standings)
+    terms = model.terms(past, targets, model.terms.embed(past, targets))
     torch.testing.assert_close(terms.expected[0], statistics.mean + past.bias[0] + statistics.bias[row])
     others = torch.tensor([r for r in range(model.terms.unrated) if r not in rated])
     score = wide.preference[0]

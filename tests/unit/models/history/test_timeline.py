@@ -5,6 +5,7 @@ import torch
 
 from widedeep.models.history.past import Past
 from widedeep.models.history.timeline import NO_GAP, NUMBERS, PERIODS, WELL_KNOWN, Timeline, fit_timeline
+from widedeep.models.history.titles import Similar
 
 ITEMS = 64  # two in each period; item i came out at time i
 FILLED = 3  # length of the histories
@@ -62,9 +63,11 @@ def test_a_target_is_compared_with_the_known_parts_of_its_franchise(timeline, pa
     target = torch.tensor([[20], [20]])
     neighbour = torch.tensor([10, 12, 40, 15, 50, 30]).expand(2, 1, -1)
     place = torch.tensor([[[0, 1, 2, FILLED, FILLED, FILLED]], [[FILLED] * 6]])
-    near = torch.tensor([1.0, 1.0, 1.0, 1.0, 1.0, 0.0]).expand(2, 1, -1)  # 30 is no part of the franchise
-    known = torch.tensor([99.0, 99.0, 99.0, WELL_KNOWN / 2, 99.0, 99.0]).expand(2, 1, -1)
-    found = torch.stack(timeline.of_franchise(past, target, neighbour, place, near, known))[:, :, 0]
+    similarity = torch.tensor([1.0, 0.9, 1.0, 0.7, 1.0, 0.5]).expand(2, 1, -1)  # 30 is no part of the franchise
+    count = torch.full((ITEMS,), 99.0)
+    count[15] = WELL_KNOWN / 2
+    similar = Similar(neighbour, similarity, place, FILLED)
+    found = torch.stack(timeline.of_franchise(past, target, similar, count))[:, :, 0]
     # Seen before: 10 and 12; after: 40. Not seen before: 15, half known; after: 50. Deviations 2.5, 1.5 and -2.5.
     expected = [2.0, 1.0, 0.5, 1.0, 1.5 / 3.5, 2.5, -2.5, 8.0]
     torch.testing.assert_close(found[:, 0], torch.tensor(expected))
@@ -77,8 +80,9 @@ def test_a_part_that_came_out_at_the_same_time_is_neither_before_nor_after(past)
     """So are all parts where no dates are known."""
     timeline = Timeline(ITEMS)
     target, neighbour = torch.tensor([[20], [20]]), torch.tensor([21]).expand(2, 1, -1)
-    place, one = torch.tensor([[[0]], [[FILLED]]]), torch.ones(2, 1, 1)  # the first user has rated it
-    found = torch.stack(timeline.of_franchise(past, target, neighbour, place, one, WELL_KNOWN * one))[:, :, 0]
+    place = torch.tensor([[[0]], [[FILLED]]])  # the first user has rated it
+    similar, count = Similar(neighbour, torch.ones(2, 1, 1), place, FILLED), torch.full((ITEMS,), WELL_KNOWN)
+    found = torch.stack(timeline.of_franchise(past, target, similar, count))[:, :, 0]
     assert not found[:4].any()
     assert (found[7] == NO_GAP).all()
     assert found[4].tolist() == pytest.approx([2.5 / 1.5, 0.0])  # its rating counts all the same

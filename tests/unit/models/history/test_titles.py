@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from widedeep.models.history.past import Past
 from widedeep.models.history.titles import TitleNeighbours, fit_titles
 
 ITEMS, KEPT, LENGTH = 9, 6, 4
@@ -34,20 +35,21 @@ def similarity(titles: TitleNeighbours, item: int, other: int) -> float:
 
 def test_titles_of_targets_and_histories_are_compared_by_the_lists_of_the_targets(titles):
     target = torch.tensor([[0, 1, 2], [3, 8, 3]])
-    past = torch.tensor([[5, 0, 7, 2], [4, 1, -1, -1]])  # -1: no rating
-    place = torch.full((2, ITEMS + 1), LENGTH)
-    for user, column in product(range(2), range(LENGTH)):
-        if past[user, column] >= 0:
-            place[user, past[user, column]] = column
-    places = titles.places(target, place, LENGTH)
-    found = titles.between(target, places, LENGTH)
-    expected = torch.zeros(2, 3, LENGTH)
+    items = torch.tensor([[5, 0, 7, 2], [4, 1, 6, 6]])
+    present = torch.tensor([[1.0, 1.0, 1.0, 1.0], [1.0, 1.0, 0.0, 0.0]])
+    values, one = torch.arange(1.0, 9.0).view(2, LENGTH) * present, torch.ones(2, 1)
+    similar = titles.similar(Past(items, *(present,) * 4, one, one, one), items, target)
+    expected, of_past = torch.zeros(2, 3, LENGTH), torch.zeros(2, 3, KEPT)
     for user, t, column in product(range(2), range(3), range(LENGTH)):
-        expected[user, t, column] = similarity(titles, int(target[user, t]), int(past[user, column]))
-        expected_place = place[user, titles.neighbour[target[user, t]]]
-        missing = titles.neighbour[target[user, t]] < 0
-        torch.testing.assert_close(places[user, t], torch.where(missing, LENGTH, expected_place))
-    torch.testing.assert_close(found, expected)
+        other = int(items[user, column]) if present[user, column] else -1
+        expected[user, t, column] = similarity(titles, int(target[user, t]), other)
+        listed = titles.neighbour[target[user, t]]
+        if other >= 0:
+            of_past[user, t][listed == other] = values[user, column]
+        assert (similar.place[user, t] == column).tolist() == [other >= 0 and one == other for one in listed.tolist()]
+        assert similar.neighbour[user, t].tolist() == listed.tolist()
+    torch.testing.assert_close(similar.dense(), expected)
+    torch.testing.assert_close(similar.of_past(values), of_past)
     assert (expected > 0).sum() > 4
 
 

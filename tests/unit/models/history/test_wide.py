@@ -99,7 +99,8 @@ def test_users_are_scored_as_if_they_had_a_part_of_their_ratings(case):
         odd.append(case.row(user, case.residual))
         parts[-1][gone] = odd[-1][gone] = 0.0
     residual = torch.from_numpy(np.concatenate([r[part > 0] for r, part in zip(odd, parts, strict=True)])).float()
-    found = case.crosses.scores_without(bags(full), bags(parts), residual)
+    others = [row - part for row, part in zip(full, parts, strict=True)]
+    found = case.crosses.scores_without(bags(others), bags(parts), residual)
     refitted = []
     for user, part in zip(users, parts, strict=True):
         matrix = case.matrix.copy()
