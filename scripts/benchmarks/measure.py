@@ -8,7 +8,6 @@ from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from statistics import median
 from typing import Any, NamedTuple
 
 import psutil
@@ -21,6 +20,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 CORES = available_cores()
 POLL_SECONDS = 0.1
 CPU, GEMM_SECONDS = torch.device("cpu"), 2.0
+
+
+Round = dict[str, float]  # what one round measured, by name
 
 
 class Cost(NamedTuple):
@@ -77,12 +79,11 @@ def seconds_of(work: Callable[[], Any]) -> float:
     return time.perf_counter() - begun
 
 
-def alternately(repeats: int, *works: Callable[[], Any]) -> list[float]:
-    """Return the median times of functions, called in turn so that other load slows all; warms up first."""
+def alternately(repeats: int, *works: Callable[[], Any]) -> list[list[float]]:
+    """Return the times of functions in each round, called in turn so that other load slows all; warms up first."""
     for work in works:
         work()
-    times = [[seconds_of(work) for work in works] for _ in range(repeats)]
-    return [median(column) for column in zip(*times, strict=True)]
+    return [[seconds_of(work) for work in works] for _ in range(repeats)]
 
 
 def _gemm_on_one_core(shape: tuple[int, int, int]) -> float:

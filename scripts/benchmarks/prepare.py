@@ -3,12 +3,10 @@
 import json
 import shutil
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 import duckdb
 
-from benchmarks.measure import CORES, command, seconds_of
+from benchmarks.measure import CORES, Round, command, seconds_of
 from benchmarks.workspace import Workspace
 
 # What prepare does except quarantine and most features: parse with types, number users and anime, drop repeated pairs,
@@ -50,23 +48,22 @@ def duckdb_prepare(raw: Path, out: Path) -> None:
         connection.execute(STEPS.format(raw=raw, out=out))
 
 
-def bench(workspace: Workspace, repeats: int) -> dict[str, Any]:
+def bench(workspace: Workspace, repeats: int) -> list[Round]:
     """Time whole runs of both, in turn. A first DuckDB run is not counted; every run of ours starts a JVM."""
     yardstick, target = workspace.path / "duckdb", workspace.path / "prepared"
     duckdb_prepare(workspace.raw, yardstick)
-    theirs, ours = [], []
+    rounds: list[Round] = []
     for _ in range(repeats):
-        theirs.append(seconds_of(lambda: duckdb_prepare(workspace.raw, yardstick)))
-        ours.append(
-            command("spark-submit", "jobs/prepare.py", "--input", workspace.raw, "--output", target, "--overwrite")
+        theirs = seconds_of(lambda: duckdb_prepare(workspace.raw, yardstick))
+        ours = command("spark-submit", "jobs/prepare.py", "--input", workspace.raw, "--output", target, "--overwrite")
+        rounds.append(
+            {
+                "vs_duckdb": theirs / ours.seconds,
+                "seconds": ours.seconds,
+                "duckdb_seconds": theirs,
+                "peak_bytes": ours.peak_bytes,
+            }
         )
     shutil.rmtree(yardstick)
-    seconds = median(cost.seconds for cost in ours)
-    manifest = json.loads((target / "manifest.json").read_text())
-    return {
-        "vs_duckdb": median(theirs) / seconds,
-        "seconds": seconds,
-        "duckdb_seconds": median(theirs),
-        "ratings_per_second": manifest["ratings"]["read"] / seconds,
-        "peak_bytes": max(cost.peak_bytes for cost in ours),
-    }
+    read = json.loads((target / "manifest.json").read_text())["ratings"]["read"]
+    return [one | {"ratings_per_second": read / one["seconds"]} for one in rounds]

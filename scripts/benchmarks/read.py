@@ -1,13 +1,12 @@
 """Compare each reader of shards with a plain pyarrow scan of them, both into tensors."""
 
 from functools import partial
-from typing import Any
 from warnings import catch_warnings, simplefilter
 
 import pyarrow.parquet as pq
 import torch
 
-from benchmarks.measure import alternately
+from benchmarks.measure import Round, alternately
 from benchmarks.workspace import Workspace
 from widedeep.config.fields import ReaderName
 from widedeep.data.batches import Batch
@@ -16,7 +15,7 @@ from widedeep.data.shards import read_row_groups
 from widedeep.schema.manifest import read_manifest
 
 
-def bench(workspace: Workspace, repeats: int) -> dict[str, Any]:
+def bench(workspace: Workspace, repeats: int) -> list[Round]:
     """Read the training split once in each way, in turn."""
     data = workspace.prepared
     shards = read_manifest(data).ratings.shards["train"]
@@ -42,11 +41,14 @@ def bench(workspace: Workspace, repeats: int) -> dict[str, Any]:
     with catch_warnings():
         simplefilter("ignore", UserWarning)  # about read-only arrays: nothing writes to them, and a copy costs time
         works = (partial(ours, "petastorm"), partial(ours, "pyarrow"), theirs)
-        petastorm, pyarrow, scan = alternately(repeats, *works)
-    return {
-        "vs_pyarrow": scan / petastorm,
-        "pyarrow_reader_vs_pyarrow": scan / pyarrow,
-        "rows_per_second": rows / petastorm,
-        "pyarrow_reader_rows_per_second": rows / pyarrow,
-        "pyarrow_rows_per_second": rows / scan,
-    }
+        times = alternately(repeats, *works)
+    return [
+        {
+            "vs_pyarrow": scan / petastorm,
+            "pyarrow_reader_vs_pyarrow": scan / pyarrow,
+            "rows_per_second": rows / petastorm,
+            "pyarrow_reader_rows_per_second": rows / pyarrow,
+            "pyarrow_rows_per_second": rows / scan,
+        }
+        for petastorm, pyarrow, scan in times
+    ]

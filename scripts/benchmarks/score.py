@@ -3,12 +3,13 @@
 from itertools import pairwise
 from typing import Any
 
+from pyspark import Broadcast
 from pyspark.ml.recommendation import ALS
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 
-from benchmarks.measure import alternately, gemm_rate_of_cores
+from benchmarks.measure import Round, alternately, gemm_rate_of_cores
 from benchmarks.workspace import Workspace
 from widedeep.config.score import ScoreConfig
 from widedeep.models.artifact import MODEL_FILE, load_artifact
@@ -25,10 +26,12 @@ from widedeep.spark.scoring.recommendations import (
     plan_lists,
     seen_items,
 )
+from widedeep.spark.scoring.sent_model import send_model
 from widedeep.spark.session import build_session
 
 USERS = 16_000
 TWO_STAGE_TIMES = 3  # the two-stage method gets more users, so that Spark's fixed costs do not hide its speed
+DEFAULT_USERS = 10_000  # of the default model, which takes longer for each
 TOP_N = 10
 
 
@@ -36,64 +39,77 @@ def _consume(frame: DataFrame) -> None:
     frame.write.format("noop").mode("overwrite").save()
 
 
-def bench(workspace: Workspace, repeats: int) -> dict[str, Any]:
-    """Time the top-N lists of the full model, of the two-stage method and of ALS, in turn."""
-    data, run = workspace.prepared, workspace.run
+def bench(workspace: Workspace, repeats: int) -> list[Round]:
+    """Time the top-N lists of the full model, of the two-stage method, of ALS and of the default model, in turn."""
+    data, run, default = workspace.prepared, workspace.run, workspace.default_run
     artifact = load_artifact(run / MODEL_FILE)
     items = len(artifact.item_id)
     spark = build_session("widedeep bench", {"spark.sql.execution.arrow.maxRecordsPerBatch": "2048"})
     try:
-        spark.sparkContext.addFile(str(run / MODEL_FILE))
         prepared = PreparedData(spark, str(data))
         everybody = prepared.users.where("train_ratings > 0")
         everybody = everybody.select("user", "user_id", "train_ratings").orderBy(F.xxhash64("user_id"))
         seen = seen_items(prepared, SPLITS)
-        exact_users, rough_users = (
+        exact_users, rough_users, default_users = (
             everybody.limit(count).join(seen, on="user", how="left").cache()
-            for count in (USERS, TWO_STAGE_TIMES * USERS)
+            for count in (USERS, TWO_STAGE_TIMES * USERS, DEFAULT_USERS)
         )
-        counts = [users.count() for users in (exact_users, rough_users)]
+        counts = [users.count() for users in (exact_users, rough_users, default_users)]
         config = ScoreConfig(data=str(data), run_dir=str(run), top_n=TOP_N, method="two_stage")
         fitted = fit_approximation(config, artifact, everybody, seen)
         assert fitted is not None
-        sent = spark.sparkContext.broadcast(fitted.approximation.to_bytes())
+        rough = spark.sparkContext.broadcast(fitted.approximation.to_bytes())
         plan = spark.sparkContext.broadcast(plan_lists(config, prepared))
         als = fit_als(spark, str(data), exact_users)
         als_items, als_users = als.itemFactors.count(), exact_users.select("user").cache()
 
-        def score(users: DataFrame, scorer: Any) -> None:
+        plain, flagship = (
+            send_model(spark, ScoreConfig(data=str(data), run_dir=str(one)), prepared.manifest).file_name
+            for one in (run, default)
+        )
+
+        def score(users: DataFrame, model: str, approximation: Broadcast[bytes] | None = None) -> None:
             placed = place_users(users, plan_files(users, config.users_per_file))
-            placed = placed.select("user", "user_id", "train_ratings", "seen")
-            _consume(placed.mapInArrow(scorer, from_arrow_schema(list_schema(artifact.ids))))
+            scorer = make_scorer(model, config.candidates_each, approximation, plan)
+            schema = from_arrow_schema(list_schema(artifact.ids))
+            _consume(placed.select("user", "user_id", "train_ratings", "seen").mapInArrow(scorer, schema))
 
         times = alternately(
             repeats,
-            lambda: score(exact_users, make_scorer(MODEL_FILE, config.candidates_each, None, plan)),
-            lambda: score(rough_users, make_scorer(MODEL_FILE, config.candidates_each, sent, plan)),
+            lambda: score(exact_users, plain),
+            lambda: score(rough_users, plain, rough),
             lambda: _consume(als.recommendForUserSubset(als_users, TOP_N)),
+            lambda: score(default_users, flagship),
         )
     finally:
         spark.stop()
-    pairs = (counts[0] * items, counts[1] * items, counts[0] * als_items)
-    rates = [count / seconds for count, seconds in zip(pairs, times, strict=True)]
-    sizes = {"users": counts[0], "items": items, "als_items": als_items}
-    return {**summarise(*rates, recall=fitted.recall.value), **sizes}
+    limit = gemm_pairs_per_second()
+    sizes = {"users": counts[0], "items": items, "als_items": als_items, "two_stage_recall": fitted.recall.value}
+    return [
+        compare(counts[0] * items / exact, counts[1] * items / two_stage, counts[0] * als_items / of_als, limit)
+        | {"default_users_per_second": counts[2] / of_default}
+        | sizes
+        for exact, two_stage, of_als, of_default in times
+    ]
 
 
-def summarise(exact: float, two_stage: float, als: float, recall: float) -> dict[str, float]:
-    """Return the rates in pairs a second, and their ratios."""
+def gemm_pairs_per_second() -> float:
+    """Return how many pairs a second the products of the plain wide & deep alone would take."""
     model = WideDeepConfig()
     widths = (*model.hidden, 1)
     flops = 2 * sum(
         inner * outer for inner, outer in pairwise(widths)
     )  # for a pair; the first layer is split into a user and an item part
-    limit = gemm_rate_of_cores(TILE_PAIRS, model.hidden[0], model.hidden[1]) / flops
+    return gemm_rate_of_cores(TILE_PAIRS, model.hidden[0], model.hidden[1]) / flops
+
+
+def compare(exact: float, two_stage: float, als: float, limit: float) -> Round:
+    """Return rates in pairs a second, and their ratios."""
     return {
         "pairs_per_second": exact,
         "vs_gemm": exact / limit,
         "vs_als": exact / als,
         "two_stage_speedup": two_stage / exact,
-        "two_stage_recall": recall,
         "two_stage_pairs_per_second": two_stage,
         "als_pairs_per_second": als,
         "gemm_pairs_per_second": limit,

@@ -5,13 +5,12 @@ import shutil
 import time
 from collections.abc import Callable
 from itertools import pairwise
-from statistics import median
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.measure import CPU, GEMM_SECONDS
+from benchmarks.measure import CPU, GEMM_SECONDS, Round
 from benchmarks.workspace import Workspace
 from widedeep.data.batches import unpack_columns
 from widedeep.data.pyarrow_reader import read_shards
@@ -86,25 +85,24 @@ def trained(workspace: Workspace, *options: str, ranks: int = 1) -> dict[str, An
     return metrics["train"] | {"peak_bytes": cost.peak_bytes, "test_rmse": metrics["test"]["rmse"]}
 
 
-def bench(workspace: Workspace, repeats: int) -> dict[str, Any]:
-    """Train an epoch in each mode, in turn with the yardsticks, and return the medians over the rounds."""
+def bench(workspace: Workspace, repeats: int) -> list[Round]:
+    """Train an epoch in each mode, in turn with the yardsticks."""
     manifest = read_manifest(workspace.prepared)
     sample = sample_ratings(workspace, manifest)
     users, items = int(sample[:, 0].max()) + 1, manifest.items.rows
-    rounds = [
-        {
-            "gemm": gemm_rate(CPU, GEMM_SECONDS, 2048, 2048, 2048),
-            "resident": trained(workspace),
-            "stream": trained(workspace, "--loader.mode", "stream"),
-            "two_ranks": trained(workspace, "--device", "cpu", ranks=2),
-            "batch_1k": trained(workspace, "--batch-size", "1024"),
-            "dense": plain_rate(sample, users, items, 8192, sparse=False),
-            "sparse_1k": plain_rate(sample, users, items, 1024, sparse=True),
-            "sparse": plain_rate(sample, users, items, 8192, sparse=True),
-        }
+    return [
+        compare(
+            gemm=gemm_rate(CPU, GEMM_SECONDS, 2048, 2048, 2048),
+            resident=trained(workspace),
+            stream=trained(workspace, "--loader.mode", "stream"),
+            two_ranks=trained(workspace, "--device", "cpu", ranks=2),
+            batch_1k=trained(workspace, "--batch-size", "1024"),
+            dense=plain_rate(sample, users, items, 8192, sparse=False),
+            sparse_1k=plain_rate(sample, users, items, 1024, sparse=True),
+            sparse=plain_rate(sample, users, items, 8192, sparse=True),
+        )
         for _ in range(repeats)
     ]
-    return summarise(rounds)
 
 
 def sample_ratings(workspace: Workspace, manifest: Manifest) -> Tensor:
@@ -118,32 +116,38 @@ def sample_ratings(workspace: Workspace, manifest: Manifest) -> Tensor:
     return torch.cat(groups)
 
 
-def summarise(rounds: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the median rates of the rounds, and their ratios."""
-
-    def middle(name: str, key: str = "samples_per_second") -> float:
-        return median(one[name][key] if isinstance(one[name], dict) else one[name] for one in rounds)
-
+def compare(
+    *,
+    gemm: float,
+    resident: dict[str, Any],
+    stream: dict[str, Any],
+    two_ranks: dict[str, Any],
+    batch_1k: dict[str, Any],
+    dense: float,
+    sparse_1k: float,
+    sparse: float,
+) -> Round:
+    """Return the rates of a round, and their ratios."""
     widths = (2 * WideDeepConfig().embedding_dim, *WideDeepConfig().hidden, 1)
     # Three products: forward, gradient of the input, gradient of the weights.
     flops = 6 * sum(inner * outer for inner, outer in pairwise(widths))
-    rate = middle("resident")
+    rate = resident["samples_per_second"]
     return {
         "samples_per_second": rate,
-        "vs_gemm": rate * flops / middle("gemm"),
-        "vs_dense_adam": rate / middle("dense"),
-        "vs_sparse_adam": rate / middle("sparse"),
-        "vs_sparse_adam_1k": rate / middle("sparse_1k"),
-        "batch_1k_vs_sparse_adam_1k": middle("batch_1k") / middle("sparse_1k"),
-        "two_ranks_vs_one": middle("two_ranks") / rate,
-        "data_wait_share": middle("resident", "data_wait_share"),
-        "stream_data_wait_share": middle("stream", "data_wait_share"),
-        "stream_samples_per_second": middle("stream"),
-        "gemm_flops": middle("gemm"),
+        "vs_gemm": rate * flops / gemm,
+        "vs_dense_adam": rate / dense,
+        "vs_sparse_adam": rate / sparse,
+        "vs_sparse_adam_1k": rate / sparse_1k,
+        "batch_1k_vs_sparse_adam_1k": batch_1k["samples_per_second"] / sparse_1k,
+        "two_ranks_vs_one": two_ranks["samples_per_second"] / rate,
+        "data_wait_share": resident["data_wait_share"],
+        "stream_data_wait_share": stream["data_wait_share"],
+        "stream_samples_per_second": stream["samples_per_second"],
+        "gemm_flops": gemm,
         "flops_per_sample": flops,
-        "peak_bytes": middle("resident", "peak_bytes"),
-        "stream_peak_bytes": middle("stream", "peak_bytes"),
-        "test_rmse": middle("resident", "test_rmse"),
-        "stream_test_rmse": middle("stream", "test_rmse"),
-        "two_ranks_test_rmse": middle("two_ranks", "test_rmse"),
+        "peak_bytes": resident["peak_bytes"],
+        "stream_peak_bytes": stream["peak_bytes"],
+        "test_rmse": resident["test_rmse"],
+        "stream_test_rmse": stream["test_rmse"],
+        "two_ranks_test_rmse": two_ranks["test_rmse"],
     }

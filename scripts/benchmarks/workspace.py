@@ -1,9 +1,12 @@
 """Make the data on which the stages are measured, once for each size."""
 
+import json
+import shutil
 from pathlib import Path
 from typing import NamedTuple
 
 from benchmarks.measure import Cost, command
+from widedeep.models.artifact import MODEL_FILE
 
 
 class Workspace(NamedTuple):
@@ -35,6 +38,22 @@ class Workspace(NamedTuple):
         if not (target / "metrics.json").exists():
             self.train(target)
         return target
+
+    @property
+    def default_run(self) -> Path:
+        """The run directory of the default model, trained for a few steps if it does not exist."""
+        target = self.path / "default"
+        if not (target / MODEL_FILE).exists():
+            self.time_steps(target.name, 1, 1)
+        return target
+
+    def time_steps(self, name: str, rounds: int, ranks: int) -> dict[str, list[float]]:
+        """Train the default model anew for a few steps in each round; return what steps.py measured in each."""
+        run, script = self.path / name, Path(__file__).with_name("steps.py")
+        shutil.rmtree(run, ignore_errors=True)
+        result = self.path / f"{name}.json"
+        command("torchrun", "--nproc-per-node", str(ranks), script, self.prepared, run, str(rounds), result)
+        return json.loads(result.read_text())
 
     def train(self, run: Path, *options: str, ranks: int = 1) -> Cost:
         """Train the plain wide & deep for one epoch into `run`, and return what that took."""

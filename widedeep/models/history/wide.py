@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from widedeep.data.histories import owners_of, starts_of
+from widedeep.data.histories import owners_of
 from widedeep.data.matrix_products import dense_product
 from widedeep.models.history.fitted import Fitted
 
@@ -86,7 +86,7 @@ class WideCrosses(Fitted):
 
         """
         size, diagonal = self._size(past.count()), self.inverse.diagonal()
-        fit, odd = (product * size for product in self._products(past, past.weight, residual))
+        fit, odd = (self._product(past, values) * size for values in (past.weight, residual))
         if known:
             return LinearScores(-fit / diagonal / size, -odd / diagonal / size)
         return self._add(past, fit, odd, diagonal, size)
@@ -101,9 +101,8 @@ class WideCrosses(Fitted):
 
         """
         full_size, size = self._size(past.count() + others.count()), self._size(past.count())
-        fit, odd = self._products(past, past.weight, residual)
-        (of_others,) = self._products(others, others.weight)
-        removed = (fit + of_others) * full_size  # w = P x
+        fit, odd = self._product(past, past.weight), self._product(past, residual)
+        removed = (fit + self._product(others, others.weight)) * full_size  # w = P x
         leverage = 1.0 - sum(self._dot(part, part.weight, full_size, removed) for part in (past, others))
         fit, odd, share = fit * size, odd * size, removed / leverage
         fit = fit + share * self._dot(past, past.weight, size, removed)
@@ -153,15 +152,10 @@ class WideCrosses(Fitted):
         """Return the factor that scales each user's history: [u] numbers of ratings -> [u, 1]."""
         return (count.clamp(min=1.0).pow(-USER_POWER) * self.user_scale)[:, None]
 
-    def _products(self, bags: Bags, *weights: Tensor) -> tuple[Tensor, ...]:
-        """Return P times the histories, whose items are scaled, by each of some weights [n]: [u, A] each."""
-        # The sums of a user follow each other: then a row of P that the first has read is still in the cache.
-        order = torch.argsort(bags.owner().repeat(len(weights)), stable=True)
-        item = bags.item.repeat(len(weights))[order]
-        weight = torch.cat(weights)[order] * self.item_scale[item]
-        start = starts_of(bags.start.diff().repeat_interleave(len(weights)))
-        sums = embedding_bag(item, self.inverse, start[:-1], mode="sum", per_sample_weights=weight)
-        return sums.view(-1, len(weights), len(self.inverse)).unbind(1)
+    def _product(self, bags: Bags, weight: Tensor) -> Tensor:
+        """Return P times the histories, whose items are scaled, [u, A]."""
+        scaled = weight * self.item_scale[bags.item]
+        return embedding_bag(bags.item, self.inverse, bags.start[:-1], mode="sum", per_sample_weights=scaled)
 
     def _dot(self, bags: Bags, weight: Tensor, size: Tensor, vectors: Tensor) -> Tensor:
         """Return the dot product of each scaled history with a vector [u, A]: [u, 1]."""

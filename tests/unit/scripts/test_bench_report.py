@@ -1,0 +1,67 @@
+"""The table of scripts/bench.py: medians and spread of rounds, verdicts, and the page."""
+
+import sys
+
+import pytest
+
+from tests.training import ROOT
+
+sys.path.insert(0, str(ROOT / "scripts"))
+from benchmarks.report import BEGIN, END, figures_of, shown, write_page, write_results
+
+ROUNDS = {
+    "prepare": [
+        {"seconds": 150.0, "vs_duckdb": 0.09},
+        {"seconds": 170.0, "vs_duckdb": 0.25},
+        {"seconds": 160.0, "vs_duckdb": 0.3},
+    ],
+    "train": [{"data_wait_share": 0.021}],
+}
+
+
+def test_figures_are_medians_with_the_spread_of_the_rounds():
+    figures = {(one.stage, one.name): one for one in figures_of(ROUNDS)}
+    assert next(iter(figures)) == ("prepare", "vs_duckdb")  # what has a goal comes first
+    assert figures["prepare", "seconds"].median == 160.0
+    assert figures["prepare", "seconds"].spread == "150 to 170"
+    assert figures["train", "data_wait_share"].spread == ""
+
+
+def test_a_goal_is_met_from_its_bound_on_in_its_own_direction():
+    met, missed = figures_of(ROUNDS)[0], figures_of(ROUNDS)[-1]
+    assert (met.goal, met.verdict) == (">= 0.25", "met")
+    assert (missed.goal, missed.verdict) == ("<= 0.02", "missed")
+    assert figures_of({"prepare": [{"vs_duckdb": 0.249}]})[0].verdict == "missed"
+    assert figures_of({"prepare": [{"seconds": 1.0}]})[0].verdict == ""
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.000123, "0.000123"), (999.4, "999"), (999.9, "1 K"), (12_345, "12.3 K"), (999_999, "1 M"), (2.81e9, "2.81 G")],
+)
+def test_numbers_have_three_digits(value, text):
+    assert shown(value) == text
+
+
+def test_the_page_gets_the_table_between_its_marks_each_time(tmp_path):
+    page, results = tmp_path / "page.md", tmp_path / "results.json"
+    page.write_text(f"before\n\n{BEGIN}\nold\n{END}\n\nafter\n")
+    write_results(results, 24_325_191, ROUNDS)
+    write_page(results, page)
+    once = page.read_text()
+    write_page(results, page)
+    assert page.read_text() == once
+    assert once.startswith("before\n")
+    assert once.endswith("\nafter\n")
+    assert "old" not in once
+    assert "| prepare | `vs_duckdb` | 0.25 | 0.09 to 0.3 | >= 0.25 | met |" in once
+    assert "24,325,191 ratings, 3 round(s)" in once
+
+
+def test_a_page_without_marks_is_left_alone(tmp_path):
+    page, results = tmp_path / "page.md", tmp_path / "results.json"
+    page.write_text("text\n")
+    write_results(results, 10_000, ROUNDS)
+    with pytest.raises(SystemExit, match="lacks the marks"):
+        write_page(results, page)
+    assert page.read_text() == "text\n"
