@@ -1,6 +1,7 @@
 """Compare the scoring of jobs/score_all.py inside Spark with matrix products and with MLlib's ALS on the same users."""
 
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 from pyspark import Broadcast
@@ -35,55 +36,69 @@ DEFAULT_USERS = 10_000  # of the default model, which takes longer for each
 TOP_N = 10
 
 
+class Lists:
+    """Makes lists for the users of prepared data, and keeps none."""
+
+    def __init__(self, spark: SparkSession, workspace: Workspace):
+        self.spark, self.data = spark, PreparedData(spark, str(workspace.prepared))
+        self.config = ScoreConfig(
+            data=str(workspace.prepared), run_dir=str(workspace.run), top_n=TOP_N, method="two_stage"
+        )
+        self.everybody = (
+            self.data.users.where("train_ratings > 0")
+            .select("user", "user_id", "train_ratings")
+            .orderBy(F.xxhash64("user_id"))
+        )
+        self.seen = seen_items(self.data, SPLITS)
+        self._plan = spark.sparkContext.broadcast(plan_lists(self.config, self.data))
+        self._schema = from_arrow_schema(list_schema(self.data.manifest.dataset.ids))
+
+    def users(self, count: int) -> DataFrame:
+        """Return some users, in memory."""
+        users = self.everybody.limit(count).join(self.seen, on="user", how="left").cache()
+        users.count()
+        return users
+
+    def send(self, run: Path) -> str:
+        """Send the model of a run to the workers, and return its name there."""
+        config = self.config.model_copy(update={"run_dir": str(run)})
+        return send_model(self.spark, config, self.data.manifest).file_name
+
+    def score(self, users: DataFrame, model: str, approximation: Broadcast[bytes] | None = None) -> None:
+        """Make the lists of users by a model that was sent."""
+        placed = place_users(users, plan_files(users, self.config.users_per_file))
+        scorer = make_scorer(model, self.config.candidates_each, approximation, self._plan)
+        _consume(placed.select("user", "user_id", "train_ratings", "seen").mapInArrow(scorer, self._schema))
+
+
 def _consume(frame: DataFrame) -> None:
     frame.write.format("noop").mode("overwrite").save()
 
 
 def bench(workspace: Workspace, repeats: int) -> list[Round]:
     """Time the top-N lists of the full model, of the two-stage method, of ALS and of the default model, in turn."""
-    data, run, default = workspace.prepared, workspace.run, workspace.default_run
-    artifact = load_artifact(run / MODEL_FILE)
-    items = len(artifact.item_id)
+    artifact, default = load_artifact(workspace.run / MODEL_FILE), workspace.default_run
     spark = build_session("widedeep bench", {"spark.sql.execution.arrow.maxRecordsPerBatch": "2048"})
     try:
-        prepared = PreparedData(spark, str(data))
-        everybody = prepared.users.where("train_ratings > 0")
-        everybody = everybody.select("user", "user_id", "train_ratings").orderBy(F.xxhash64("user_id"))
-        seen = seen_items(prepared, SPLITS)
-        exact_users, rough_users, default_users = (
-            everybody.limit(count).join(seen, on="user", how="left").cache()
-            for count in (USERS, TWO_STAGE_TIMES * USERS, DEFAULT_USERS)
-        )
+        lists = Lists(spark, workspace)
+        exact_users, rough_users, default_users = map(lists.users, (USERS, TWO_STAGE_TIMES * USERS, DEFAULT_USERS))
         counts = [users.count() for users in (exact_users, rough_users, default_users)]
-        config = ScoreConfig(data=str(data), run_dir=str(run), top_n=TOP_N, method="two_stage")
-        fitted = fit_approximation(config, artifact, everybody, seen)
+        fitted = fit_approximation(lists.config, artifact, lists.everybody, lists.seen)
         assert fitted is not None
         rough = spark.sparkContext.broadcast(fitted.approximation.to_bytes())
-        plan = spark.sparkContext.broadcast(plan_lists(config, prepared))
-        als = fit_als(spark, str(data), exact_users)
+        als = fit_als(spark, lists.config.data, exact_users)
         als_items, als_users = als.itemFactors.count(), exact_users.select("user").cache()
-
-        plain, flagship = (
-            send_model(spark, ScoreConfig(data=str(data), run_dir=str(one)), prepared.manifest).file_name
-            for one in (run, default)
-        )
-
-        def score(users: DataFrame, model: str, approximation: Broadcast[bytes] | None = None) -> None:
-            placed = place_users(users, plan_files(users, config.users_per_file))
-            scorer = make_scorer(model, config.candidates_each, approximation, plan)
-            schema = from_arrow_schema(list_schema(artifact.ids))
-            _consume(placed.select("user", "user_id", "train_ratings", "seen").mapInArrow(scorer, schema))
-
+        plain, flagship = lists.send(workspace.run), lists.send(default)
         times = alternately(
             repeats,
-            lambda: score(exact_users, plain),
-            lambda: score(rough_users, plain, rough),
+            lambda: lists.score(exact_users, plain),
+            lambda: lists.score(rough_users, plain, rough),
             lambda: _consume(als.recommendForUserSubset(als_users, TOP_N)),
-            lambda: score(default_users, flagship),
+            lambda: lists.score(default_users, flagship),
         )
     finally:
         spark.stop()
-    limit = gemm_pairs_per_second()
+    limit, items = gemm_pairs_per_second(), len(artifact.item_id)
     sizes = {"users": counts[0], "items": items, "als_items": als_items, "two_stage_recall": fitted.recall.value}
     return [
         compare(counts[0] * items / exact, counts[1] * items / two_stage, counts[0] * als_items / of_als, limit)
