@@ -6,7 +6,7 @@ usage() {
   cat <<'END'
 Usage: scripts/leaderboard.sh --input DIR [--work DIR] [--docs DIR] [--seeds "0 1 2"] [--only "NAME ..."]
                               [--baselines FILE] [--dataset NAME] [--systems FILE] [--split KIND]
-                              [--name NAME]
+                              [--name NAME] [--parallel N]
 
 Prepares the dump once for each seed (which draws the split, the weights and the order of samples), fits the
 baselines, trains each preset of conf/train, scores, evaluates, compares with the best baseline, and writes
@@ -23,6 +23,7 @@ NAME.md, NAME.json and NAME.svg. Run again, it keeps what is done already, syste
   --systems FILE    which presets are trained, with which flags, and their labels (scripts/leaderboard.toml)
   --split KIND      split.kind of jobs/prepare.py (random)
   --name NAME       of the tables (leaderboard)
+  --parallel N      steps at once, each with its share of the cores (1). Most steps do not keep several cores busy
 END
 }
 
@@ -36,11 +37,11 @@ fail_usage() {
 
 absolute() { case $1 in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac }
 
-input="" work="" docs="" seeds="0 1 2" only="" baselines="" dataset=mal2023 systems="" split=random table=leaderboard
+input="" work="" docs="" seeds="0 1 2" only="" baselines="" dataset=mal2023 systems="" split=random table=leaderboard parallel=1
 while [ $# -gt 0 ]; do
   case $1 in
     -h | --help) usage; exit 0 ;;
-    --input | --work | --docs | --seeds | --only | --baselines | --dataset | --systems | --split | --name)
+    --input | --work | --docs | --seeds | --only | --baselines | --dataset | --systems | --split | --name | --parallel)
       [ -n "${2:-}" ] || fail_usage "$1 needs a value"
       ;;
     *) fail_usage "unknown argument: $1" ;;
@@ -56,11 +57,14 @@ while [ $# -gt 0 ]; do
     --systems) systems=$(absolute "$2") ;;
     --split) split=$2 ;;
     --name) table=$2 ;;
+    --parallel) parallel=$2 ;;
   esac
   shift 2
 done
 [ -n "$input" ] || fail_usage "--input is missing"
 [ -d "$input" ] || fail_usage "--input $input is no directory"
+((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501)) || { say "bash $BASH_VERSION is too old: install 5.1 or newer"; exit 2; }
+[[ $parallel =~ ^[1-9][0-9]*$ ]] || fail_usage "--parallel is $parallel: give a number of steps from 1"
 
 # shellcheck source=scripts/enter.sh
 source "$(dirname "${BASH_SOURCE[0]}")/enter.sh" --dev
@@ -78,6 +82,42 @@ cold=()
 }
 
 wanted() { [ -z "$only" ] || [[ " $only " == *" $1 "* ]]; }
+
+# --- steps at once -------------------------------------------------------------------------------
+
+# run_steps: run each line of stdin, words between tabs, as a command; --parallel of them at once. After one has failed no
+# other begins.
+run_steps() {
+  local -A slot_of=()
+  local free=() slot pid status=0 words
+  for ((slot = 0; slot < parallel; slot++)); do free+=("$slot"); done
+  while IFS=$'\t' read -r -a words; do
+    if [ ${#free[@]} = 0 ]; then
+      wait -n -p pid || status=$?
+      free=("${slot_of[$pid]}")
+      unset "slot_of[$pid]"
+      [ $status = 0 ] || break
+    fi
+    slot=${free[0]} free=("${free[@]:1}")
+    (
+      take_share "$slot"
+      "${words[@]}"
+    ) </dev/null &
+    slot_of[$!]=$slot
+  done
+  for pid in "${!slot_of[@]}"; do wait "$pid" || status=$?; done
+  return $status
+}
+
+# take_share SLOT: keep this shell and what it starts to the cores of a slot.
+take_share() {
+  local allowed each
+  [ "$parallel" -gt 1 ] && command -v taskset >/dev/null || return 0
+  mapfile -t allowed < <(python -c 'import os; print(*sorted(os.sched_getaffinity(0)), sep="\n")')
+  each=$((${#allowed[@]} / parallel))
+  [ $each -gt 0 ] || return 0
+  taskset --cpu-list --pid "$(IFS=,; echo "${allowed[*]:$1 * each:each}")" $BASHPID >/dev/null
+}
 
 # --- steps ---------------------------------------------------------------------------------------
 
@@ -102,44 +142,74 @@ scored() {
     ${predictions[@]+"${predictions[@]}"} ${cold[@]+"${cold[@]}"} --exclude train,valid --top-n 20 --overwrite
 }
 
-python scripts/leaderboard.py presets --systems "$systems" >"$work/.presets"
-for seed in $seeds; do
-  here=$work/seed-$seed
-  say "seed $seed"
-  prepared "$input" "$here/prepared" --seed "$seed" --dataset "$dataset" --split.kind "$split"
-  spark-submit jobs/baselines.py ${baselines[@]+"${baselines[@]}"} --data "$here/prepared" --output "$here/systems"
-  while IFS=$'\t' read -r -a line; do
-    name=${line[0]} preset=${line[1]} flags=("${line[@]:2}")
-    wanted "$name" || continue
-    trained "$preset" "$here/prepared" "$here/runs/$name" --seed "$seed" ${flags[@]+"${flags[@]}"} </dev/null
-    scored "$here/prepared" "$here/runs/$name" "$here/systems/$name" </dev/null
-  done <"$work/.presets"
-  spark-submit jobs/evaluate.py --data "$here/prepared" --systems "$here/systems"
-done
+fit_baselines() { # SEED
+  say "seed $1: baselines"
+  spark-submit jobs/baselines.py ${baselines[@]+"${baselines[@]}"} \
+    --data "$work/seed-$1/prepared" --output "$work/seed-$1/systems"
+}
+
+measure_model() { # SEED NAME PRESET FLAG...
+  local here=$work/seed-$1
+  say "seed $1: $2"
+  trained "$3" "$here/prepared" "$here/runs/$2" --seed "$1" "${@:4}"
+  scored "$here/prepared" "$here/runs/$2" "$here/systems/$2"
+}
 
 # What was published: the results computed again on a dump with entries that have no score, and each preset with its own
 # sample, split and settings.
-as_published() {
-  if [ ! -e "$work/published.json" ]; then
-    python scripts/published.py --input "$input" --unscored "$work/unscored" \
-      --mean-scores "$work/mean_scores" --json "$work/published.json"
-  fi
-  local file preset here dump config
+make_published_dumps() {
+  [ -e "$work/published.json" ] || python scripts/published.py --input "$input" --unscored "$work/unscored" \
+    --mean-scores "$work/mean_scores" --json "$work/published.json"
+}
+
+train_as_published() { # PRESET
+  local here=$work/published/$1 dump=$input config=()
+  say "$1"
+  case $1 in
+    genre_hybrid_published) dump=$work/unscored ;;
+    wide_deep_features_published) dump=$work/mean_scores config=(--dataset "$work/mean_scores/dataset.toml") ;;
+  esac
+  [ ! -e "conf/prepare/$1.toml" ] || config+=(--config "$1")
+  prepared "$dump" "$here/prepared" ${config[@]+"${config[@]}"}
+  trained "$1" "$here/prepared" "$here/run"
+}
+
+# --- all of it -----------------------------------------------------------------------------------
+
+published=()
+if [ "$dataset $split" = "mal2023 random" ]; then
   for file in conf/train/*_published.toml; do
     preset=$(basename "$file" .toml)
-    wanted "$preset" || continue
-    say "$preset"
-    here=$work/published/$preset dump=$input config=()
-    case $preset in
-      genre_hybrid_published) dump=$work/unscored ;;
-      wide_deep_features_published) dump=$work/mean_scores config=(--dataset "$work/mean_scores/dataset.toml") ;;
-    esac
-    [ ! -e "conf/prepare/$preset.toml" ] || config+=(--config "$preset")
-    prepared "$dump" "$here/prepared" ${config[@]+"${config[@]}"}
-    trained "$preset" "$here/prepared" "$here/run"
+    ! wanted "$preset" || published+=("$preset")
   done
+fi
+
+first_steps() {
+  local seed
+  for seed in $seeds; do
+    printf '%s\t' prepared "$input" "$work/seed-$seed/prepared" --seed "$seed" --dataset "$dataset" --split.kind "$split"
+    echo
+  done
+  [ "$dataset $split" != "mal2023 random" ] || echo make_published_dumps
 }
-if [ "$dataset $split" = "mal2023 random" ]; then as_published; fi
+
+systems_to_measure() {
+  local seed line preset
+  for seed in $seeds; do
+    printf 'fit_baselines\t%s\n' "$seed"
+    while IFS=$'\t' read -r line; do
+      ! wanted "${line%%$'\t'*}" || printf 'measure_model\t%s\t%s\n' "$seed" "$line"
+    done <"$work/.presets"
+  done
+  for preset in ${published[@]+"${published[@]}"}; do printf 'train_as_published\t%s\n' "$preset"; done
+}
+
+python scripts/leaderboard.py presets --systems "$systems" >"$work/.presets"
+first_steps | run_steps
+systems_to_measure | run_steps
+for seed in $seeds; do
+  spark-submit jobs/evaluate.py --data "$work/seed-$seed/prepared" --systems "$work/seed-$seed/systems"
+done
 
 # Paired tests against the best baseline by error, and the best by its lists, on the lowest seed.
 python scripts/leaderboard.py best --systems "$systems" --work "$work" >"$work/.best"

@@ -1,10 +1,10 @@
 """Start training: the environment that a rank needs, and torch's launcher.
 
-Two settings of a process decide a fifth of the speed on CPU, and both are read before the first line of Python:
+Two settings of a process decide a third of the speed on CPU, and both are read before the first line of Python:
 
 - OpenMP threads that wait for each other spin for long. If anything else needs the cores, that can slow a step down
-  40 times. If they sleep too early, waking them takes longer than most of what they do. Here they spin for a fraction
-  of a millisecond, as long as a step's work between two parts that both cores share.
+  40 times. If they sleep at once, waking them takes longer than most operations. Here they spin for a fraction of a
+  millisecond: most of what a step does between two operations of all threads is shorter.
 - glibc returns large allocations to the system and faults them in again, page by page, at the next step. Here it keeps
   them, in large pages.
 """

@@ -10,7 +10,7 @@ from torch.nn.functional import pad
 from widedeep.models.base import REASONS, Explanation
 from widedeep.models.history.network import Embedded, Heads
 from widedeep.models.history.past import Past
-from widedeep.models.history.targets import Targets
+from widedeep.models.history.targets import SCORE, Targets
 from widedeep.models.history.terms import PairTerms
 
 
@@ -26,7 +26,7 @@ def explain(
     """
     parts = heads.parts(terms(past, targets, embedded))
     closed, by_sparse = spreads
-    score = targets.standings[:, :, 4]
+    score = targets.standings[:, :, SCORE]
     crossed = terms.crosses.contributions(past.row, past.weight, targets.row, score) / closed[:, :, None]
     sparse = terms.sparse.contributions(past.row, past.weight, targets.row) / by_sparse[:, :, None]
     past_item = terms.ledger.item_of[past.row].long()

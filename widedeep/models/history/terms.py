@@ -19,7 +19,7 @@ from widedeep.models.history.people import Neighbours, People
 from widedeep.models.history.settings import WideDeepHistoryConfig
 from widedeep.models.history.sparse import SparseCrosses
 from widedeep.models.history.statistics import ItemStatistics, PairEvidence
-from widedeep.models.history.targets import STANDINGS, Survey, Targets
+from widedeep.models.history.targets import SPARSE, STANDINGS, WIDE, Survey, Targets
 from widedeep.models.history.tastes import Tastes
 from widedeep.models.history.timeline import NEAR_TITLE, Timeline
 from widedeep.models.history.timeline import NUMBERS as TIMELINE_NUMBERS
@@ -87,8 +87,8 @@ class PairTerms(nn.Module):
         expected = self.statistics.mean + past.bias + bias
         return Terms(
             expected=expected,
-            wide=targets.standings[:, :, 0],
-            sparse=targets.standings[:, :, 5],
+            wide=targets.standings[:, :, WIDE],
+            sparse=targets.standings[:, :, SPARSE],
             titles=crossed[0],
             rating_dot=rating_dot,
             affinity_dot=affinity_dot,
