@@ -35,7 +35,9 @@ def main() -> None:
         "--work", type=Path, default=Path("data/bench"), help="directory that keeps the data of each size"
     )
     parser.add_argument(
-        "--json", type=Path, help="write the results to this file, after each stage; read it for `page`"
+        "--json",
+        type=Path,
+        help="write the results to this file, after each stage, beside those of others; read it for `page`",
     )
     parser.add_argument("--page", type=Path, default=Path("docs/benchmarks.md"), help="where `page` writes the table")
     options = parser.parse_args()

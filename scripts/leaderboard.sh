@@ -23,7 +23,8 @@ NAME.md, NAME.json and NAME.svg. Run again, it keeps what is done already, syste
   --systems FILE    which presets are trained, with which flags, and their labels (scripts/leaderboard.toml)
   --split KIND      split.kind of jobs/prepare.py (random)
   --name NAME       of the tables (leaderboard)
-  --parallel N      steps at once, each with its share of the cores (1). Most steps do not keep several cores busy
+  --parallel N      steps at once (1), each with its share of the cores, as most steps do not keep several cores busy.
+                    Each needs as much memory as alone. Needs bash 5.1 and taskset, so Linux
 END
 }
 
@@ -63,8 +64,11 @@ while [ $# -gt 0 ]; do
 done
 [ -n "$input" ] || fail_usage "--input is missing"
 [ -d "$input" ] || fail_usage "--input $input is no directory"
-((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501)) || { say "bash $BASH_VERSION is too old: install 5.1 or newer"; exit 2; }
 [[ $parallel =~ ^[1-9][0-9]*$ ]] || fail_usage "--parallel is $parallel: give a number of steps from 1"
+if [ "$parallel" -gt 1 ]; then
+  ((BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501)) || fail_usage "--parallel needs bash 5.1; this is $BASH_VERSION"
+  command -v taskset >/dev/null || fail_usage "--parallel needs taskset, which Linux has"
+fi
 
 # shellcheck source=scripts/enter.sh
 source "$(dirname "${BASH_SOURCE[0]}")/enter.sh" --dev
@@ -88,6 +92,15 @@ wanted() { [ -z "$only" ] || [[ " $only " == *" $1 "* ]]; }
 # run_steps: run each line of stdin, words between tabs, as a command; --parallel of them at once. After one has failed no
 # other begins.
 run_steps() {
+  local words
+  if [ "$parallel" -gt 1 ]; then
+    run_at_once
+    return
+  fi
+  while IFS=$'\t' read -r -a words; do "${words[@]}" </dev/null; done
+}
+
+run_at_once() {
   local -A slot_of=()
   local free=() slot pid status=0 words
   for ((slot = 0; slot < parallel; slot++)); do free+=("$slot"); done
@@ -112,10 +125,9 @@ run_steps() {
 # take_share SLOT: keep this shell and what it starts to the cores of a slot.
 take_share() {
   local allowed each
-  [ "$parallel" -gt 1 ] && command -v taskset >/dev/null || return 0
   mapfile -t allowed < <(python -c 'import os; print(*sorted(os.sched_getaffinity(0)), sep="\n")')
   each=$((${#allowed[@]} / parallel))
-  [ $each -gt 0 ] || return 0
+  [ $each -gt 0 ] || { say "--parallel is $parallel, and there are ${#allowed[@]} cores"; exit 2; }
   taskset --cpu-list --pid "$(IFS=,; echo "${allowed[*]:$1 * each:each}")" $BASHPID >/dev/null
 }
 

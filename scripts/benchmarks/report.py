@@ -68,7 +68,7 @@ class Figure(NamedTuple):
 
 
 def shown(value: float) -> str:
-    """Return a number with three digits, large ones as thousands (K), millions (M) or milliards (G)."""
+    """Return a number with three digits, large ones as thousands (K), millions (M) or billions (G)."""
     for unit, sign in ((1e9, " G"), (1e6, " M"), (1e3, " K")):
         if value >= 0.9995 * unit:
             return f"{value / unit:,.3g}{sign}"
@@ -81,7 +81,7 @@ def describe_machine() -> dict[str, str | int]:
     versions = ", ".join(f"{module.__name__} {module.__version__}" for module in (pyspark, torch, pyarrow, duckdb))
     return {
         "cores": CORES,
-        "processor": models[0] if models else platform.processor(),
+        "processor": models[0] if models else platform.machine(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -94,8 +94,11 @@ def _lines(file: Path) -> list[str]:
 
 
 def write_results(file: Path, ratings: int, stages: dict[str, list[Round]]) -> None:
-    """Write every round, the size of the data, and the machine."""
-    content = {"machine": describe_machine(), "ratings": ratings, "stages": stages}
+    """Write every round, the size of the data, and the machine. Other stages of the same size and machine stay."""
+    content = {"machine": describe_machine(), "ratings": ratings}
+    before = json.loads(file.read_text()) if file.exists() else {}
+    same = all(before.get(name) == value for name, value in content.items())
+    content["stages"] = (before["stages"] if same else {}) | stages
     file.write_text(json.dumps(content, indent=1) + "\n")
 
 
@@ -123,7 +126,7 @@ def _table(content: dict) -> str:
     machine, stages = content["machine"], content["stages"]
     rounds = max(len(found) for found in stages.values())
     lines = [
-        f"{content['ratings']:,} ratings, {rounds} round(s) on {machine['cores']} cores of an {machine['processor']}, "
+        f"{content['ratings']:,} ratings, {rounds} round(s) on {machine['cores']} cores ({machine['processor']}), "
         f"{machine['memory_gib']} GiB; Python {machine['python']}, {machine['versions']}.",
         "",
         *_rows(("stage", "result", "median", "lowest to highest", "goal", ""), figures_of(stages)),

@@ -167,8 +167,8 @@ class WideDeepHistory(HistoryLearner):
     def _open(self, users: Tensor) -> Opened:
         """Unpack encodings and survey all items.
 
-        The last ones are kept: scores, ratings and reasons are asked for one after the other. None of what is kept is
-        trained.
+        The last ones are kept: scores, ratings and reasons are asked for one after the other. All that is kept follows
+        from the encodings and from what is fitted, not trained.
         """
         last = self._last_opened
         if last is None or last[0] is not users:

@@ -27,7 +27,7 @@ class TopItems(NamedTuple):
 
 
 class Scorer:
-    """Scores all items for blocks of users. It encodes the items once."""
+    """Scores all items for blocks of users. It encodes the items once: make a new one after the model has changed."""
 
     def __init__(self, model: Recommender, items: int, device: torch.device | None = None):
         self._model, self._items = model, items

@@ -1,5 +1,7 @@
 import json
+import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +30,7 @@ from widedeep.spark.prepared_data import PreparedData
 from widedeep.spark.scoring.predictions import write_predictions
 from widedeep.spark.scoring.rules import read_rules
 from widedeep.spark.scoring.score_all import Scored, plan, score_all, show_summary
-from widedeep.spark.scoring.sent_model import SentModel
+from widedeep.spark.scoring.sent_model import SentModel, received_model, send_model
 from widedeep.training.run import TrainingRun
 from widedeep.training.settings import TrainConfig
 
@@ -75,6 +77,18 @@ def seen_by_user(prepared, splits=("train", "valid", "test")) -> dict[int, set[i
             for user, item in zip(*(column.to_pylist() for column in table.columns), strict=True):
                 seen.setdefault(user, set()).add(item)
     return seen
+
+
+def test_a_worker_reads_the_model_once_for_all_its_tasks(spark, prepared, run):
+    config = ScoreConfig(data=str(prepared), run_dir=str(run))
+    sent = send_model(spark, config, read_manifest(prepared)).file_name
+
+    def which(numbers: Iterator[int]) -> Iterator[tuple[int, int]]:
+        yield os.getpid(), id(received_model(sent))
+
+    found = spark.sparkContext.parallelize(range(12), 12).mapPartitions(which).collect()
+    workers = {worker for worker, _ in found}
+    assert len(set(found)) == len(workers) < len(found)
 
 
 def test_every_user_gets_n_unrated_anime_in_order(prepared, recommended):

@@ -56,6 +56,25 @@ def test_a_history_is_answered_for_like_the_user_whose_it_is(data):
 
 
 @torch.no_grad()
+def test_answers_do_not_depend_on_what_was_asked_for_before(data):
+    """The model keeps what it has made of the last encodings."""
+    model, items = data.model(), data.model().encode_items(ALL_ITEMS)
+    chosen = torch.tensor([[3, 70, 11, 40]]).expand(5, -1)
+
+    def ask(encoded: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        ratings = torch.empty(chosen.shape)
+        model.rate_chosen(encoded, items, chosen, ratings)
+        return affinities(model, encoded), ratings, model.explain_chosen(encoded, items, chosen).shares
+
+    first, second = model.encode_users(EVERYBODY[:5]), model.encode_users(EVERYBODY[20:25])
+    expected = [ask(encoded.clone()) for encoded in (first, second, first)]
+    for encoded, wanted in zip((first, second, first), expected, strict=True):
+        for found, one in zip(ask(encoded), wanted, strict=True):
+            torch.testing.assert_close(found, one, rtol=0, atol=0)
+    assert not torch.equal(expected[0][0], expected[1][0])
+
+
+@torch.no_grad()
 def test_candidates_rank_above_all_others_and_other_unrated_items_last(data):
     model = data.model({"cold_candidates": 1})
     encoded, seen = model.encode_users(EVERYBODY), seen_by(data)

@@ -55,6 +55,16 @@ def model() -> WideDeep:
     return model
 
 
+def test_users_whose_array_has_changed_are_encoded_anew(model):
+    """The scorer keeps the encodings of the last users."""
+    scorer, users = Scorer(model, 50), np.arange(4, dtype=np.int32)
+    first = scorer.affinities(users)
+    users += 7
+    changed = scorer.affinities(users)
+    assert torch.equal(changed, Scorer(model, 50).affinities(np.arange(7, 11, dtype=np.int32)))
+    assert not torch.equal(changed, first)
+
+
 def test_blocks_of_users_as_one_by_one(model):
     random = np.random.default_rng(0)
     users = random.permutation(2 * USERS_PER_BLOCK + 5).astype(np.int32)

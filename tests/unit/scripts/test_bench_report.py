@@ -1,5 +1,6 @@
 """The table of scripts/bench.py: medians and spread of rounds, verdicts, and the page."""
 
+import json
 import sys
 
 import pytest
@@ -56,6 +57,16 @@ def test_the_page_gets_the_table_between_its_marks_each_time(tmp_path):
     assert "old" not in once
     assert "| prepare | `vs_duckdb` | 0.25 | 0.09 to 0.3 | >= 0.25 | met |" in once
     assert "24,325,191 ratings, 3 round(s)" in once
+
+
+def test_a_stage_measured_again_leaves_the_others(tmp_path):
+    results = tmp_path / "results.json"
+    write_results(results, 10_000, ROUNDS)
+    write_results(results, 10_000, {"train": [{"data_wait_share": 0.5}]})
+    stages = json.loads(results.read_text())["stages"]
+    assert stages == ROUNDS | {"train": [{"data_wait_share": 0.5}]}
+    write_results(results, 20_000, {"train": [{"data_wait_share": 0.6}]})
+    assert json.loads(results.read_text())["stages"] == {"train": [{"data_wait_share": 0.6}]}
 
 
 def test_a_page_without_marks_is_left_alone(tmp_path):

@@ -62,7 +62,7 @@ class Survey(NamedTuple):
         residuals.
         """
         score, residual, sparse, sparse_residual = (scores.gather(1, row) for scores in wide)
-        standard = ((number / self.sd) for number in (score - self.mean, score - self.best, residual))
+        standard = (number / self.sd for number in (score - self.mean, score - self.best, residual))
         by_sparse = sparse / self.sparse_spread, sparse - self.sparse_best, (sparse + LEAST_SCORE).log()
         return torch.stack([*standard, self.rank(row).log1p(), score, *by_sparse, sparse_residual], dim=-1)
 

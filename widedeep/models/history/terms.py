@@ -31,9 +31,8 @@ from widedeep.models.history.wide import Bags, WideCrosses, WideScores
 SPARSE_SHARE, TITLE_SHARE, POPULARITY_SHARE = 1.0, 0.05, 1e-9
 # Weight of similar titles in the choice of unrated candidates, beside their fame.
 COLD_TITLES = 3.0
-PLAIN_NUMBERS = (
-    13 + STANDINGS + NEAREST_NUMBERS + TIMELINE_NUMBERS
-)  # of `Terms.numbers` beside those of the items' columns
+# Numbers of `Terms.numbers` beside those of the items' columns.
+PLAIN_NUMBERS = 13 + STANDINGS + NEAREST_NUMBERS + TIMELINE_NUMBERS
 
 
 class PairTerms(nn.Module):
