@@ -2,7 +2,6 @@
 
 import json
 import platform
-from collections.abc import Iterable
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -14,6 +13,7 @@ import pyspark
 import torch
 
 from benchmarks.measure import CORES, Round
+from widedeep.reporting.markdown import code, table
 
 # (stage, result) -> the goal, and whether higher is better.
 GOALS = {
@@ -125,18 +125,15 @@ def write_page(results: Path, page: Path) -> None:
 def _table(content: dict) -> str:
     machine, stages = content["machine"], content["stages"]
     rounds = max(len(found) for found in stages.values())
-    lines = [
+    head = (
         f"{content['ratings']:,} ratings, {rounds} round(s) on {machine['cores']} cores ({machine['processor']}), "
-        f"{machine['memory_gib']} GiB; Python {machine['python']}, {machine['versions']}.",
-        "",
-        *_rows(("stage", "result", "median", "lowest to highest", "goal", ""), figures_of(stages)),
+        f"{machine['memory_gib']} GiB; Python {machine['python']}, {machine['versions']}."
+    )
+    rows = [
+        (
+            *(one.stage, code(one.name), shown(one.median), one.spread, one.goal),
+            f"**{one.verdict}**" if one.verdict == "missed" else one.verdict,
+        )
+        for one in figures_of(stages)
     ]
-    return "\n".join(lines)
-
-
-def _rows(head: tuple[str, ...], figures: Iterable[Figure]) -> Iterable[str]:
-    yield f"| {' | '.join(head)} |"
-    yield "|---" * len(head) + "|"
-    for one in figures:
-        verdict = f"**{one.verdict}**" if one.verdict == "missed" else one.verdict
-        yield f"| {one.stage} | `{one.name}` | {shown(one.median)} | {one.spread} | {one.goal} | {verdict} |"
+    return f"{head}\n\n{table(('stage', 'result', 'median', 'lowest to highest', 'goal', ''), rows)}"

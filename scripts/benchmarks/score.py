@@ -54,10 +54,8 @@ class Lists:
         self._schema = from_arrow_schema(list_schema(self.data.manifest.dataset.ids))
 
     def users(self, count: int) -> DataFrame:
-        """Return some users, in memory."""
-        users = self.everybody.limit(count).join(self.seen, on="user", how="left").cache()
-        users.count()
-        return users
+        """Return some users, who stay in memory once they are counted."""
+        return self.everybody.limit(count).join(self.seen, on="user", how="left").cache()
 
     def send(self, run: Path) -> str:
         """Send the model of a run to the workers, and return its name there."""

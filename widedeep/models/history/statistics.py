@@ -70,7 +70,7 @@ class ItemStatistics(ItemBiases):
         # Both numbers of a pair are looked up at once, as one of 32 bits: the table is far larger than the caches.
         both = self.pairs.view(torch.int32)[target[:, :, None], past[:, None, :], 0].view(torch.float16)
         both = both.view(*target.shape, past.shape[1], 2)
-        # Done in place where it can be: writing new memory takes longer than the arithmetic.
+        # Done in place where it can be, as these are the largest arrays of the model.
         together = both[..., 0].float().mul_(UNIT).sub_(own[:, :, None]).clamp_(min=0.0)
         products = both[..., 1].float().mul_(UNIT).sub_((own * own_residual)[:, :, None] * residual[:, None, :])
         spread = self.spread_without(target, own, own_residual)[:, :, None]
