@@ -72,6 +72,11 @@ fi
 
 # shellcheck source=scripts/enter.sh
 source "$(dirname "${BASH_SOURCE[0]}")/enter.sh" --dev
+cores=()
+if [ "$parallel" -gt 1 ]; then
+  mapfile -t cores < <(python -c 'import os; print(*sorted(os.sched_getaffinity(0)), sep="\n")')
+  [ "$parallel" -le ${#cores[@]} ] || { say "--parallel is $parallel, and there are ${#cores[@]} cores"; exit 2; }
+fi
 work=${work:-data/leaderboard} docs=${docs:-docs} systems=${systems:-scripts/leaderboard.toml}
 baselines=(${baselines:+--config "$baselines"})
 mkdir -p "$work" "$docs"
@@ -124,11 +129,8 @@ run_at_once() {
 
 # take_share SLOT: keep this shell and what it starts to the cores of a slot.
 take_share() {
-  local allowed each
-  mapfile -t allowed < <(python -c 'import os; print(*sorted(os.sched_getaffinity(0)), sep="\n")')
-  each=$((${#allowed[@]} / parallel))
-  [ $each -gt 0 ] || { say "--parallel is $parallel, and there are ${#allowed[@]} cores"; exit 2; }
-  taskset --cpu-list --pid "$(IFS=,; echo "${allowed[*]:$1 * each:each}")" $BASHPID >/dev/null
+  local each=$((${#cores[@]} / parallel))
+  taskset --cpu-list --pid "$(IFS=,; echo "${cores[*]:$1 * each:each}")" $BASHPID >/dev/null
 }
 
 # --- steps ---------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ class WideDeepHistory(HistoryLearner):
         users = torch.nonzero(self.terms.ledger.start.diff() > 1)[:, 0]
         users = users[torch.linspace(0, len(users) - 1, min(SAMPLE_USERS, len(users))).long()]
         past, wide = self._unpack(self.encode_users(users.int()))
-        targets = self._candidate_targets(past, wide, self.terms.survey(past, wide))
+        targets = self._candidate_targets(Opened(past, wide, self.terms.survey(past, wide)))
         embedded = self.terms.embed(past, targets)
         numbers = [
             self._terms_of_chunk(past, targets, embedded, chunk).numbers.flatten(0, 1)
@@ -233,10 +233,10 @@ class WideDeepHistory(HistoryLearner):
 
         The others are in the order of the wide scores, with unrated items last.
         """
-        past, wide, survey = self._open(users)
-        targets = self._candidate_targets(past, wide, survey)
-        affinity = self._answer(self.heads.score, past, targets)
-        every = affinity.amin(1, keepdim=True) - self._distance_of_others(wide, survey)  # [u, I]
+        opened = self._open(users)
+        targets = self._candidate_targets(opened)
+        affinity = self._answer(self.heads.score, opened.past, targets)
+        every = affinity.amin(1, keepdim=True) - self._distance_of_others(opened)  # [u, I]
         every.scatter_(1, targets.item, affinity)
         out.copy_(every.index_select(1, items[:, 0].long()))
 
@@ -245,8 +245,9 @@ class WideDeepHistory(HistoryLearner):
 
         Of an item that is no candidate, `score_block` gives another affinity than the parts add up to.
         """
-        past, wide, survey = self._open(users)
-        targets = self._as_targets(past, wide, survey, items[:, 0].long()[chosen])
+        opened = self._open(users)
+        past, survey = opened.past, opened.survey
+        targets = self._as_targets(opened, items[:, 0].long()[chosen])
         embedded, some = self.terms.embed(past, targets), list(chunks(past, _as_many(targets)))
         explained = [
             explain(
@@ -293,13 +294,13 @@ class WideDeepHistory(HistoryLearner):
 
     def _answer_chosen(self, head: Head, users: Tensor, item: Tensor) -> Tensor:
         """Answer for items of encoded users: [u, C] and [u, T] int64 item indexes -> [..., u, T]."""
-        past, wide, survey = self._open(users)
-        return self._answer(head, past, self._as_targets(past, wide, survey, item))
+        opened = self._open(users)
+        return self._answer(head, opened.past, self._as_targets(opened, item))
 
-    def _as_targets(self, past: Past, wide: WideScores, survey: Survey, item: Tensor) -> Targets:
+    def _as_targets(self, opened: Opened, item: Tensor) -> Targets:
         """Return items as targets, which the users have not rated: [u, T] int64 item indexes."""
         none, row = torch.zeros(item.shape, device=item.device), self.terms.ledger.row_of[item].long()
-        return Targets(item, row, none, none, past.bias, survey.standings(wide, row))
+        return Targets(item, row, none, none, opened.past.bias, opened.survey.standings(opened.wide, row))
 
     def _answer(self, head: Head, past: Past, targets: Targets) -> Tensor:
         """Answer for the targets of each user, [..., u, T]."""
@@ -314,14 +315,14 @@ class WideDeepHistory(HistoryLearner):
 
     # --- candidates ----------------------------------------------------------------------------------
 
-    def _candidate_targets(self, past: Past, wide: WideScores, survey: Survey) -> Targets:
+    def _candidate_targets(self, opened: Opened) -> Targets:
         """Return the candidates of each user as targets, those without ratings last: [u, C + K]."""
-        item = torch.cat([self.terms.ledger.item_of[survey.candidates].long(), survey.cold], dim=1)
-        return self._as_targets(past, wide, survey, item)
+        rated = self.terms.ledger.item_of[opened.survey.candidates].long()
+        return self._as_targets(opened, torch.cat([rated, opened.survey.cold], dim=1))
 
-    def _distance_of_others(self, wide: WideScores, survey: Survey) -> Tensor:
+    def _distance_of_others(self, opened: Opened) -> Tensor:
         """Return how far items that are no candidates are below these, by the crosses, unrated items last: [u, I]."""
-        score = self.terms.crossed(wide, survey)
+        score = self.terms.crossed(opened.wide, opened.survey)
         best, worst = score.amax(1, keepdim=True), score.amin(1, keepdim=True)
         # From 1 to 2, because the scores for an empty history differ by less than affinities can.
         distance = 1.0 + (best - score) / (best - worst).clamp(min=1e-30)

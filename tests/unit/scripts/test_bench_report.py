@@ -1,6 +1,7 @@
 """The table of scripts/bench.py: medians and spread of rounds, verdicts, and the page."""
 
 import json
+import shutil
 import sys
 
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from tests.training import ROOT
 
 sys.path.insert(0, str(ROOT / "scripts"))
-from benchmarks.report import BEGIN, END, figures_of, shown, write_page, write_results
+from benchmarks.report import BEGIN, END, RESULTS, figures_of, shown, write_page, write_results
 
 ROUNDS = {
     "prepare": [
@@ -55,8 +56,19 @@ def test_the_page_gets_the_table_between_its_marks_each_time(tmp_path):
     assert once.startswith("before\n")
     assert once.endswith("\nafter\n")
     assert "old" not in once
-    assert "| prepare | `vs_duckdb` | 0.25 | 0.09 to 0.3 | >= 0.25 | met |" in once
+    assert "over that of DuckDB, which does most of the same | 0.25 | 0.09 to 0.3 | >= 0.25 | met |" in once
     assert "24,325,191 ratings, 3 round(s)" in once
+
+
+def test_the_committed_page_says_what_its_data_give(tmp_path):
+    page, results = tmp_path / "page.md", ROOT / "docs" / "benchmarks.json"
+    shutil.copy(ROOT / "docs" / "benchmarks.md", page)
+    write_page(results, page)
+    assert page.read_text() == (ROOT / "docs" / "benchmarks.md").read_text()
+    stages = json.loads(results.read_text())["stages"]
+    assert {stage: set(rounds[0]) for stage, rounds in stages.items()} == {
+        stage: set(names) for stage, names in RESULTS.items()
+    }
 
 
 def test_a_stage_measured_again_leaves_the_others(tmp_path):

@@ -21,8 +21,8 @@ from widedeep.models.history.sparse import SparseCrosses
 from widedeep.models.history.statistics import ItemStatistics, PairEvidence
 from widedeep.models.history.targets import SPARSE, STANDINGS, WIDE, Survey, Targets
 from widedeep.models.history.tastes import Tastes
-from widedeep.models.history.timeline import NEAR_TITLE, Timeline
 from widedeep.models.history.timeline import NUMBERS as TIMELINE_NUMBERS
+from widedeep.models.history.timeline import Timeline
 from widedeep.models.history.titles import Similar, TitleNeighbours
 from widedeep.models.history.wide import Bags, WideCrosses, WideScores
 
@@ -258,9 +258,8 @@ class PairTerms(nn.Module):
     def _crossed_titles(past: Past, similar: Similar) -> list[Tensor]:
         """Return the crosses of histories with targets by titles, [u, T] each."""
         squared = similar.similarity.square()
-        near = (similar.similarity > NEAR_TITLE) & (similar.place < similar.length)
         weighted, residual = ((squared * similar.of_past(of)).sum(2) for of in (past.weight, past.residual))
-        return [weighted.log1p(), residual, near.sum(2).log1p()]
+        return [weighted.log1p(), residual, similar.rated_parts().sum(2).log1p()]
 
     @staticmethod
     def _crossed_genres(past: Past, of_target: Tensor, of_past: Tensor) -> list[Tensor]:

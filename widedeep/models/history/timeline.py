@@ -12,7 +12,6 @@ from widedeep.models.history.past import Past
 from widedeep.models.history.titles import Similar
 
 PERIODS = 32  # of time, with equally many rated items in each
-NEAR_TITLE = 0.6  # similarity from which two titles count as parts of a franchise
 WELL_KNOWN = 50.0  # ratings from which it counts in full that a user has not rated a part
 NO_GAP = 9.0  # in place of the time since the last known part, where there is none
 DAMPING = 2.0  # of the mean residual of a period, in ratings
@@ -67,9 +66,8 @@ class Timeline(Fitted):
             lowest deviation of the ratings; and the time since the last rated part before it, [u, T] each.
 
         """
-        near = (similar.similarity > NEAR_TITLE).float()
-        seen = near * (similar.place < similar.length)
-        missing = (near - seen) * (count / WELL_KNOWN).clamp(max=1.0)[similar.neighbour]
+        seen = similar.rated_parts().float()
+        missing = (similar.parts().float() - seen) * (count / WELL_KNOWN).clamp(max=1.0)[similar.neighbour]
         rated = similar.of_past((past.residual + past.bias) * past.present) * seen
         gap = self.date[target][..., None] - self.date[similar.neighbour]
         before, after = (gap > 0).float(), (gap < 0).float()

@@ -18,6 +18,7 @@ from widedeep.models.history.past import Past, places_of, rows_of
 
 # Titles that are less similar have nothing to do with each other.
 LEAST_SIMILARITY = 0.1
+NEAR_TITLE = 0.6  # similarity from which two titles count as parts of a franchise
 
 
 class TitleNeighbours(Fitted):
@@ -66,6 +67,14 @@ class Similar(NamedTuple):
     similarity: Tensor  # [u, T, M] float32, 0 there
     place: Tensor  # [u, T, M] int64, where they are in the history, L if they are not
     length: int  # L
+
+    def parts(self) -> Tensor:
+        """Return which of the items count as parts of the target's franchise, [u, T, M] bool."""
+        return self.similarity > NEAR_TITLE
+
+    def rated_parts(self) -> Tensor:
+        """Return which of these parts are in the history, [u, T, M] bool."""
+        return self.parts() & (self.place < self.length)
 
     def dense(self) -> Tensor:
         """Return the similarity of the titles of targets and histories, 0 if they are no neighbours: [u, T, L]."""

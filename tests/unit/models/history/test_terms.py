@@ -7,7 +7,7 @@ from widedeep.models.history import targets as module
 from widedeep.models.history.past import Past
 from widedeep.models.history.targets import Chunk, Targets, chunks
 from widedeep.models.history.terms import SPARSE_SHARE, TITLE_SHARE
-from widedeep.models.history.timeline import NEAR_TITLE
+from widedeep.models.history.titles import NEAR_TITLE
 from widedeep.models.history.wide import WideScores
 
 USERS = torch.arange(40, dtype=torch.int32)
