@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from itertools import accumulate
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 
@@ -32,6 +33,12 @@ class Salt(IntEnum):
 def with_dense_index(frame: DataFrame, key: str, name: str) -> DataFrame:
     """Add the int column `name`: 0 for the smallest `key`, 1 for the next and so on. Keys must be distinct."""
     return frame.orderBy(key).zipWithIndex(name).withColumn(name, F.col(name).cast("int"))
+
+
+def few_rows(spark: SparkSession, schema: pa.Schema, rows: Sequence[tuple]) -> DataFrame:
+    """A frame of rows that are part of its plan; Python objects would have to go through Python workers."""
+    columns = [pa.array(values, field.type) for values, field in zip(zip(*rows, strict=True), schema, strict=True)]
+    return spark.createDataFrame(pa.table(columns, schema=schema))
 
 
 def hash_key(*columns: Column | int) -> Column:
@@ -92,8 +99,8 @@ def order_statistics(
     keys: dict[str, list[int]] = {name: [0] * len(group_ranks) for name, group_ranks in ranks.items()}
     if not wanted:
         return keys
-    spark = frame.sparkSession
-    table = spark.createDataFrame(wanted, f"{group} string, _bucket int, _rank int, _number int")
+    columns = {group: pa.string(), "_bucket": pa.int32(), "_rank": pa.int32(), "_number": pa.int32()}
+    table = few_rows(frame.sparkSession, pa.schema(columns), wanted)
     near = frame.select(group, key, bucket_of(F.col(key)).alias("_bucket")).join(
         F.broadcast(table.select(group, "_bucket").distinct()), on=[group, "_bucket"], how="left_semi"
     )

@@ -16,7 +16,8 @@ def _offset(scale: RatingScale) -> float:
 
 def _steps(rating: Column, scale: RatingScale) -> Column:
     """The whole number k of a rating offset + k step, as a bigint."""
-    return F.round((rating.cast("double") - _offset(scale)) / scale.step).cast("bigint")
+    # Not `round`, which makes a decimal text of each number.
+    return F.rint((rating.cast("double") - _offset(scale)) / scale.step).cast("bigint")
 
 
 def rating_sum(rating: Column, scale: RatingScale, weight: Column | int = 1) -> Column:

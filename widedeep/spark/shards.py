@@ -5,13 +5,14 @@ from collections import defaultdict
 from collections.abc import Mapping
 from itertools import accumulate
 
+import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 
 from widedeep.common.errors import DamagedFileError, InputError
 from widedeep.schema.manifest import DataFile
 from widedeep.spark.filesystem import Files
-from widedeep.spark.partitioning import BUCKET_SHIFT, bucket_of, order_statistics, partition_by_range
+from widedeep.spark.partitioning import BUCKET_SHIFT, bucket_of, few_rows, order_statistics, partition_by_range
 
 # petastorm holds three row groups at a time: of this size they are 20 MB, at any number of ratings.
 TARGET_ROWS = 1 << 19
@@ -79,7 +80,8 @@ def with_shard(
         for bucket in counts[g]:
             below = bisect_right(bounds[g], (bucket << BUCKET_SHIFT) - 1)
             rows.append((g, bucket, first[g] + below, inside.get(bucket, [])))
-    table = frame.sparkSession.createDataFrame(rows, f"{group} string, _bucket int, _below int, _bounds array<bigint>")
+    columns = {group: pa.string(), "_bucket": pa.int32(), "_below": pa.int32(), "_bounds": pa.list_(pa.int64())}
+    table = few_rows(frame.sparkSession, pa.schema(columns), rows)
     looked_up = frame.withColumn("_bucket", bucket_of(F.col(key))).join(
         F.broadcast(table), on=[group, "_bucket"], how="inner"
     )

@@ -65,7 +65,7 @@ def table(spark):
 )
 @pytest.mark.parametrize(("impute", "fill"), [("mean", 6.0), ("median", 6.0)])
 def test_imputation_and_scaling_as_sklearn_does_on_the_trained_entities(table, scale, scaler, impute, fill):
-    fitted = fit_numeric(table, ["x"], FeatureConfig(impute=impute, scale=scale), {"x": "X"})["x"]
+    fitted = fit_numeric(table, ["x"], FeatureConfig(impute=impute, scale=scale), {"x": "X"}).columns["x"]
     assert (fitted.fill, fitted.missing, fitted.unparsed) == (fill, 3, 1)
     scaler.fit(np.array([[3.0], [fill], [9.0], [fill]]))
     expected = scaler.transform(np.array([[3.0], [fill], [9.0], [fill], [1000.0], [fill]]))[:, 0]
@@ -86,7 +86,7 @@ def test_imputation_and_scaling_as_sklearn_does_on_the_trained_entities(table, s
 def test_the_mean_and_the_median_differ_and_columns_may_differ_in_them(spark, settings, fills):
     rows = [(1, 3.0), (2, 4.0), (3, 11.0), (4, None), (0, 1000.0)]
     frame = spark.createDataFrame(rows, "train_ratings int, x double").withColumn("y", F.col("x"))
-    fitted = fit_numeric(frame, ["x", "y"], FeatureConfig(**settings), {})
+    fitted = fit_numeric(frame, ["x", "y"], FeatureConfig(**settings), {}).columns
     assert (fitted["x"].fill, fitted["y"].fill) == fills
     assert tuple({4.0: "median", 6.0: "mean"}[fill] for fill in fills) == (fitted["x"].impute, fitted["y"].impute)
     filled = frame.select(*(scaled(name, fitted[name]) for name in ("x", "y"))).collect()[3]
@@ -96,7 +96,7 @@ def test_the_mean_and_the_median_differ_and_columns_may_differ_in_them(spark, se
 def test_a_constant_column_becomes_zeros(spark, table):
     frame = table.withColumn("x", F.lit(4.0))
     for scale in ("minmax", "standard"):
-        fitted = fit_numeric(frame, ["x"], FeatureConfig(scale=scale), {})["x"]
+        fitted = fit_numeric(frame, ["x"], FeatureConfig(scale=scale), {}).columns["x"]
         assert {r["x"] for r in frame.select(scaled("x", fitted)).collect()} == {0.0}
 
 

@@ -35,6 +35,7 @@ class EncodedTable(NamedTuple):
     """
 
     frame: DataFrame
+    rows: int
     columns: tuple[Column, ...]
     audited: DataFrame
     audited_columns: tuple[Column, ...]
@@ -124,7 +125,7 @@ def _encode(
     fields, leaks = fields_of(file), file.leaks if file else ()
     used = [f for f in fields.numeric if f.source not in leaks or f.source in options.leaky_columns]
     sources = {field.name: field.source for field in used}
-    numeric = fit_numeric(table, [*from_train, *sources], options, sources)
+    rows, numeric = fit_numeric(table, [*from_train, *sources], options, sources)
     vocabularies = _fit_vocabularies(table, fields, options)
     key_columns: list[Feature] = [(Column(name=key, kind="key"), F.col(key)) for key in keys]
     key_columns += [(_file_column(field.name, "key", field.source), F.col(field.name)) for field in fields.text]
@@ -137,6 +138,7 @@ def _encode(
     audited = [*statistics, *computed, *(_number(field, leaks) for field in fields.numeric), *ids]
     return EncodedTable(
         frame=_select(table, columns),
+        rows=rows,
         columns=tuple(column for column, _ in columns),
         audited=_select(table, audited, keys[0]),
         audited_columns=tuple(column for column, _ in audited),

@@ -47,11 +47,10 @@ def write_feature_tables(
 def _write(workspace: Workspace, name: Literal["items", "users"], key: str, encoded: EncodedTable) -> FeatureTable:
     """Write a table in files of consecutive indices."""
     log.info("writing %s", name)
-    rows = encoded.frame.count()
-    shards.write_table(workspace.files, encoded.frame, f"{workspace.staging}/{name}", key, rows)
+    shards.write_table(workspace.files, encoded.frame, f"{workspace.staging}/{name}", key, encoded.rows)
     written = Table(
         files=shards.describe_files(workspace.spark, workspace.staging, name, one_group=True),
-        rows=rows,
+        rows=encoded.rows,
         columns=encoded.columns,
         numeric=encoded.numeric,
         vocabularies=encoded.vocabularies,

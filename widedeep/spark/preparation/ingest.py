@@ -249,7 +249,7 @@ def typed_ratings(raw: DataFrame, items: DataFrame | None, dataset: Dataset, sca
         "rating_not_a_number": value.isNull(),
         UNSCORED_REASON: unscored,
         "rating_out_of_range": ~value.between(scale.lowest, scale.highest),
-        "rating_between_steps": F.abs(steps - F.round(steps)) > STEP_TOLERANCE,
+        "rating_between_steps": F.abs(steps - F.rint(steps)) > STEP_TOLERANCE,
         "time_not_understood": time.isNull() if described.time else F.lit(False),
         "unknown_item": F.lit(False) if items is None else F.col("_index").isNull(),
     }

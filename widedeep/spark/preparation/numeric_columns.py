@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
@@ -10,6 +10,10 @@ from pyspark.sql import functions as F
 from widedeep.config.prepare import FeatureConfig
 from widedeep.schema.manifest import Numeric
 from widedeep.spark.preparation.text_parsers import is_missing
+
+AVERAGES = {"mean": F.avg, "median": F.median}  # by what replaces missing values
+# What a scale needs of the known values.
+STATISTICS = {"standard": {"mean": F.avg, "sd": F.stddev_pop}, "minmax": {"min": F.min, "max": F.max}}
 
 
 def rounded(value: float) -> float:
@@ -22,9 +26,16 @@ def raw_name(source: str) -> str:
     return f"_raw {source}"
 
 
+class FittedNumbers(NamedTuple):
+    """Imputation and scaling of the numbers of a table."""
+
+    rows: int  # of the table
+    columns: dict[str, Numeric]
+
+
 def fit_numeric(
     table: DataFrame, columns: Sequence[str], config: FeatureConfig, sources: Mapping[str, str]
-) -> dict[str, Numeric]:
+) -> FittedNumbers:
     """Fit imputation and scaling of all columns in one pass over the trained users or items.
 
     Args:
@@ -35,20 +46,19 @@ def fit_numeric(
 
     """
     trained = F.col("train_ratings") > 0
-    averages = {"mean": F.avg, "median": F.median}
-    over_trained = {"mean": F.avg, "sd": F.stddev_pop, "min": F.min, "max": F.max, "known": F.count}
+    over_trained = {**STATISTICS[config.scale], "known": F.count}
     wanted = [
         f(F.when(trained, F.col(name))).alias(f"{name} {label}")
         for name in columns
-        for label, f in {"fill": averages[imputed_by(name, config)], **over_trained}.items()
+        for label, f in {"fill": AVERAGES[imputed_by(name, config)], **over_trained}.items()
     ]
     wanted += [F.count_if(F.col(name).isNull()).alias(f"{name} missing") for name in columns]
     wanted += [
         F.count_if(F.col(name).isNull() & ~is_missing(F.col(raw_name(source)))).alias(f"{name} unparsed")
         for name, source in sources.items()
     ]
-    row = table.agg(F.count_if(trained).alias("trained"), *wanted).collect()[0]
-    return {name: _fitted(row, name, config, name in sources) for name in columns}
+    row = table.agg(F.count("*").alias("rows"), F.count_if(trained).alias("trained"), *wanted).collect()[0]
+    return FittedNumbers(row["rows"], {name: _fitted(row, name, config, name in sources) for name in columns})
 
 
 def imputed_by(name: str, config: FeatureConfig) -> Literal["mean", "median"]:
@@ -58,15 +68,11 @@ def imputed_by(name: str, config: FeatureConfig) -> Literal["mean", "median"]:
 
 def _fitted(row: Row, name: str, config: FeatureConfig, from_text: bool) -> Numeric:
     """Imputation and scaling of one column from its aggregates."""
-    fill, mean, sd, low, high = (float(row[f"{name} {k}"] or 0.0) for k in ("fill", "mean", "sd", "min", "max"))
-    fill = rounded(fill)
+    fill = rounded(row[f"{name} fill"] or 0.0)
+    first, second = (float(row[f"{name} {k}"] or 0.0) for k in STATISTICS[config.scale])
     known, missing = row[f"{name} known"], row["trained"] - row[f"{name} known"]
-    if missing:  # statistics of the values after imputation
-        low, high = (min(low, fill), max(high, fill)) if known else (fill, fill)
-        merged = (known * mean + missing * fill) / (known + missing)
-        spread = known * (sd**2 + (mean - merged) ** 2) + missing * (fill - merged) ** 2
-        mean, sd = merged, math.sqrt(spread / (known + missing))
-    center, scale = (mean, sd) if config.scale == "standard" else (low, high - low)
+    scaler = _standard if config.scale == "standard" else _minmax
+    center, scale = scaler(first, second, fill, known, missing)
     return Numeric(
         impute=imputed_by(name, config),
         fill=fill,
@@ -76,6 +82,22 @@ def _fitted(row: Row, name: str, config: FeatureConfig, from_text: bool) -> Nume
         missing=row[f"{name} missing"],
         unparsed=row[f"{name} unparsed"] if from_text else 0,
     )
+
+
+def _standard(mean: float, sd: float, fill: float, known: int, missing: int) -> tuple[float, float]:
+    """Mean and standard deviation of the known values and as many of `fill` as are missing."""
+    if not missing:
+        return mean, sd
+    merged = (known * mean + missing * fill) / (known + missing)
+    spread = known * (sd**2 + (mean - merged) ** 2) + missing * (fill - merged) ** 2
+    return merged, math.sqrt(spread / (known + missing))
+
+
+def _minmax(low: float, high: float, fill: float, known: int, missing: int) -> tuple[float, float]:
+    """The lowest of these values, and how far the highest is above it."""
+    if missing:
+        low, high = (min(low, fill), max(high, fill)) if known else (fill, fill)
+    return low, high - low
 
 
 def scaled(name: str, fitted: Numeric) -> Column:

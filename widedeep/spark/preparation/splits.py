@@ -5,12 +5,13 @@ Pure DataFrame -> DataFrame; the same answer on any cluster.
 
 from datetime import UTC, datetime, time
 
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from widedeep.common.errors import InputError
 from widedeep.config.prepare import SplitConfig
-from widedeep.spark.partitioning import Salt, bucket_counts, hash_key, order_statistics, uniform
+from widedeep.spark.partitioning import Salt, bucket_counts, few_rows, hash_key, order_statistics, uniform
 
 # Rules that depend on one rating alone: applying them again is cheaper than storing the result.
 ROW_WISE = ("random", "cold_item", "cold_user", "date")
@@ -117,7 +118,8 @@ def _stratified(ratings: DataFrame, config: SplitConfig, seed: int) -> DataFrame
     ranks = {s: [c for c in points if c < sum(counts[s].values())] for s, points in cuts.items()}
     keys = order_statistics(frame, "_stratum", "_key", counts, ranks)
     rows = [(s, *(keys[s] + [None] * 3)[:3]) for s in counts]
-    table = frame.sparkSession.createDataFrame(rows, "_stratum string, _train bigint, _valid bigint, _test bigint")
+    columns = {"_stratum": pa.string(), **dict.fromkeys(("_train", "_valid", "_test"), pa.int64())}
+    table = few_rows(frame.sparkSession, pa.schema(columns), rows)
 
     def before(bound: str) -> Column:
         return F.col(bound).isNull() | (F.col("_key") < F.col(bound))

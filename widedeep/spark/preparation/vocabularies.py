@@ -37,7 +37,8 @@ def fit_vocabularies(
     place = F.row_number().over(Window.partitionBy("field").orderBy(F.desc("count"), "value"))
     limit = F.coalesce(literal_map(limits)[F.col("field")], F.lit(2**31 - 1))
     kept = counts.where((F.col("count") >= min_count) | F.col("field").isin(*categories))
-    rows = kept.withColumn("place", place).where(F.col("place") <= limit).orderBy("field", "place").collect()
+    rows = kept.withColumn("place", place).where(F.col("place") <= limit).collect()
+    rows.sort(key=lambda row: row["place"])
     values = {name: tuple(row["value"] for row in rows if row["field"] == name) for name in (*categories, *multi_hot)}
     return {name: RESERVED_VALUES + values[name] if name in categories else values[name] for name in values}
 

@@ -78,12 +78,14 @@ class Workspace(NamedTuple):
 
     def keep(self, name: str, make: Callable[[], DataFrame]) -> DataFrame:
         """The result of a step: written when it is first asked for, then read, by a resumed run too."""
-        path = f"{self.steps}/{name}"
+        path, reader = f"{self.steps}/{name}", self.spark.read
         if not is_finished(self.files, path):
             log.info("%s …", name)
-            make().write.mode("overwrite").parquet(path)
+            frame = make()
+            frame.write.mode("overwrite").parquet(path)
             finish_step(self.files, path)
-        return self.spark.read.parquet(path)
+            reader = reader.schema(frame.schema)  # so that no job reads it from the files
+        return reader.parquet(path)
 
     def resume_or_reset(self, config: PrepareConfig, inputs: Inputs) -> None:
         """Keep the finished steps of a run of the same input and settings; delete those of another."""
