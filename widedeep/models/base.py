@@ -130,20 +130,14 @@ class Recommender(nn.Module, ABC):
         """Predict the ratings of pairs, not clipped: encodings [..., C] and [..., C], which broadcast -> [...]."""
         return self.score_pairs(users, items)
 
-    def rate_grouped(self, users: Tensor, user: Tensor, items: Tensor, item: Tensor) -> Tensor:
-        """Predict the ratings of pairs that share users and items: see `rate_pairs`.
+    def rate_known(self, user: Tensor, item: Tensor) -> Tensor:
+        """Predict the ratings of users of the data, not clipped: [B] and [B] int32 indexes -> [B] float32.
 
-        Args:
-            users: [U, C] encodings.
-            user: [B] rows of `users`.
-            items: [I, C] encodings.
-            item: [B] rows of `items`.
-
-        Returns:
-            [B] float32.
-
+        It encodes each user and each item once.
         """
-        return self.rate_pairs(users[user], items[item])
+        users, of_pair = torch.unique(user, return_inverse=True)
+        items, shown = torch.unique(item, return_inverse=True)
+        return self.rate_pairs(self.encode_users(users)[of_pair], self.encode_items(items)[shown])
 
     def score_block(self, users: Tensor, items: Tensor, out: Tensor) -> None:
         """Write the affinities of all pairs: encodings [U, C] and [I, C] -> out [U, I].

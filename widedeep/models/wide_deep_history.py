@@ -6,7 +6,7 @@ Legend: B pairs, U users, u users of a block, I items, R rows (the rated items, 
 L ratings of the longest history, T targets (items to be judged) of a user, C candidates, n ratings of a batch.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -16,11 +16,12 @@ from widedeep.data.feature_tables import Tables
 from widedeep.data.histories import UserHistories, starts_of
 from widedeep.models.base import Explanation, Histories, MakeEmbedding, Scores
 from widedeep.models.feature_inputs import merge_inputs
+from widedeep.models.history.encodings import Encoded, Layout
 from widedeep.models.history.inputs import fit_inputs, with_known_columns
 from widedeep.models.history.learning import NOT_GIVEN, hold_out, unrated_log_weight
+from widedeep.models.history.ledger import equal_distances
 from widedeep.models.history.network import Embedded, Heads, PastVectors, Terms, bag_of
 from widedeep.models.history.past import Past, bags_of, make_past, pad
-from widedeep.models.history.people import Neighbours
 from widedeep.models.history.profile import SIDE, UserProfile, profile_inputs, with_known_profile
 from widedeep.models.history.reasons import explain
 from widedeep.models.history.settings import WideDeepHistoryConfig
@@ -87,13 +88,9 @@ class WideDeepHistory(HistoryLearner):
         """Take the spread of the terms from the candidates of some users."""
         users = torch.nonzero(self.terms.ledger.start.diff() > 1)[:, 0]
         users = users[torch.linspace(0, len(users) - 1, min(SAMPLE_USERS, len(users))).long()]
-        past, wide = self._unpack(self.encode_users(users.int()))
-        targets = self._candidate_targets(Opened(past, wide, self.terms.survey(past, wide)))
-        embedded = self.terms.embed(past, targets)
-        numbers = [
-            self._terms_of_chunk(past, targets, embedded, chunk).numbers.flatten(0, 1)
-            for chunk in chunks(past, _as_many(targets))
-        ]
+        opened = self._unpack(self.encode_users(users.int()))
+        targets = self._candidate_targets(opened)
+        numbers = [self.terms(*part).numbers.flatten(0, 1) for _, part in self._in_chunks(opened.past, targets)]
         if numbers:
             self.heads.standardise(torch.cat(numbers), self.terms.statistics.mean)
 
@@ -117,8 +114,8 @@ class WideDeepHistory(HistoryLearner):
 
     def encode_users(self, user: Tensor) -> Tensor:
         """Encode users of the data by their training ratings: [B] int32 user indexes -> [B, C] float32."""
-        history = self.terms.ledger.history(user, self.config.max_history)
-        return self._encode(*history, self._profiles(user), user)
+        ledger = self.terms.ledger
+        return self._encode(*ledger.history(user, self.config.max_history), ledger.rated(user), user)
 
     def encode_histories(self, histories: Histories) -> Tensor:
         """Encode people by their ratings, as if these were in the data: histories of U people -> [U, C] float32.
@@ -127,54 +124,62 @@ class WideDeepHistory(HistoryLearner):
         """
         item = histories.items.long()
         row = torch.where(item >= 0, self.terms.ledger.row_of[item.clamp(min=0)].long(), self.rows - 1)
-        first = torch.argsort(row == self.rows - 1, dim=1, stable=True)[:, : self.config.max_history]
-        return self._encode(row.gather(1, first), histories.ratings.gather(1, first), None, None)
+        rated = torch.zeros(len(row), self.rows, dtype=torch.bool, device=row.device).scatter_(1, row, True)
+        unrated = row == self.rows - 1
+        place, inside = equal_distances((~unrated).sum(1), self.config.max_history)
+        chosen = torch.argsort(unrated, dim=1, stable=True).gather(1, place) if row.shape[1] else place[:, :0]
+        row, rating = row.gather(1, chosen), histories.ratings.gather(1, chosen)
+        return self._encode(torch.where(inside, row, self.rows - 1), rating, rated, None)
 
-    def _encode(self, row: Tensor, rating: Tensor, profile: Tensor | None, user: Tensor | None) -> Tensor:
-        """Return histories, filled up to `max_history`, their wide scores, people of like taste and profiles.
+    def _encode(self, row: Tensor, rating: Tensor, rated: Tensor, user: Tensor | None) -> Tensor:
+        """Return histories with what follows from them: wide scores, and people of like taste.
 
-        `user` has the indexes of users of the data; None: these people are not in the data.
+        Args:
+            row: [u, L] int64 rows of the histories.
+            rating: [u, L] float32.
+            rated: [u, R] bool, rows of all ratings.
+            user: [u] int32 user indexes, for profiles, too; None: these people are not in the data.
+
         """
         bags, residual = bags_of(make_past(row, rating, self.terms.statistics, self.scale))
         wide = self.terms.wide_scores(bags, residual, known=user is not None)
         people = self.terms.neighbours(bags, residual, user)
-        short = len(row), self.config.max_history - row.shape[1]
-        rows = [row.float(), torch.full(short, self.rows - 1.0, device=row.device)]
+        profile = None if user is None else self._profiles(user)
         if profile is None:
-            profile = torch.zeros(len(row), self._profile_width, device=row.device)
-        return torch.cat([*rows, rating, torch.zeros(short, device=row.device), *wide, *(people or ()), profile], dim=1)
+            profile = torch.zeros(len(row), self._layout.profile, device=row.device)
+        return self._layout.pack(Encoded(row, rating, rated, wide, people, profile))
 
     def _profiles(self, user: Tensor) -> Tensor | None:
         """Return the profiles of users of the data, [B, D]; None if nothing is known of users."""
         return None if self.profile is None else self.profile(user)
 
     @property
-    def _profile_width(self) -> int:
-        return 1 if self.profile is None else self.config.embedding_dim
+    def _layout(self) -> Layout:
+        neighbours = self.terms.people.neighbours if self.terms.people else 0
+        return Layout(self.config.max_history, self.rows, neighbours, self.config.embedding_dim if self.profile else 1)
 
-    def _unpack(self, encodings: Tensor) -> tuple[Past, WideScores]:
-        """Return the histories and wide scores of encodings."""
-        longest = self.config.max_history
-        of_people = self.terms.people.neighbours if self.terms.people else 0
-        widths = [longest, longest, *[self.rows] * len(WideScores._fields), of_people, of_people, self._profile_width]
-        row, rating, *wide, place, similarity, profile = encodings.split(widths, dim=1)
-        length = max(1, int((row < self.rows - 1).sum(1).max())) if len(row) else 1
-        past = make_past(row[:, :length].long(), rating[:, :length], self.terms.statistics, self.scale, profile)
-        people = Neighbours(place.long(), similarity) if self.terms.people else None
-        factors = self.terms.latent_factors(past, None)
-        return past._replace(people=people, factors=factors), WideScores(*wide)
+    def _unpack(self, encodings: Tensor) -> Opened:
+        """Unpack encodings and survey all items."""
+        row, rating, rated, wide, people, profile = self._layout.unpack(encodings)
+        past = make_past(row, rating, self.terms.statistics, self.scale, profile)
+        past = past._replace(people=people, factors=self.terms.latent_factors(past, None), rated=rated)
+        return Opened(past, wide, self.terms.survey(past, wide))
 
     def _open(self, users: Tensor) -> Opened:
-        """Unpack encodings and survey all items.
+        """Unpack encodings, or return what was made of them, if they are the last ones.
 
-        The last ones are kept: scores, ratings and reasons are asked for one after the other. All that is kept follows
-        from the encodings and from what is fitted, not trained.
+        Scores, ratings and reasons are asked for one after the other. All that is kept follows from the encodings and
+        from what is fitted, not trained.
         """
         last = self._last_opened
         if last is None or last[0] is not users:
-            past, wide = self._unpack(users)
-            self._last_opened = last = users, Opened(past, wide, self.terms.survey(past, wide))
+            self._last_opened = last = users, self._unpack(users)
         return last[1]
+
+    def train(self, mode: bool = True) -> "WideDeepHistory":
+        """Set the mode, and forget what was made of the last encodings, which would take memory."""
+        self._last_opened = None
+        return super().train(mode)
 
     def encode_items(self, item: Tensor) -> Tensor:
         """Encode items by their index: [B] int32 -> [B, 1] float32."""
@@ -200,11 +205,7 @@ class WideDeepHistory(HistoryLearner):
     def forward(self, user: Tensor, item: Tensor, negatives: Tensor | None = None) -> Scores:
         """Return both answers for pairs: [B] user indexes and [B] item indexes, int32; there are no negatives."""
         assert negatives is None
-        distinct, place = torch.unique(user, return_inverse=True)
-        both = self._answer_grouped(
-            self.heads.score_and_rate, lambda part: self.encode_users(distinct[part]), place, item.long()
-        )
-        return Scores(*both)
+        return Scores(*self._answer_known(self.heads.score_and_rate, user, item))
 
     def score_pairs(self, users: Tensor, items: Tensor) -> Tensor:
         """Return the affinities of pairs: encodings [..., C] and [..., 1], which broadcast -> [...]."""
@@ -214,9 +215,9 @@ class WideDeepHistory(HistoryLearner):
         """Predict the ratings of pairs: encodings [..., C] and [..., 1], which broadcast -> [...]."""
         return self._answer_pairs(self.heads.rate, users, items)
 
-    def rate_grouped(self, users: Tensor, user: Tensor, items: Tensor, item: Tensor) -> Tensor:
-        """Predict the ratings of pairs, each user's together; see `Recommender`."""
-        return self._answer_grouped(self.heads.rate, lambda part: users[part], user, items[item, 0].long())
+    def rate_known(self, user: Tensor, item: Tensor) -> Tensor:
+        """Predict the ratings of pairs of indexes; see `Recommender`."""
+        return self._answer_known(self.heads.rate, user, item)
 
     def rate_chosen(self, users: Tensor, items: Tensor, chosen: Tensor, out: Tensor) -> None:
         """Write the predicted ratings of chosen items of each user; see `Recommender`."""
@@ -248,16 +249,13 @@ class WideDeepHistory(HistoryLearner):
         opened = self._open(users)
         past, survey = opened.past, opened.survey
         targets = self._as_targets(opened, items[:, 0].long()[chosen])
-        embedded, some = self.terms.embed(past, targets), list(chunks(past, _as_many(targets)))
-        explained = [
-            explain(
-                *(self.terms, self.heads, *_part(past, targets, embedded, chunk)),
-                (survey.sd[chunk.users], survey.sparse_spread[chunk.users]),
-            )
-            for chunk in some
-        ]
-        order = torch.cat([chunk.users for chunk in some]).argsort()
-        return Explanation(*(torch.cat(column)[order] for column in zip(*explained, strict=True)))
+        order, explained = [], []
+        for chunk, part in self._in_chunks(past, targets):
+            spread = survey.sd[chunk.users], survey.sparse_spread[chunk.users]
+            explained.append(explain(self.terms, self.heads, *part, spread))
+            order.append(chunk.users)
+        place = torch.cat(order).argsort()
+        return Explanation(*(torch.cat(column)[place] for column in zip(*explained, strict=True)))
 
     def _answer_pairs(self, head: Head, users: Tensor, items: Tensor) -> Tensor:
         """Answer for pairs that broadcast; all items of a user are answered for together."""
@@ -269,26 +267,22 @@ class WideDeepHistory(HistoryLearner):
         items = items[..., 0].expand(lists).reshape(len(users), lists[-1])
         return self._answer_chosen(head, users, items.long()).view(shape)
 
-    def _answer_grouped(self, head: Head, encode: Callable[[slice], Tensor], user: Tensor, item: Tensor) -> Tensor:
-        """Answer for pairs, each user's together.
+    def _answer_known(self, head: Head, user: Tensor, item: Tensor) -> Tensor:
+        """Answer for pairs of users of the data, each user's together: [B] and [B] int32 indexes -> [..., B].
 
-        Args:
-            head: of `Heads`.
-            encode: returns the encodings of a slice of the users.
-            user: [B] numbers of users, from 0.
-            item: [B] item indexes, int64.
-
+        Few users are encoded at once, as their encodings are long.
         """
-        order = torch.argsort(user, stable=True)
-        count = torch.bincount(user)
-        start = starts_of(count)
+        users, number = torch.unique(user, return_inverse=True)
+        order = torch.argsort(number, stable=True)
+        start = starts_of(torch.bincount(number))
         answers: list[Tensor] = []
-        for low in range(0, len(count), USERS_AT_ONCE):
-            part = slice(low, min(low + USERS_AT_ONCE, len(count)))
-            first = start[low]
-            pairs = order[first : start[part.stop]]
-            (places,) = pad(start[low : part.stop + 1] - first, (pairs,), (-1,))
-            block = self._answer_chosen(head, encode(part), item[places.clamp(min=0)])
+        for low in range(0, len(users), USERS_AT_ONCE):
+            some = users[low : low + USERS_AT_ONCE]
+            ends = start[low : low + len(some) + 1]
+            (places,) = pad(ends - ends[0], (order[ends[0] : ends[-1]],), (-1,))
+            opened = self._open(self.encode_users(some))
+            targets = self._as_targets(opened, item[places.clamp(min=0)].long())
+            block = self._answer(head, opened.past, targets, ends.diff())
             answers.append(block[..., places >= 0])  # in the order of `places`
         return torch.cat(answers, dim=-1)[..., order.argsort()]
 
@@ -302,16 +296,35 @@ class WideDeepHistory(HistoryLearner):
         none, row = torch.zeros(item.shape, device=item.device), self.terms.ledger.row_of[item].long()
         return Targets(item, row, none, none, opened.past.bias, opened.survey.standings(opened.wide, row))
 
-    def _answer(self, head: Head, past: Past, targets: Targets) -> Tensor:
-        """Answer for the targets of each user, [..., u, T]."""
-        embedded, some = self.terms.embed(past, targets), list(chunks(past, _as_many(targets)))
-        answers = [head(self._terms_of_chunk(past, targets, embedded, chunk)) for chunk in some]
-        order = torch.cat([chunk.users for chunk in some])
-        return torch.cat(answers, dim=-2)[..., order.argsort(), :]
+    def _answer(self, head: Head, past: Past, targets: Targets, count: Tensor | None = None) -> Tensor:
+        """Answer for the targets of each user, [..., u, T], of which the first `count` [u] are asked for; None: all."""
+        out = None
+        for chunk, part in self._in_chunks(past, targets, count):
+            answer = head(self.terms(*part))
+            if out is None:
+                out = answer.new_zeros(*answer.shape[:-2], *targets.item.shape)
+            out[..., chunk.users, : chunk.targets] = answer
+        assert out is not None  # nobody asks for nobody
+        return out
 
-    def _terms_of_chunk(self, past: Past, targets: Targets, embedded: Embedded, chunk: Chunk) -> Terms:
-        """Return the terms of the users of a chunk."""
-        return self.terms(*_part(past, targets, embedded, chunk))
+    def _in_chunks(
+        self, past: Past, targets: Targets, count: Tensor | None = None
+    ) -> Iterator[tuple[Chunk, tuple[Past, Targets, Embedded]]]:
+        """Yield chunks of users with their histories and targets, and the embeddings of both.
+
+        Args:
+            past: the histories.
+            targets: [u, T].
+            count: [u] how many of the targets count; None: all.
+
+        """
+        embedded = self.terms.embed(past, targets)
+        if count is None:
+            users, every = targets.item.shape
+            count = torch.full((users,), every, device=targets.item.device)
+        for chunk in chunks(past, count):
+            users, length, most = chunk
+            yield chunk, (past.part(users, length), targets.part(users, most), embedded.part(users, length, most))
 
     # --- candidates ----------------------------------------------------------------------------------
 
@@ -344,18 +357,17 @@ class WideDeepHistory(HistoryLearner):
         held = hold_out(histories, generator, self.config, self.terms, self.scale)
         if (profile := self._profiles(histories.user)) is not None:
             held = held._replace(past=held.past._replace(profile=profile))
-        survey = self.terms.survey(held.past, held.wide, held.known, held.row, held.cold)
+        survey = self.terms.survey(held.past, held.wide, held.row, held.cold)
         rows, log_weight = held.sample(survey.candidates, self.config.trained_candidates, self.scale.liked, generator)
         # Where few items are left, the list of candidates is filled up with items that are none.
         log_weight.masked_fill_(survey.crossed.gather(1, rows).isneginf(), -torch.inf)
         of_unrated = unrated_log_weight(self.config, self.terms.statistics.count[:-1])
         log_weight = torch.cat([log_weight, of_unrated.expand(survey.cold.shape)], dim=1)
         targets, truth = held.with_candidates(rows, survey, self.terms)
-        embedded = self.terms.embed(held.past, targets)
         chosen = log_weight.shape[1]
         answers: list[tuple[Tensor, ...]] = []
-        for chunk in chunks(held.past, chosen + (held.rating > NOT_GIVEN).sum(1)):
-            terms = self._terms_of_chunk(held.past, targets, embedded, chunk)
+        for chunk, part in self._in_chunks(held.past, targets, chosen + (held.rating > NOT_GIVEN).sum(1)):
+            terms = self.terms(*part)
             affinity = self.heads.score(terms.of_targets(slice(chosen)))
             rating = self.heads.rate(terms.of_targets(slice(chosen, None)))
             true = truth[chunk.users, : chunk.targets]
@@ -363,15 +375,3 @@ class WideDeepHistory(HistoryLearner):
             liked = (true[:, :chosen] >= self.scale.liked).float()
             answers.append((rating[given], true[:, chosen:][given], affinity, liked, log_weight[chunk.users]))
         return Learned(*(torch.cat(column) for column in zip(*answers, strict=True)))
-
-
-def _part(past: Past, targets: Targets, embedded: Embedded, chunk: Chunk) -> tuple[Past, Targets, Embedded]:
-    """Return what the users of a chunk have."""
-    users, length, count = chunk
-    return past.part(users, length), targets.part(users, count), embedded.part(users, length, count)
-
-
-def _as_many(targets: Targets) -> Tensor:
-    """Return the number of targets of each user where all have the same, [u]."""
-    users, count = targets.item.shape
-    return torch.full((users,), count, device=targets.item.device)

@@ -49,8 +49,7 @@ def recommended(spark, prepared, run, tmp_path_factory) -> tuple[Path, pd.DataFr
 def candidates(artifact: Artifact) -> set[tuple[int, int]]:
     """user_id and anime_id of what the model has scored itself for users with training ratings."""
     users, terms = np.flatnonzero(artifact.user_ratings > 0), artifact.model.terms
-    past, wide = artifact.model._unpack(artifact.model.encode_users(torch.from_numpy(users).int()))
-    survey = terms.survey(past, wide)
+    survey = artifact.model._unpack(artifact.model.encode_users(torch.from_numpy(users).int())).survey
     anime_id = artifact.item_id[torch.cat([terms.ledger.item_of[survey.candidates].long(), survey.cold], dim=1)]
     return {
         (user, anime)

@@ -79,8 +79,7 @@ def test_candidates_rank_above_all_others_and_other_unrated_items_last(data):
     model = data.model({"cold_candidates": 1})
     encoded, seen = model.encode_users(EVERYBODY), seen_by(data)
     found = affinities(model, encoded)
-    past, wide = model._unpack(encoded)
-    survey = model.terms.survey(past, wide)
+    survey = model._unpack(encoded).survey
     candidates = torch.cat([model.terms.ledger.item_of[survey.candidates].long(), survey.cold], dim=1)
     assert candidates.shape == (USERS, model.config.candidates + 1)
     assert (survey.cold >= ITEMS - COLD).all()
@@ -100,13 +99,13 @@ def test_candidates_rank_above_all_others_and_other_unrated_items_last(data):
 def test_other_items_are_in_the_order_of_their_crosses(model):
     encoded = model.encode_users(EVERYBODY[:5])
     found = affinities(model, encoded)
-    past, wide = model._unpack(encoded)
-    ledger, crossed = model.terms.ledger, model.terms.crossed(wide, model.terms.survey(past, wide))
+    past, wide, survey = model._unpack(encoded)
+    ledger, crossed = model.terms.ledger, model.terms.crossed(wide, survey)
     score = wide.preference[:, ledger.row_of.long()]
     titles = model.terms.titles.crosses(ledger.item_of[past.row].long(), past.weight)
     score = score + wide.sparse[:, ledger.row_of.long()]
     torch.testing.assert_close(crossed, score + 0.05 * titles, rtol=1e-4, atol=1e-5)
-    candidates = ledger.item_of[model.terms.survey(past, wide).candidates].long()
+    candidates = ledger.item_of[survey.candidates].long()
     for user in range(5):
         others = [item for item in range(ITEMS - COLD) if item not in set(candidates[user].tolist())]
         assert torch.equal(found[user][others].argsort(), crossed[user][others].argsort())
@@ -134,7 +133,7 @@ def test_all_ways_to_rate_pairs_agree(model):
     torch.testing.assert_close(rated, every.gather(1, chosen), rtol=1e-4, atol=1e-5)
     user = torch.randint(USERS, (300,), generator=torch.Generator().manual_seed(1))
     item = torch.randint(ITEMS, (300,), generator=torch.Generator().manual_seed(2))
-    torch.testing.assert_close(model.rate_grouped(users, user, items, item), every[user, item], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model.rate_known(user.int(), item.int()), every[user, item], rtol=1e-4, atol=1e-5)
     scores = model(user.int(), item.int())
     torch.testing.assert_close(scores.rating, every[user, item], rtol=1e-4, atol=1e-5)
     expected = model.score_pairs(users[user], items[item])
@@ -164,19 +163,37 @@ def test_an_empty_history_and_one_of_unrated_items_say_the_same(data):
     torch.testing.assert_close(found[:1], user)
     empty = Histories(torch.zeros(2, 0).int(), torch.zeros(2, 0))
     torch.testing.assert_close(affinities(model, model.encode_histories(empty)), found)
-    past, wide = model._unpack(model.encode_users(EVERYBODY[-1:]))
+    survey = model._unpack(model.encode_users(EVERYBODY[-1:])).survey
     popular = model.terms.statistics.count.topk(model.config.candidates).values
-    assert model.terms.statistics.count[model.terms.survey(past, wide).candidates[0]].tolist() == popular.tolist()
+    assert model.terms.statistics.count[survey.candidates[0]].tolist() == popular.tolist()
 
 
 @torch.no_grad()
-def test_of_a_long_history_the_first_known_ratings_are_read(data):
-    model = data.model({"max_history": 5})
-    items = torch.tensor([[ITEMS - 1, 4, 9, 2, 30, 31, 40, 41]]).int()  # the first has no ratings
-    ratings = torch.tensor([[10.0, 9, 8, 7, 6, 5, 4, 3]])
-    long, short = Histories(items, ratings), Histories(items[:, 1:6], ratings[:, 1:6])
-    torch.testing.assert_close(model.encode_histories(long), model.encode_histories(short))
+def test_of_a_long_history_ratings_at_equal_distances_are_read(data):
+    """As of a user of the data: lists of strangers may be sorted by anything."""
+    model = data.model({"max_history": 3})
+    items = torch.tensor([[ITEMS - 1, 4, 9, 2, 30, 31, 40]]).int()  # the first has no ratings
+    ratings = torch.tensor([[10.0, 9, 8, 7, 6, 5, 4]])
+    long, short = Histories(items, ratings), Histories(items[:, 1::2], ratings[:, 1::2])
+    found, expected = (model._layout.unpack(model.encode_histories(histories)) for histories in (long, short))
+    assert found.row.tolist() == expected.row.tolist() == [model.terms.ledger.row_of[[4, 2, 31]].tolist()]
+    assert found.rating.tolist() == [[9.0, 7.0, 5.0]]
+    for one, other in zip(found.wide, expected.wide, strict=True):
+        torch.testing.assert_close(one, other)
     assert model.encode_users(EVERYBODY).isfinite().all()
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["users of the data", "strangers"])
+@torch.no_grad()
+def test_nothing_that_is_rated_is_a_candidate_however_long_the_history(data, known):
+    """Of a long history a part is read; the other items are not to be recommended either."""
+    model, seen = data.model({"max_history": 5, "candidates": 10}), seen_by(data)
+    users = [user for user in range(USERS) if 10 < len(seen[user]) < ITEMS - COLD - 10]
+    encoded = model.encode_users(EVERYBODY[users]) if known else model.encode_histories(padded(data, users))
+    past, _, survey = model._unpack(encoded)
+    assert past.row.shape[1] == 5
+    for user, rows in zip(users, survey.candidates, strict=True):
+        assert not set(model.terms.ledger.item_of[rows].tolist()) & seen[user]
 
 
 @torch.no_grad()

@@ -26,9 +26,8 @@ NOT_GIVEN = -torch.inf  # in place of a rating
 class HeldOut(NamedTuple):
     """The histories without the held-out ratings, and these."""
 
-    past: Past
+    past: Past  # `rated` has all ratings that are not held out
     wide: WideScores
-    known: Tensor  # [u, K] int64 rows of all other ratings, of which `past` may have a part; the last row fills up
     bias: Tensor  # [u, 1] the users' biases by their whole histories, as the statistics know them
     row: Tensor  # [u, H] int64 rows of the held-out ratings
     rating: Tensor  # [u, H] float32, NOT_GIVEN where there are fewer
@@ -118,15 +117,15 @@ def hold_out(
     past = make_past(rows, ratings, statistics, scale)
     bags, residual = bags_of(past)
     factors = terms.latent_factors(past, histories.user)
-    past = past._replace(people=terms.neighbours(bags, residual, histories.user), factors=factors)
+    rated = torch.zeros(len(count), terms.unrated + 1, dtype=torch.bool, device=device)
+    rated[user[~held], row[~held]] = True
+    past = past._replace(people=terms.neighbours(bags, residual, histories.user), factors=factors, rated=rated)
     gone = ~kept
     removed = Bags(_starts(user[gone], len(count)), row[gone], preference(histories.rating[gone], scale))
     wide = terms.wide_scores_without(histories.user.long(), removed, bags, residual)
-    others = ~held
-    (known,) = pad(_starts(user[others], len(count)), (row[others],), (terms.unrated,))
     columns = row[held], histories.rating[held]
     held_rows, held_ratings = pad(_starts(user[held], len(count)), columns, (terms.unrated, NOT_GIVEN))
-    return HeldOut(past, wide, known, (total / (count + USER_DAMPING))[:, None], held_rows, held_ratings, cold)
+    return HeldOut(past, wide, (total / (count + USER_DAMPING))[:, None], held_rows, held_ratings, cold)
 
 
 def unrated_log_weight(config: WideDeepHistoryConfig, count: Tensor) -> Tensor:

@@ -44,19 +44,39 @@ class RatingLedger(Fitted):
 
         """
         first = self.start[user]
-        count = (self.start[user + 1] - first)[:, None]
-        place = torch.arange(min(longest, max(1, int(count.max()) if len(count) else 1)), device=user.device)
-        stride = (count / len(place)).clamp(min=1.0)
-        inside = place * stride < count
-        index = (first[:, None] + (place * stride).long()).clamp(max=len(self.row) - 1)
+        place, inside = equal_distances(self.start[user + 1] - first, longest)
+        index = (first[:, None] + place).clamp(max=len(self.row) - 1)
         row = torch.where(inside, self.row[index].long(), len(self.item_of) - 1)
         return row, torch.where(inside, self.rating[index], 0.0)
+
+    def rated(self, user: Tensor) -> Tensor:
+        """Return what users have rated: [u] int32 user indexes -> [u, R] bool."""
+        histories = self.histories(user)
+        out = torch.zeros(len(user), len(self.item_of), dtype=torch.bool, device=user.device)
+        out[histories.owner(), self.row_of[histories.item].long()] = True
+        return out
 
     def histories(self, user: Tensor) -> UserHistories:
         """Return all training ratings of users, whose histories may be empty: [u] int32 user indexes."""
         users = torch.arange(len(self.start) - 1, dtype=torch.int32, device=user.device)
         user, start, row, rating = UserHistories(users, self.start, self.row, self.rating).select(user)
         return UserHistories(user, start, self.item_of[row], rating)
+
+
+def equal_distances(count: Tensor, longest: int) -> tuple[Tensor, Tensor]:
+    """Choose at most `longest` of the ratings of each user, at equal distances.
+
+    Args:
+        count: [u] int64, numbers of ratings.
+        longest: how many to choose.
+
+    Returns:
+        [u, L] int64 places, from 0; [u, L] bool, which of them there are.
+
+    """
+    number = torch.arange(min(longest, max(1, int(count.max()) if len(count) else 1)), device=count.device)
+    place = number * (count[:, None] / len(number)).clamp(min=1.0)
+    return place.long(), place < count[:, None]
 
 
 class TrainingRatings(NamedTuple):

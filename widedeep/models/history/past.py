@@ -31,9 +31,10 @@ class Past(NamedTuple):
     profile: Tensor  # [u, D] float32, the vector of what else is known of the user; [u, 1] zeros if nothing is
     people: Neighbours | None = None  # of like taste; None: nobody looks for them
     factors: UserFactors | None = None  # None: the model has none
+    rated: Tensor | None = None  # [u, A + 1] bool, all rows that the user has rated; the history may have fewer
 
     def part(self, users: Tensor | slice, length: int) -> "Past":
-        """Return some of the users, whose histories have at most `length` ratings."""
+        """Return some of the users, whose histories have at most `length` ratings; without `rated`."""
         row, present, weight, residual, rating = (column[users, :length] for column in self[:5])
         of_users = (column[users] for column in (self.bias, self.count, self.profile))
         people, factors = self.people and self.people.part(users), self.factors and self.factors.part(users)

@@ -125,41 +125,47 @@ class PairTerms(nn.Module):
         self,
         past: Past,
         wide: WideScores,
-        known: Tensor | None = None,
         held_out: Tensor | None = None,
         cold: Tensor | None = None,
     ) -> Survey:
         """Score all rated items by the crosses, and choose the candidates of each user.
 
         Args:
-            past: the histories.
+            past: the histories, with all that the users have rated.
             wide: the users' scores of all rated items.
-            known: [u, K] rows that are no candidates; None: those of the histories. The last row fills up.
             held_out: [u, H] rows of ratings of the users that do not count, or None.
             cold: [R] bool, the rows that are treated as unrated; None: those that are.
 
         """
-        known = past.row if known is None else known
+        assert past.rated is not None
         titles = self.titles.crosses(self.ledger.item_of[past.row].long(), past.weight)
         unrated = self._cold_candidates(titles, cold)
         crossed = self._rated_scores(wide).add_(titles[:, self.ledger.item_of.long()], alpha=TITLE_SHARE)
         if held_out is not None:
             crossed.scatter_add_(1, held_out, torch.full(held_out.shape, -POPULARITY_SHARE, device=crossed.device))
-        crossed.scatter_(1, known, -torch.inf)
+        crossed.masked_fill_(past.rated, -torch.inf)
         crossed[:, self.unrated] = -torch.inf
         if cold is not None:
             crossed.masked_fill_(cold, -torch.inf)
         best = crossed[:, : self.unrated].topk(min(self.candidates, self.unrated), dim=1)
-        score = wide.preference.scatter(1, known, torch.nan)
+        score = wide.preference.masked_fill(past.rated, torch.nan)
         score[:, self.unrated] = torch.nan
         # Of somebody who has rated all items these numbers say nothing; they only have to be numbers.
         mean = score.nanmean(1, keepdim=True).nan_to_num(0.0)
         variance = (score - mean).square().nanmean(1, keepdim=True).nan_to_num(1.0)
         highest = score.nan_to_num(-torch.inf).amax(1, keepdim=True).nan_to_num(neginf=0.0)
-        sparse = wide.sparse.scatter(1, known, 0.0)
+        sparse = wide.sparse.masked_fill(past.rated, 0.0)
         return Survey(
-            *(titles, crossed, best.indices, best.values, unrated, mean, variance.sqrt() + 1e-6, highest),
-            *(sparse.square().mean(1, keepdim=True).sqrt() + 1e-3, sparse.amax(1, keepdim=True)),
+            titles=titles,
+            crossed=crossed,
+            candidates=best.indices,
+            cutoffs=best.values,
+            cold=unrated,
+            mean=mean,
+            sd=variance.sqrt() + 1e-6,
+            best=highest,
+            sparse_spread=sparse.square().mean(1, keepdim=True).sqrt() + 1e-3,
+            sparse_best=sparse.amax(1, keepdim=True),
         )
 
     def crossed(self, wide: WideScores, survey: Survey) -> Tensor:

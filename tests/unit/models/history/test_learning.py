@@ -45,7 +45,7 @@ def test_each_rating_is_either_held_out_or_kept(data, model):
         every, out, kept = given(histories, model, user), held_of(held, user), kept_of(held, user)
         assert not kept & set(out)
         assert kept | set(out) == set(every)
-        assert set(held.known[user].tolist()) - {model.terms.unrated} == kept
+        assert set(torch.nonzero(held.past.rated[user])[:, 0].tolist()) == kept
         assert {row: every[row] for row in out} == out
         total += len(out)
         there = held.past.present[user] > 0
@@ -120,7 +120,7 @@ def test_of_long_histories_a_random_part_is_read(data, model):
         for user, rows in enumerate(read):
             every = set(given(histories, model, user))
             assert rows <= every
-            assert set(held.known[user].tolist()) - {model.terms.unrated} == every - set(held_of(held, user))
+            assert set(torch.nonzero(held.past.rated[user])[:, 0].tolist()) == every - set(held_of(held, user))
         seen.append(read[0])
     mean = sum(map(len, seen)) / len(seen)
     assert abs(mean - 10) < 4 * math.sqrt(10 / len(seen))
@@ -156,7 +156,7 @@ def test_targets_know_what_is_their_own(data, model):
     without = cold[torch.stack([torch.randperm(len(cold))[:3] for _ in USERS])]
     never = torch.nonzero(ledger.row_of == model.terms.unrated)[0].expand(len(USERS), 1)
     items = torch.cat([ledger.item_of[without].long(), never], dim=1)
-    survey = model.terms.survey(held.past, held.wide, held.known, held.row, held.cold)._replace(cold=items)
+    survey = model.terms.survey(held.past, held.wide, held.row, held.cold)._replace(cold=items)
     targets, truth = held.with_candidates(candidates, survey, model.terms)
     candidates = torch.cat([candidates, ledger.row_of[items]], dim=1)
     statistics, unrated = model.terms.statistics, model.terms.unrated

@@ -53,7 +53,7 @@ def similarity(one: Mapping[int, float], other: Mapping[int, float]) -> float:
 
 
 def neighbours_of(model: WideDeepHistory, encoded: torch.Tensor) -> Neighbours:
-    people = model._unpack(encoded)[0].people
+    people = model._unpack(encoded).past.people
     assert people is not None
     return people
 
@@ -140,7 +140,7 @@ def test_without_neighbours_the_model_is_as_if_they_were_not_there(data, model):
 def test_answers_hear_the_neighbours(data, model):
     encoded = model.encode_users(EVERYBODY[:8])
     deaf = encoded.clone()
-    width = model._profile_width
+    width = model._layout.profile
     deaf[:, -width - K : -width] = 0.0  # the similarities
     items = model.encode_items(torch.arange(20, dtype=torch.int32))[None]
     for answer in (model.score_pairs, model.rate_pairs):

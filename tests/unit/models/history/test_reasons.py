@@ -44,7 +44,7 @@ def as_strangers(model: WideDeepHistory) -> Histories:
 @pytest.mark.parametrize("known", [True, False])
 def test_what_ratings_add_is_the_wide_score(model, known):
     encoded = model.encode_users(USERS) if known else model.encode_histories(as_strangers(model))
-    past, wide = model._unpack(encoded)
+    past, wide, _ = model._unpack(encoded)
     crosses, target = model.terms.crosses, model.terms.ledger.row_of[TARGETS].long()
     score = wide.preference.gather(1, target)
     found = crosses.contributions(past.row, past.weight, target, score)
@@ -62,7 +62,7 @@ def test_what_ratings_add_is_the_wide_score(model, known):
 
 
 def test_scores_that_cancel_do_not_blow_up(model):
-    past, _ = model._unpack(model.encode_users(USERS[:1]))
+    past = model._unpack(model.encode_users(USERS[:1])).past
     target = model.terms.ledger.row_of[TARGETS[:1]].long()
     nothing = torch.zeros_like(past.weight)
     assert not model.terms.crosses.contributions(past.row, nothing, target, torch.zeros(1, 4)).any()
@@ -72,8 +72,7 @@ def test_scores_that_cancel_do_not_blow_up(model):
 def test_shares_are_those_of_loops_over_ratings(model):
     found = model.explain_chosen(model.encode_users(USERS), torch.arange(80.0)[:, None], TARGETS)
     terms, (w_wide, w_content, w_sparse) = model.terms, model.heads.wide.tolist()
-    past, wide = model._unpack(model.encode_users(USERS))
-    survey = terms.survey(past, wide)
+    survey = model._unpack(model.encode_users(USERS)).survey
     inverse, scale = terms.crosses.inverse.tolist(), terms.crosses.item_scale.tolist()
     for user in range(len(USERS)):
         rows, ratings = (column[0].tolist() for column in terms.ledger.history(USERS[user : user + 1], 1000))

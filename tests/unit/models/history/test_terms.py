@@ -26,7 +26,7 @@ def lengths(counts: list[int]) -> Past:
 def test_a_survey_ranks_the_items_out_of_the_history(model):
     """The last row stands for unrated items, fills up histories, and never counts."""
     unrated, ledger = model.terms.unrated, model.terms.ledger
-    past = model._unpack(model.encode_users(USERS[:4]))[0]
+    past = model._unpack(model.encode_users(USERS[:4])).past
     assert (past.row == unrated).any()
     torch.manual_seed(0)
     scores = torch.randn(4, unrated + 1)
@@ -56,11 +56,11 @@ def test_a_survey_ranks_the_items_out_of_the_history(model):
 def test_held_out_ratings_do_not_make_an_item_more_popular(model):
     """To somebody without a history items are shown by their number of ratings, without the held-out ones."""
     unrated, count = model.terms.unrated, model.terms.statistics.count
-    past, wide = model._unpack(model.encode_users(USERS[-1:]))
+    past, wide, _ = model._unpack(model.encode_users(USERS[-1:]))
     first, second = count[:-1].topk(2).indices.tolist()
     held = torch.tensor([[first, unrated]])
-    known = torch.tensor([[second]])
-    survey = model.terms.survey(past, wide, known, held)
+    past.rated[0, second] = True
+    survey = model.terms.survey(past, wide, held)
     expected = count[:-1].clone() * 1e-9
     expected[first] -= 1e-9
     expected[second] = -torch.inf
@@ -70,8 +70,8 @@ def test_held_out_ratings_do_not_make_an_item_more_popular(model):
 @torch.no_grad()
 def test_who_has_rated_all_items_has_a_survey(model):
     rows = torch.arange(model.terms.unrated)[None]
-    past = lengths([rows.shape[1]])._replace(row=rows)
     scores = torch.randn(1, model.terms.unrated + 1)
+    past = lengths([rows.shape[1]])._replace(row=rows, rated=scores < torch.inf)
     sparse = torch.rand(scores.shape)
     survey = model.terms.survey(past, WideScores(scores, scores, sparse, sparse))
     numbers = ("mean", "sd", "best", "sparse_spread", "sparse_best")
@@ -126,13 +126,13 @@ def test_answers_do_not_depend_on_chunks(model, answers, monkeypatch, limit):
 def test_every_term_of_a_pair_is_as_defined(model):
     """For one user and the items without own ratings in the data, from the definitions."""
     encoded = model.encode_users(USERS[3:4])
-    past, wide = model._unpack(encoded)
+    past, wide, survey = model._unpack(encoded)
     ledger, statistics = model.terms.ledger, model.terms.statistics
     rated = set(past.row[0].tolist())
     row = torch.tensor([r for r in range(model.terms.unrated) if r not in rated][:5])
     item = ledger.item_of[row].long()
     none = torch.zeros(1, 5)
-    standings = model.terms.survey(past, wide).standings(wide, row[None])
+    standings = survey.standings(wide, row[None])
     targets = Targets(item[None], row[None], none, none, past.bias, standings)
     terms = model.terms(past, targets, model.terms.embed(past, targets))
     torch.testing.assert_close(terms.expected[0], statistics.mean + past.bias[0] + statistics.bias[row])
@@ -171,7 +171,7 @@ def test_every_term_of_a_pair_is_as_defined(model):
 @torch.no_grad()
 def test_unrated_candidates_are_the_best_known_ones_with_titles_like_those_of_the_history(model):
     ledger, titles = model.terms.ledger, model.terms.titles
-    past, wide = model._unpack(model.encode_users(USERS[:4]))
+    past, wide, _ = model._unpack(model.encode_users(USERS[:4]))
     cold = torch.zeros(model.terms.unrated + 1, dtype=torch.bool)
     cold[::3] = True
     for rows in (None, cold):
