@@ -93,12 +93,9 @@ class FeatureTable:
         return [vocabulary[category_id] for category_id in self.values(name).tolist()]
 
     def multi_hot(self, name: str) -> torch.Tensor:
-        """Return a multi-valued column as ones and zeros, [T, V] float32."""
-        column = self._column(name).combine_chunks()
-        lengths = np.diff(column.offsets.to_numpy())
-        encoded = torch.zeros(self.rows, len(self.table.vocabularies[name]))
-        encoded[np.repeat(np.arange(self.rows), lengths), np.array(column.flatten())] = 1.0
-        return encoded
+        """Return a category or multi-valued column as ones and zeros, [T, V] float32."""
+        ids, size = self.category_ids(name).long(), self.vocabulary_size(name)
+        return torch.zeros(self.rows, size + 1).scatter_(1, ids, 1.0)[:, :size]
 
     def category_ids(self, name: str) -> torch.Tensor:
         """Return a category or multi-valued column as category ids, that is, indices into its vocabulary.
@@ -140,7 +137,7 @@ class Tables:
             device: where models fit what has a closed form.
 
         """
-        self._data, self._shards = Path(data), manifest.ratings.shards["train"]
+        self._data, self._shards, self._verify = Path(data), manifest.ratings.shards["train"], verify
         self.users = FeatureTable(data, "users", manifest.users, verify)
         self.items = FeatureTable(data, "items", manifest.items, verify)
         self.train_mean = manifest.ratings.train_mean
@@ -152,7 +149,13 @@ class Tables:
         return self.read_ratings(self._shards)
 
     def read_ratings(self, shards: Sequence[DataFile]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the ratings of some shards in their order: users, items and ratings."""
+        """Return the ratings of some shards in their order: users, items and ratings.
+
+        Raises:
+            DamagedFileError: a shard differs from the manifest.
+
+        """
+        check_files(self._data, shards, self._verify)
         columns = ["user", "item", "rating"]
         parts = pa.concat_tables([read_parquet(self._data / shard.path, columns) for shard in shards])
         user, item, rating = (parts[name].to_numpy() for name in columns)

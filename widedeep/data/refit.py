@@ -8,12 +8,17 @@ from widedeep.common.errors import InputError
 from widedeep.data.feature_tables import CPU, Tables
 from widedeep.schema.manifest import Manifest
 
+STREAMED = "refit: streamed histories cannot take in those of valid: give --loader.mode resident"
 
-def merge_valid(data: Path, manifest: Manifest, device: torch.device = CPU) -> tuple[Manifest, Tables]:
+
+def merge_valid(
+    data: Path, manifest: Manifest, verify: bool = True, device: torch.device = CPU
+) -> tuple[Manifest, Tables]:
     """Return a manifest and tables of prepared data whose train split has the valid ratings, too; valid is empty.
 
     Counts of training ratings and their mean are of both. The other numbers that were computed from ratings, such as
-    the scores of items, stay those of train: jobs/prepare.py has computed and scaled them. For `device` see `Tables`.
+    the scores of items, stay those of train: jobs/prepare.py has computed and scaled them. `Tables` says what
+    `verify` and `device` are.
 
     Raises:
         InputError: there are no valid ratings.
@@ -28,6 +33,6 @@ def merge_valid(data: Path, manifest: Manifest, device: torch.device = CPU) -> t
             "by_user": (*ratings.by_user, *valid),  # only resident loaders can put whole users together again
         }
     )
-    tables = Tables(data, manifest.model_copy(update={"ratings": merged}), device=device)
+    tables = Tables(data, manifest.model_copy(update={"ratings": merged}), verify, device)
     tables.add_training_ratings(*tables.read_ratings(valid))
     return manifest.model_copy(update={"ratings": merged}), tables

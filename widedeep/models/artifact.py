@@ -8,11 +8,11 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, BinaryIO, NoReturn
 
 import numpy as np
+import pyarrow as pa
 import torch
 from safetensors import SafetensorError, safe_open
 
@@ -155,9 +155,9 @@ def _unpacked(name: str, tensors: Mapping[str, torch.Tensor]) -> np.ndarray:
     """Return the identifiers that `_packed` has made tensors of."""
     if f"{name}.end" not in tensors:
         return tensors[name].numpy()
-    content, ends = tensors[name].numpy().tobytes(), tensors[f"{name}.end"].tolist()
-    texts = [content[low:high].decode() for low, high in pairwise([0, *ends])]
-    return np.array(texts, object)
+    starts = np.append(0, tensors[f"{name}.end"].numpy())
+    buffers = pa.py_buffer(starts), pa.py_buffer(tensors[name].numpy())
+    return pa.LargeStringArray.from_buffers(len(starts) - 1, *buffers).to_numpy(zero_copy_only=False)
 
 
 def _write_safetensors(stream: BinaryIO, tensors: Mapping[str, torch.Tensor], header: str) -> None:

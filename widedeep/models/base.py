@@ -73,6 +73,8 @@ class Recommender(nn.Module, ABC):
     encodes_histories: bool = False
     # Whether `explain_chosen` works.
     explains: bool = False
+    # Whether the model itself chooses few candidates for each user: to choose some before it would save nothing.
+    chooses_candidates: bool = False
     # Whether training feeds whole histories, and no single ratings.
     learns_from_histories: bool = False
     # Name of the loss (see training/losses.py) that the architecture was published with.

@@ -54,6 +54,7 @@ class WideDeepHistory(HistoryLearner):
     config_class = WideDeepHistoryConfig
     affinity_is_rating = False
     explains = True
+    chooses_candidates = True
     default_loss = "joint_bpr"
 
     def __init__(
@@ -87,7 +88,7 @@ class WideDeepHistory(HistoryLearner):
     def _standardise_terms(self) -> None:
         """Take the spread of the terms from the candidates of some users."""
         users = torch.nonzero(self.terms.ledger.start.diff() > 1)[:, 0]
-        users = users[torch.linspace(0, len(users) - 1, min(SAMPLE_USERS, len(users))).long()]
+        users = users[torch.linspace(0, len(users) - 1, min(SAMPLE_USERS, len(users)), dtype=torch.float64).long()]
         opened = self._unpack(self.encode_users(users.int()))
         targets = self._candidate_targets(opened)
         numbers = [self.terms(*part).numbers.flatten(0, 1) for _, part in self._in_chunks(opened.past, targets)]
@@ -239,7 +240,7 @@ class WideDeepHistory(HistoryLearner):
         affinity = self._answer(self.heads.score, opened.past, targets)
         every = affinity.amin(1, keepdim=True) - self._distance_of_others(opened)  # [u, I]
         every.scatter_(1, targets.item, affinity)
-        out.copy_(every.index_select(1, items[:, 0].long()))
+        torch.index_select(every, 1, items[:, 0].long(), out=out)
 
     def explain_chosen(self, users: Tensor, items: Tensor, chosen: Tensor) -> Explanation:
         """Explain the affinities of chosen items of each user; see `Recommender`.

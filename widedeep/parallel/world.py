@@ -11,11 +11,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-# gloo's threads must end before the interpreter does, or they sometimes abort the process ("terminate called without
-# an active exception"). So no reference to the process group may outlive `join_world`. The module below stores the
-# group of the time of its import in the defaults of its functions. DDP would import it later, when there is a group.
-import torch.distributed.nn.functional
-
 from widedeep.common.errors import InputError
 from widedeep.common.machine import available_cores
 
@@ -100,10 +95,14 @@ def join_world(device: str, timeout_seconds: float = 1800) -> Iterator[World]:
         # torchrun gives each rank one thread. Divide the available cores among the ranks of this machine instead.
         torch.set_num_threads(max(1, available_cores() // local_size))
     if size > 1:
+        # gloo's threads must end before the interpreter does, or they sometimes abort the process ("terminate called
+        # without an active exception"). So no reference to the process group may outlive this. The module below stores
+        # the group of the time of its import in the defaults of its functions; DDP would import it later.
+
         dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(seconds=timeout_seconds))
     try:
         yield World(rank, size, chosen)
     finally:
         if dist.is_initialized():
-            gc.collect()  # reference cycles of DDP keep the group alive: see above
+            gc.collect()  # reference cycles of DDP keep the group alive
             dist.destroy_process_group()

@@ -115,9 +115,13 @@ def order_statistics(
 
 
 def task_count(spark: SparkSession, rows: int, smallest: int, largest: int) -> int:
-    """Number of tasks for `rows`: two per core, unless tasks then have less than `smallest` or more than `largest`."""
+    """Number of tasks for `rows`: two per core, unless tasks then have less than `smallest` or more than `largest`.
+
+    More tasks than cores are a multiple of the cores, so that none is idle at the end.
+    """
     cores = spark.sparkContext.defaultParallelism
-    return max(1, -(-rows // largest), min(2 * cores, rows // smallest))
+    tasks = max(1, -(-rows // largest), min(2 * cores, rows // smallest))
+    return tasks if tasks < cores else -(-tasks // cores) * cores
 
 
 def partition_by_range(frame: DataFrame, key: str, size: int, count: int, *then: str) -> DataFrame:

@@ -10,6 +10,8 @@ from widedeep.common.errors import DamagedFileError
 from widedeep.schema.manifest import SPLITS, DataFile
 from widedeep.spark.filesystem import Files, read_prepared
 
+RATINGS = "user int, item int, rating float"  # the schema of all shards
+
 
 class PreparedData:
     """The tables and ratings of a prepared directory. A file that is not in the manifest is not read."""
@@ -49,14 +51,17 @@ class PreparedData:
         """
         shards = self.manifest.ratings.shards
         self._check([file for name in splits for file in shards[name]])  # all of them by one job
-        parts = [self._read(shards[name]).withColumn("split", F.lit(name)) for name in splits if shards[name]]
+        read = (name for name in splits if shards[name])
+        parts = [self._read(shards[name], RATINGS).withColumn("split", F.lit(name)) for name in read]
         if not parts:
-            return self.spark.createDataFrame([], "user int, item int, rating float, split string")
+            return self.spark.createDataFrame([], f"{RATINGS}, split string")
         return reduce(DataFrame.unionByName, parts).select("user", "item", "rating", "split")
 
-    def _read(self, listed: Sequence[DataFile]) -> DataFrame:
+    def _read(self, listed: Sequence[DataFile], schema: str | None = None) -> DataFrame:
+        """Return the rows of files; without a schema, Spark reads it from them by a job of its own."""
         self._check(listed)
-        return self.spark.read.parquet(*(f"{self.directory}/{file.path}" for file in listed))
+        reader = self.spark.read if schema is None else self.spark.read.schema(schema)
+        return reader.parquet(*(f"{self.directory}/{file.path}" for file in listed))
 
     def _check(self, listed: Sequence[DataFile]) -> None:
         unchecked = [file for file in listed if file.path not in self._checked]

@@ -111,6 +111,15 @@ def run_concurrently(*steps: Callable[[], Any]) -> list[Any]:
         return [future.result() for future in [pool.submit(step) for step in steps]]
 
 
+@contextmanager
+def beside(step: Callable[[], Any]) -> Iterator[None]:
+    """Run a step while the block runs; wait for it at the end, and raise its error."""
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(step)
+        yield
+        running.result()
+
+
 def package_digest() -> str:
     """Return a digest of the code of our own package."""
     sources = sorted(PACKAGE.rglob("*.py"))

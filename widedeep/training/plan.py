@@ -3,8 +3,10 @@
 from pathlib import Path
 
 from widedeep.common.console import print_table
+from widedeep.common.errors import InputError
 from widedeep.common.files import GB, free_space
 from widedeep.data.loaders import streams
+from widedeep.data.refit import STREAMED, merge_valid
 from widedeep.data.shards import check_files
 from widedeep.models import REGISTRY
 from widedeep.parallel.world import World
@@ -29,6 +31,8 @@ def plan(config: TrainConfig, world: World) -> None:
     """
     require_boards(config.track)
     manifest = read_manifest(config.data)
+    if config.refit:
+        manifest, _ = merge_valid(config.data, manifest, config.loader.verify)
     identity = run_identity(config, manifest)
     check_run_directory(config.run_dir, identity, config.resume == "never")
     learns_from_histories = REGISTRY[config.model.name].learns_from_histories
@@ -37,6 +41,8 @@ def plan(config: TrainConfig, world: World) -> None:
     check_files(config.data, [*read, *shards["valid"], *shards["test"]], config.loader.verify)
     check_files(config.data, [*manifest.users.files, *manifest.items.files], config.loader.verify, "feature table")
     streamed = streams(manifest, world, config.loader, config.batch_size, len(read))
+    if config.refit and learns_from_histories and streamed:
+        raise InputError(STREAMED)
     if not world.is_main:
         return
     ratings = manifest.ratings.rows("train")

@@ -19,7 +19,7 @@ from widedeep.data.feature_tables import Tables
 from widedeep.data.histories import UserHistories
 from widedeep.data.history_loaders import StreamingHistoryLoader
 from widedeep.data.loaders import make_history_loader, make_loader
-from widedeep.data.refit import merge_valid
+from widedeep.data.refit import STREAMED, merge_valid
 from widedeep.data.streaming_loader import StreamingLoader
 from widedeep.evaluation.rating_cells import RatingCells
 from widedeep.evaluation.reference_models import measure_reference_models, valid_rmse_of_biases
@@ -65,7 +65,7 @@ class TrainingRun:
         require_boards(config.track)
         manifest = read_manifest(config.data)
         if config.refit:
-            self.manifest, self.tables = merge_valid(config.data, manifest, world.device)
+            self.manifest, self.tables = merge_valid(config.data, manifest, config.loader.verify, world.device)
         else:
             self.manifest, self.tables = manifest, Tables(config.data, manifest, config.loader.verify, world.device)
         self.identity = run_identity(config, self.manifest)
@@ -79,7 +79,7 @@ class TrainingRun:
         make = make_history_loader if architecture.learns_from_histories else make_loader
         self.loader = make(config.data, self.manifest, world, config.loader, config.batch_size, config.seed)
         if config.refit and isinstance(self.loader, StreamingHistoryLoader):
-            raise InputError("refit: streamed histories cannot take in those of valid: give --loader.mode resident")
+            raise InputError(STREAMED)
         embedding = embedding_kind(config.embedding, world)
         self.model = architecture.from_tables(config.model, self.tables, embedding)
         self.model.to(world.device)

@@ -1,5 +1,6 @@
 """Lists of a model that explains, written by Spark; tests/spark/scoring/test_score_all.py has models that do not."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -97,6 +98,13 @@ def test_reasons_can_be_left_out(spark, prepared, run, recommended, tmp_path):
     same = found.merge(recommended[1], on=["user_id", "rank"], suffixes=("", "_told"))
     assert len(same) == len(found) == 250
     assert np.array_equal(same["anime_id"], same["anime_id_told"])
+
+
+def test_two_stages_of_a_model_that_chooses_candidates_itself_are_its_own(spark, prepared, run, recommended, tmp_path):
+    settings = {"method": "two_stage", "candidates": 20, "landmarks": 5}
+    found = recommend(spark, prepared, run, tmp_path / "out", top_n=5, **settings)
+    assert found["anime_id"].tolist() == recommended[1]["anime_id"].tolist()
+    assert json.loads((tmp_path / "out" / "_manifest.json").read_text())["recall"] is None
 
 
 def test_spark_sql_reads_the_reasons(spark, recommended):

@@ -45,6 +45,7 @@ def test_columns_as_they_were_before_encoding(tmp_path):
     assert items.unscaled("year") == pytest.approx([1960.0, 1990.0, np.nan], nan_ok=True)
     assert items.unscaled("plain").tolist() == [3.0, 1.0, 2.0]
     assert items.category_names("kind") == ["TV", "", "TV"]
+    assert items.multi_hot("kind").tolist() == [[0, 1], [1, 0], [0, 1]]
     assert (items.has("kind"), items.has("kinds")) == (True, False)
     with pytest.raises(InputError, match=r"items has no column kinds: it has \['year', "):
         items.values("kinds")
@@ -68,6 +69,14 @@ def test_rated_items_are_indexes_in_ascending_order_also_of_a_user_without_ratin
         assert found.tolist() == sorted(rows[rows[:, 0] == user, 1])
         assert found.dtype == np.int32
     assert not len(found)
+
+
+@pytest.mark.parametrize("how", DAMAGES)
+def test_damaged_training_ratings_are_refused(tmp_path, how):
+    manifest = write_prepared(tmp_path)
+    spoil(tmp_path / manifest.ratings.shards["train"][1].path, how)
+    with pytest.raises(DamagedFileError, match=r"shard .*split=train/part-00001\.parquet"):
+        Tables(tmp_path, manifest).train_ratings()
 
 
 @pytest.mark.parametrize("how", DAMAGES)

@@ -6,6 +6,7 @@ import torch
 
 from tests.builders import read_split, save_manifest, whole_users, write_by_user, write_part, write_prepared
 from tests.training import command, curve, learnt, train
+from widedeep.common.command import load_config
 from widedeep.common.errors import InputError
 from widedeep.config.train import LoaderConfig
 from widedeep.data.feature_tables import Tables
@@ -17,6 +18,8 @@ from widedeep.models.wide_deep_history import WideDeepHistoryConfig
 from widedeep.parallel.world import ALONE
 from widedeep.schema.manifest import SPLITS, read_manifest
 from widedeep.search import main as search
+from widedeep.training.plan import plan
+from widedeep.training.settings import TrainConfig
 
 NCF = {"config": "ncf", "epochs": 3, "batch_size": 256, "ranking_users": 50, "device": "cpu"}
 
@@ -85,6 +88,20 @@ def test_a_refit_is_the_training_on_data_with_one_split_for_both(data, tmp_path,
     assert [line["train"]["rmse"] for line in curve(tmp_path / "refit")] == pytest.approx(
         [line["train"]["rmse"] for line in curve(tmp_path / "merged")], rel=1e-6
     )
+
+
+def test_a_plan_refuses_what_the_training_would(data, tmp_path):
+    folder, _ = data
+
+    def planned(run: str, *flags: str, **settings) -> None:
+        argv = [*command(folder / run, tmp_path / "run", **NCF | settings), "--refit", *flags]
+        plan(load_config(TrainConfig, argv[1:], "train"), ALONE)
+
+    planned("split")
+    with pytest.raises(InputError, match=r"refit: .* has no valid ratings"):
+        planned("merged")
+    with pytest.raises(InputError, match="refit: streamed histories cannot take in those of valid"):
+        planned("split", "--loader.mode", "stream", config="best")
 
 
 def test_histories_and_closed_forms_are_those_of_both_splits(data):

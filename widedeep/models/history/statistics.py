@@ -18,8 +18,10 @@ from widedeep.models.history.biases import ItemBiases, bias_buffers, fit_biases
 
 # Co-ratings at which a correlation counts half.
 SHRINKAGE = 50.0
-# Pair tables hold their sums divided by this, as float16: whole numbers up to 2048 are exact, 1 M does not overflow.
+# Pair tables hold their sums divided by this, as float16: whole numbers up to 2,048 are exact. Sums above 1 M are cut
+# off: infinite ones would make NaNs.
 UNIT = 16.0
+MOST = torch.finfo(torch.float16).max
 LEAST_EVIDENCE = 1e-3  # below this, the logarithm of a similarity is cut off
 
 
@@ -107,7 +109,7 @@ def fit_statistics(user: np.ndarray, item: np.ndarray, rating: np.ndarray, shape
     pairs = torch.empty(items, items, 2, dtype=torch.float16)
     for place, matrix in enumerate((rated, residuals)):
         table = torch.from_numpy(dense_product(matrix, matrix)).div_(UNIT)
-        pairs[..., place] = table.fill_diagonal_(0.0)  # an item says nothing about itself
+        pairs[..., place] = table.fill_diagonal_(0.0).clamp_(-MOST, MOST)  # an item says nothing about itself
     return {
         "pairs": pairs,
         **bias_buffers(item, mean, item_bias),

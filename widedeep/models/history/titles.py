@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from sklearn.feature_extraction.text import TfidfVectorizer
 from torch import Tensor
 from torch.nn.functional import pad
 
@@ -88,6 +87,8 @@ class Similar(NamedTuple):
 
 def fit_titles(titles: Sequence[str], kept: int) -> dict[str, Tensor]:
     """Return the buffers of `TitleNeighbours`: cosines of the tf-idf of the titles' character 3- and 4-grams."""
+    from sklearn.feature_extraction.text import TfidfVectorizer  # slow to import, and scoring does not need it
+
     neighbour = np.full((len(titles), max(1, kept)), -1, np.int32)
     similarity = np.zeros(neighbour.shape, np.float32)
     vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 4), min_df=2, sublinear_tf=True)

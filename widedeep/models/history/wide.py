@@ -85,11 +85,12 @@ class WideCrosses(Fitted):
             known: whether these histories are in the Gram matrix already.
 
         """
-        size, diagonal = self._size(past.count()), self.inverse.diagonal()
-        fit, odd = (self._product(past, values) * size for values in (past.weight, residual))
+        diagonal = self.inverse.diagonal()
+        fit, odd = (self._product(past, values) for values in (past.weight, residual))
         if known:
-            return LinearScores(-fit / diagonal / size, -odd / diagonal / size)
-        return self._add(past, fit, odd, diagonal, size)
+            return LinearScores(fit.div_(-diagonal), odd.div_(-diagonal))
+        size = self._size(past.count())
+        return self._add(past, fit * size, odd * size, diagonal, size)
 
     def scores_without(self, others: Bags, past: Bags, residual: Tensor) -> LinearScores:
         """Score all items as if users of the data had only a part of their ratings.

@@ -36,10 +36,13 @@ def fit_approximation(
         seen: user and the items that the user's list leaves out.
 
     """
-    warm = np.flatnonzero(artifact.user_ratings > 0).astype(np.int32)
-    items, candidates = len(artifact.item_id), config.candidates_each
     if config.method == "exact":
         return None
+    if artifact.model.chooses_candidates:
+        log.warning("%s chooses candidates itself: it scores as with --method exact", artifact.config.name)
+        return None
+    warm = np.flatnonzero(artifact.user_ratings > 0).astype(np.int32)
+    items, candidates = len(artifact.item_id), config.candidates_each
     if candidates >= items or len(warm) < 2:
         log.info("%s items, %s users with ratings: every pair is scored", f"{items:,}", f"{len(warm):,}")
         return None

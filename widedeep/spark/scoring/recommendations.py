@@ -26,6 +26,7 @@ from widedeep.spark.prepared_data import PreparedData
 from widedeep.spark.scoring.approximation import fit_approximation
 from widedeep.spark.scoring.rules import SparkItems, read_rules
 from widedeep.spark.scoring.sent_model import SentModel, received_model
+from widedeep.spark.session import run_concurrently
 from widedeep.spark.shards import describe_files, write_parquet
 from widedeep.spark.staged_directory import Output, staged_directory
 
@@ -61,7 +62,9 @@ def write_recommendations(config: ScoreConfig, trained: SentModel, data: Prepare
         resume_or_reset(files, steps, settings, data.manifest.digest, trained.artifact.sha256, blocks)
         recall = _score_blocks(config, trained, data, users, blocks, steps)
         _collect_files(files, steps, staged.path)
-        rows, distinct_users, distinct_items = _totals(spark.read.parquet(staged.path), ids)
+        (rows, distinct_users, distinct_items), described = run_concurrently(
+            lambda: _totals(spark.read.parquet(staged.path), ids), lambda: describe_files(spark, staged.path)
+        )
         manifest = RecommendationManifest(
             config=settings,
             data_digest=trained.artifact.manifest_digest,
@@ -71,7 +74,7 @@ def write_recommendations(config: ScoreConfig, trained: SentModel, data: Prepare
             rows=rows,
             distinct_items=distinct_items,
             recall=recall,
-            files=describe_files(spark, staged.path),
+            files=described,
         )
         staged.commit(manifest.seal())
     files.delete(steps)

@@ -19,8 +19,8 @@ from widedeep.spark.filesystem import Files
 from widedeep.spark.prepared_data import PreparedData
 from widedeep.spark.scoring.predictions import predictions_output, write_predictions
 from widedeep.spark.scoring.recommendations import recommendations_output, write_recommendations
-from widedeep.spark.scoring.sent_model import load_model, send_model
-from widedeep.spark.session import build_session, shuffles_for
+from widedeep.spark.scoring.sent_model import load_model, send_model, warm_up_workers
+from widedeep.spark.session import beside, build_session, shuffles_for
 from widedeep.spark.staged_directory import check_output
 
 BYTES_OF_ROW = 64  # of a list or a prediction, compressed; measured: 5 without reasons, 27 to 51 with them
@@ -42,7 +42,8 @@ def score_all(spark: SparkSession, config: ScoreConfig) -> Scored:
         check_output(files, predictions_output(config))
     data = PreparedData(spark, config.data, config.verify)
     trained = send_model(spark, config, data.manifest)
-    with shuffles_for(spark, data.manifest.ratings.bytes_in_memory):
+    warm = beside(lambda: warm_up_workers(spark, trained.file_name))
+    with shuffles_for(spark, data.manifest.ratings.bytes_in_memory), warm:
         predictions = write_predictions(config, trained, data) if config.predictions else None
         lists = write_recommendations(config, trained, data) if config.top_n else None
     return Scored(lists, predictions)

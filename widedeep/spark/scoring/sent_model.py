@@ -2,11 +2,13 @@
 
 import os
 import shutil
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 from uuid import uuid4
 
+import pyarrow as pa
 from pyspark import SparkFiles
 from pyspark.sql import SparkSession
 
@@ -20,7 +22,7 @@ from widedeep.training.metrics_file import METRICS_FILE
 
 
 class SentModel(NamedTuple):
-    """An artifact, and the name under which `SparkFiles` finds its file on the executors."""
+    """An artifact, and the name under which `SparkFiles` finds its file on the executors, or its path."""
 
     artifact: Artifact
     file_name: str
@@ -61,6 +63,8 @@ def send_model(spark: SparkSession, config: ScoreConfig, prepared: Manifest) -> 
         os.link(file, named)  # Spark would name a symbolic link's target
     except OSError:  # another file system
         shutil.copyfile(file, named)
+    if str(spark.sparkContext.master).startswith("local"):
+        return SentModel(artifact, str(named))  # Spark would copy the file, and compare the copy with it
     spark.sparkContext.addFile(str(named))
     return SentModel(artifact, named.name)
 
@@ -70,10 +74,21 @@ def received_model(file_name: str) -> Artifact:
     """Return the model that was sent, on an executor: read once for all tasks that run in one Python process.
 
     Args:
-        file_name: name under which Spark has sent it.
+        file_name: from `SentModel`.
 
     """
     return load_artifact(Path(SparkFiles.get(file_name)), verify=False)
+
+
+def warm_up_workers(spark: SparkSession, file_name: str) -> None:
+    """Let a Python worker for each core import torch and read the model; they stay for the tasks that follow."""
+
+    def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        received_model(file_name)
+        yield from batches
+
+    cores = spark.sparkContext.defaultParallelism
+    spark.range(0, cores, 1, cores).mapInArrow(read, "id long").collect()
 
 
 def local_model(files: Files, run: str) -> Path:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from widedeep.models.history import statistics
 from widedeep.models.history.biases import ITEM_DAMPING, USER_DAMPING
 from widedeep.models.history.statistics import LEAST_EVIDENCE, SHRINKAGE, ItemStatistics, fit_statistics
 
@@ -38,6 +39,14 @@ class Case:
 @pytest.fixture(scope="module")
 def case() -> Case:
     return Case()
+
+
+def test_sums_that_float16_cannot_hold_are_cut_off(case, monkeypatch):
+    """As those of items that more than a million users have rated both."""
+    monkeypatch.setattr(statistics, "UNIT", 1e-4)
+    pairs = fit_statistics(case.user, case.item, case.rating, (USERS, ITEMS))["pairs"].float()
+    assert pairs.abs().max() == statistics.MOST
+    assert pairs.isfinite().all()
 
 
 def test_counts_mean_and_biases_are_those_of_damped_least_squares(case):
