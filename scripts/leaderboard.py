@@ -57,7 +57,7 @@ def write(work: Path, docs: Path, name: str, table: Mapping[str, Any]) -> None:
     entries = [*entries_over_seeds(work, table), *entries_as_published(work, table)]
     claims_file = work / "published.json"
     board = Board(
-        data=measured_data(manifest, liked),
+        data=measured_data(manifest, liked, table.get("about", "")),
         entries=tuple(entries),
         claims=published_claims(json.loads(claims_file.read_text())) if claims_file.exists() else (),
         verbal_claims=verbal_claims(table, entries),

@@ -1,6 +1,10 @@
 """Markdown of the cards: tables, and texts of the data that must stay text."""
 
+import re
 from collections.abc import Iterable, Sequence
+
+# A cell of a number, which may have a spread, an interval or a p-value behind it.
+NUMBER = re.compile(r"[-+]?\d[^a-df-oq-zA-Z]*")
 
 
 def code(text: object) -> str:
@@ -10,13 +14,11 @@ def code(text: object) -> str:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Return a table; numbers are aligned to the right, with commas between thousands, and None is an empty cell."""
-    filled = [tuple(row) for row in rows]
-    numeric = [
-        bool(filled) and all(isinstance(row[place], int | float) for row in filled) for place in range(len(headings))
-    ]
-    lines = [headings, ["---:" if number else "---" for number in numeric]]
-    lines += [[_cell(value) for value in row] for row in filled]
+    """Return a table; columns of numbers are aligned to the right, and None is an empty cell."""
+    cells = [[_cell(value) for value in row] for row in rows]
+    columns = [[cell for cell in column if cell] for column in zip(*cells, strict=True)] or [[]] * len(headings)
+    numeric = [bool(column) and all(map(NUMBER.fullmatch, column)) for column in columns]
+    lines = [headings, ["---:" if number else "---" for number in numeric], *cells]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -26,6 +28,7 @@ def document(head: str, sections: Iterable[tuple[str, str]]) -> str:
 
 
 def _cell(value: object) -> str:
+    """Return a text as it is, and a number with commas between thousands."""
     if value is None:
         return ""
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}" if isinstance(value, float) else str(value)

@@ -75,7 +75,7 @@ def work(tmp_path):
 def board_of(work: Path, entries: list, audit: Audit | None = None) -> Board:
     manifest = read_manifest(work / "seed-0" / "prepared").model_copy(update={"audit": audit})
     return Board(
-        data=measured_data(manifest, liked=8.0),
+        data=measured_data(manifest, liked=8.0, about="Ratings of a club."),
         entries=tuple(entries),
         claims=(),
         verbal_claims=verbal_claims(TABLE, entries),
@@ -123,7 +123,7 @@ def test_page_and_picture(work, tmp_path):
     page = leaderboard_page(board_of(work, entries))
     assert "| wide | 1.1900 ± 0.0141 | 0.5950 ± 0.0071 |" in page
     assert "| wide |  | 1.190 |  |  |  |  |  |  |  |  | 0.250 |" in page
-    assert "Lowest RMSE: biases among the baselines (1.2100), wide among the models (1.1900)." in page
+    assert "Lowest RMSE: among the baselines 1.2100 (biases); among the models 1.1900 (wide)." in page
     json.dumps(entries)
     draw_leaderboard(entries, tmp_path / "a.svg")
     draw_leaderboard(entries, tmp_path / "b.svg")

@@ -17,6 +17,7 @@ FEATURES_SHOWN = 6  # of each table, the most predictive
 class MeasuredData(Record):
     """What the page says of the data."""
 
+    about: str = ""  # what is to be known of the ratings
     item: str  # what an item is
     items: int
     scale: str
@@ -35,9 +36,10 @@ class Board(Record):
     audit: Audit | None  # the features that the page shows
 
 
-def measured_data(manifest: Manifest, liked: float) -> MeasuredData:
+def measured_data(manifest: Manifest, liked: float, about: str) -> MeasuredData:
     """What the page says of the data, from the manifest of the lowest seed."""
     return MeasuredData(
+        about=about,
         item=manifest.dataset.ids.item.removesuffix("_id"),
         items=manifest.items.rows,
         scale=str(manifest.ratings.scale),

@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from widedeep.reporting.markdown import table
+
 Entry = Mapping[str, Any]
 
 # Metric -> (heading, digits).
@@ -23,7 +25,7 @@ METRIC_COLUMNS = {
 def metric_table(entries: Iterable[Entry], columns: Sequence[str]) -> str:
     """Return a Markdown table of entries by metrics."""
     rows = [[e["label"], *(metric_cell(e, name) for name in columns)] for e in entries]
-    return markdown_table(["", *(METRIC_COLUMNS[name][0] for name in columns)], rows)
+    return table(["", *(METRIC_COLUMNS[name][0] for name in columns)], rows)
 
 
 def metric_cell(entry: Entry, key: str) -> str:
@@ -38,9 +40,3 @@ def metric_cell(entry: Entry, key: str) -> str:
 def signed_interval(difference: float, low: float | None, high: float | None) -> str:
     """Return a difference with its interval, if there is one."""
     return f"{difference:+.4f}" + (f" [{low:+.4f}, {high:+.4f}]" if low is not None else "")
-
-
-def markdown_table(headings: list[str], rows: Iterable[list[str]]) -> str:
-    """Return a Markdown table; all columns but the first are aligned to the right."""
-    lines = ["| " + " | ".join(headings) + " |", "|---|" + "---:|" * (len(headings) - 1)]
-    return "\n".join([*lines, *("| " + " | ".join(row) + " |" for row in rows)])

@@ -7,12 +7,12 @@ from widedeep.reporting.leaderboard.board import FEATURES_SHOWN, Board, Measured
 from widedeep.reporting.leaderboard.cells import (
     METRIC_COLUMNS,
     Entry,
-    markdown_table,
     metric_table,
     signed_interval,
 )
 from widedeep.reporting.leaderboard.entries import RANKING_METRICS, RATING_METRICS, over_seeds_only
 from widedeep.reporting.leaderboard.published_tables import claims_in_words, published_and_measured, published_figures
+from widedeep.reporting.markdown import code, table
 from widedeep.schema.evaluation import BUCKETS
 from widedeep.schema.manifest import Audit, AuditedFeature
 
@@ -42,6 +42,7 @@ def leaderboard_page(board: Board, name: str = "leaderboard") -> str:
         "\n".join(f"- {e['label']}: {why}" for e in board.entries for why in e["suspicion"])
         or "None: no system is better than it could be without one.",
         *(_features(board.audit, items) if board.audit else ()),
+        *_names(board.entries),
     ]
     return "\n\n".join(blocks) + "\n"
 
@@ -50,13 +51,13 @@ def _introduction(seeded: Sequence[Entry], data: MeasuredData, name: str) -> lis
     seeds = max(len(e["seeds"]) for e in seeded)
     over = f"drawn anew with each of {seeds} seeds; ± is the standard deviation over them" if seeds > 1 else "one seed"
     return [
-        f"# {name.replace('-', ' ').capitalize()}",
+        f"# {': '.join(name.replace('-', ' ').capitalize().split(' ', 1))}",
+        *([data.about] if data.about else []),
         f"Written by `scripts/leaderboard.sh`; all that it shows is also in [{name}.json]({name}.json). "
         f"Split: {seeded[0]['split']}, {over}. Errors are of test ratings on the {data.scale} scale. Lists "
         f"are judged by test ratings of {data.liked:g} or more; the candidates are all {data.items:,} items that "
-        "the user did not rate in train or valid. Models that predict ratings rank by them, as the published systems "
-        "do, but wide & deep over histories and autoencoders, which have an affinity of their own; those without an "
-        "RMSE only rank.",
+        "the user did not rate in train or valid. Models that only predict ratings rank by them. Wide & deep over "
+        "histories, autoencoders, and systems without an RMSE rank by an affinity of their own.",
         *_on_fewer_seeds(seeded, seeds),
         _known_of_users(data),
         _winners(seeded),
@@ -84,8 +85,8 @@ def _winners(seeded: Iterable[Entry]) -> str:
     by_ndcg = {e["kind"]: e for e in sorted(seeded, key=lambda e: e["ndcg_at_10"] or 0.0)}
     sentences = []
     for what, key, best in (("Lowest RMSE", "rmse", by_rmse), ("Highest NDCG@10", "ndcg_at_10", by_ndcg)):
-        names = (f"{e['label']} among the {kind}s ({e[key]:.4f})" for kind, e in sorted(best.items()))
-        sentences.append(f"{what}: {', '.join(names)}.")
+        names = (f"among the {kind}s {e[key]:.4f} ({e['label']})" for kind, e in sorted(best.items()))
+        sentences.append(f"{what}: {'; '.join(names)}.")
     return " ".join(sentences)
 
 
@@ -107,12 +108,12 @@ def _errors_by_experience(seeded: Iterable[Entry], items: str) -> list[str]:
     for e in sorted((e for e in seeded if e["rmse"] is not None), key=lambda e: e["rmse"]):
         errors = [e[f"rmse_by_{side}_ratings"][name] for side in ("user", "item") for name, _ in BUCKETS]
         rows.append([e["label"], *("" if v is None else f"{v:.3f}" for v in (*errors, e["calibration_error"]))])
-    headings = ["", *(f"{side} {name}" for side in ("user", items) for name, _ in BUCKETS), "off by"]
+    headings = ["", *(f"{side} {name}" for side in ("user", items) for name, _ in BUCKETS), "calibration error"]
     return [
         "## Errors by how much is known",
-        f"RMSE by the number of training ratings of the user, and of the {items}; and how far predictions are off "
-        "the mean of what they are made for, in bins of half a point.",
-        markdown_table(headings, rows),
+        f"RMSE by the number of training ratings of the user, and of the {items}; and the calibration error: in bins "
+        "of half a rating step, how far the mean prediction is from the mean rating.",
+        table(headings, rows),
     ]
 
 
@@ -127,7 +128,7 @@ def _differences(seeded: Iterable[Entry]) -> list[str]:
         f"Differences on seed {min(compared[0]['seeds'])}, paired user by user, with 95 % intervals: RMSE from "
         f"`{names[0]}`, NDCG@10 from `{names[1]}`. p-values are corrected for the number of systems (Holm, 1979). The "
         "baselines were picked by these very test figures, which favours them.",
-        markdown_table(
+        table(
             ["", f"RMSE - {names[0]}", f"NDCG@10 - {names[1]}"],
             ([e["label"], *(_difference(e[key]) for key in keys)] for e in compared),
         ),
@@ -152,9 +153,18 @@ def _features(audit: Audit, items: str) -> list[str]:
         "and all that the files have computed from all ratings (left out unless the settings name them); empty columns "
         "are not shown. The slope "
         "tells what is of held-out ratings: of an honest feature it is at most 1 ([how](leak-audit.md)).",
-        markdown_table(
+        table(
             ["", "ratings in it", "used", "R2 train", f"R2 {audit.split}", "slope", "sign"], _feature_rows(audit, items)
         ),
+    ]
+
+
+def _names(entries: Iterable[Entry]) -> list[str]:
+    return [
+        "## Names",
+        "A system's name is that of its directory, and of its preset in `conf/train/` or of its section in the file of "
+        "`--systems`, which has its flags.",
+        table(("name", "system"), ((code(e["system"]), e["label"]) for e in entries)),
     ]
 
 

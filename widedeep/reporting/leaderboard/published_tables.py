@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 
-from widedeep.reporting.leaderboard.cells import Entry, markdown_table, metric_cell, signed_interval
+from widedeep.reporting.leaderboard.cells import Entry, metric_cell, signed_interval
 from widedeep.reporting.leaderboard.entries import over_seeds_only
 from widedeep.reporting.leaderboard.published_claims import PublishedClaim
 from widedeep.reporting.leaderboard.verbal_claims import ClaimedDifference, VerbalClaim
+from widedeep.reporting.markdown import table
 
 NOTHING_PUBLISHED = "no figure known"
 NOT_MEASURED = "not measured"
@@ -30,7 +31,7 @@ def published_and_measured(entries: Sequence[Entry]) -> list[str]:
     if not rows:
         return []
     headings = ["", "published", "as published, measured here", "RMSE of users' ratings, honest", "why they differ"]
-    return ["## Published and measured", markdown_table(headings, rows)]
+    return ["## Published and measured", table(headings, rows)]
 
 
 def _measured(entry: Entry) -> str:
@@ -50,7 +51,7 @@ def published_figures(claims: Iterable[PublishedClaim]) -> list[str]:
         "## Arithmetic on published figures",
         "None of this is a run of a published system: `scripts/published.py` computes what simpler models, or none, "
         "have on the same kind of data.",
-        markdown_table(headings, rows),
+        table(headings, rows),
     ]
 
 
@@ -69,7 +70,7 @@ def claims_in_words(claims: Iterable[VerbalClaim]) -> list[str]:
         "`open`: the interval contains 0. A claim about several pairs holds if it does for each. The systems are our "
         "presets on our split, so a verdict is of the claim as a statement on such models, not of what its authors saw "
         "on theirs.",
-        markdown_table(["", "claim", "compared", "RMSE", "NDCG@10", "remark"], rows),
+        table(["", "claim", "compared", "RMSE", "NDCG@10", "remark"], rows),
     ]
 
 
