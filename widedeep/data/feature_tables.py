@@ -73,6 +73,11 @@ class FeatureTable:
         """Return a column of texts, T of them."""
         return self._column(name).to_pylist()
 
+    def own_titles(self) -> list[str]:
+        """Return the titles of items, T of them, empty where the data have none: prepare then makes one of the id."""
+        made = (f"item {identifier}" for identifier in self.strings("item_id"))
+        return ["" if title == other else title for title, other in zip(self.strings("title"), made, strict=True)]
+
     def numeric(self, names: Sequence[str]) -> torch.Tensor:
         """Return scaled columns side by side, [T, len(names)] float32."""
         if not names:

@@ -56,7 +56,7 @@ def find_franchises(
     main item that precedes it.
 
     Args:
-        titles: [I].
+        titles: [I]; an item without one is a franchise of its own.
         aired: [I] years; NaN, which comes last, if unknown.
         types: [I] such as TV.
         item_id: [I].
@@ -138,9 +138,9 @@ def read_relations(file: Path, item_id: np.ndarray) -> Relations:
 
 
 def _number_texts(texts: Sequence[str]) -> np.ndarray:
-    """Return a number for each text, the same for equal ones, in the order in which they come: [I] int32."""
-    numbers: dict[str, int] = {}
-    return np.array([numbers.setdefault(text, len(numbers)) for text in texts], np.int32)
+    """Return a number for each text, the same for equal ones but for empty ones, in the order of texts: [I] int32."""
+    numbers: dict[str | int, int] = {}
+    return np.array([numbers.setdefault(text or place, len(numbers)) for place, text in enumerate(texts)], np.int32)
 
 
 def _components(relations: Relations) -> np.ndarray:

@@ -116,7 +116,7 @@ def franchises_of(items: FeatureTable, config: RerankConfig, sample: SampleRatin
     relations = read_relations(Path(config.relations), item_id) if config.relations else None
     aired = items.unscaled("aired_start") if items.has("aired_start") else np.full(items.rows, np.nan)
     types = items.category_names("type") if items.has("type") else [""] * items.rows
-    found = find_franchises(items.strings("title"), aired, types, item_id.tolist(), relations)
+    found = find_franchises(items.own_titles(), aired, types, item_id.tolist(), relations)
     if relations is None and config.next_part_only:
         return found._replace(before=confirm(found.before, *sample()))
     return found

@@ -53,6 +53,15 @@ def test_columns_as_they_were_before_encoding(tmp_path):
         items.category_names("year")
 
 
+@pytest.mark.parametrize("ids", [np.array([7, 12, 9]), np.array(["7", "12", "9"])], ids=["numbers", "texts"])
+def test_titles_that_prepare_has_made_are_none(tmp_path, ids):
+    columns = {"item_id": ids, "title": np.array(["item 7", "item 9", "Show"])}
+    file = write_parquet(tmp_path, "items/part-00000.parquet", columns)
+    keys = tuple(Column(name=name, kind="key") for name in columns)
+    table = Table(files=(file,), rows=3, columns=keys, numeric={}, vocabularies={})
+    assert FeatureTable(tmp_path, "items", table).own_titles() == ["", "item 9", "Show"]
+
+
 def test_all_training_ratings(tmp_path):
     manifest = write_prepared(tmp_path)
     assert np.array_equal(

@@ -35,6 +35,13 @@ def test_equal_dates_are_ordered_by_number_then_id():
     assert found.place.tolist() == [3, 2, 1, 0]
 
 
+def test_items_without_a_title_belong_to_nothing():
+    found = find_franchises(["", "Show", "", "Show 2"], np.full(4, 2000.0), ["TV"] * 4, [1, 2, 3, 4])
+    assert found.number[1] == found.number[3]
+    assert len({*found.number.tolist()}) == 3
+    assert found.before.tolist() == [-1, -1, -1, 1]
+
+
 def test_relations_of_a_file_take_the_place_of_titles(tmp_path):
     rows = [
         "anime_id,related_id,relation",

@@ -102,5 +102,5 @@ def _closed_forms(
             *(ratings.user, ratings.row, weight, shape, config.folds),
             *(config.sparse_kept, config.sparse_l1, config.sparse_l2),
         ),
-        "titles": fit_titles(tables.items.strings("title"), config.titles),
+        "titles": fit_titles(tables.items.own_titles(), config.titles),
     }
