@@ -5,7 +5,7 @@ import pytest
 from pyspark.sql import functions as F
 
 from widedeep.schema.rating_scale import RatingScale
-from widedeep.spark.rating_sums import rating_sum, squared_rating_sum
+from widedeep.spark.rating_sums import RatingTotals, rating_sum, squared_rating_sum, total_columns
 
 
 @pytest.mark.parametrize(("lowest", "highest", "step"), [(1, 10, 1), (0.5, 5, 0.5), (0, 1, 0.1), (-10, 10, 0.1)])
@@ -16,11 +16,14 @@ def test_sums_are_exact_in_any_order(spark, lowest, highest, step):
     squares = sum(Fraction(str(round(rating, 6))) ** 2 for rating in ratings)
     for order in (ratings, sorted(ratings)):
         frame = spark.createDataFrame([(rating,) for rating in order], "rating float").repartition(3)
-        total, squared, doubled = frame.agg(
+        total, squared, doubled, *parts = frame.agg(
             rating_sum(F.col("rating"), scale),
             squared_rating_sum(F.col("rating"), scale),
             rating_sum(F.col("rating"), scale, weight=F.lit(2)),
+            *total_columns(F.col("rating"), scale),
         ).first()
+        totals = RatingTotals(*parts)
+        assert (totals.count, totals.mean(scale), totals.squared(scale)) == (5000, total / 5000, squared)
         assert total == pytest.approx(float(exact), rel=1e-15)
         assert squared == pytest.approx(float(squares), rel=1e-14)
         assert doubled == pytest.approx(2 * total, rel=1e-15)

@@ -4,10 +4,29 @@ A rating is offset + k step with a whole number k, and an offset of 0 where lowe
 k and k^2 as integers; only the final combination is in floating point.
 """
 
+from typing import NamedTuple
+
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from widedeep.schema.rating_scale import RatingScale
+
+
+class RatingTotals(NamedTuple):
+    """The number of some ratings, and the sums of their k and k^2."""
+
+    count: int
+    steps: int
+    squares: int
+
+    def mean(self, scale: RatingScale) -> float:
+        """The mean rating."""
+        return (_offset(scale) * self.count + scale.step * self.steps) / self.count
+
+    def squared(self, scale: RatingScale) -> float:
+        """The sum of the squared ratings."""
+        offset, step = _offset(scale), scale.step
+        return offset * offset * self.count + 2 * offset * step * self.steps + step * step * self.squares
 
 
 def _offset(scale: RatingScale) -> float:
@@ -18,6 +37,12 @@ def _steps(rating: Column, scale: RatingScale) -> Column:
     """The whole number k of a rating offset + k step, as a bigint."""
     # Not `round`, which makes a decimal text of each number.
     return F.rint((rating.cast("double") - _offset(scale)) / scale.step).cast("bigint")
+
+
+def total_columns(rating: Column, scale: RatingScale) -> list[Column]:
+    """The aggregates of a `RatingTotals`, named like its fields."""
+    k = _steps(rating, scale)
+    return [F.count(rating).alias("count"), F.sum(k).alias("steps"), F.sum(k * k).alias("squares")]
 
 
 def rating_sum(rating: Column, scale: RatingScale, weight: Column | int = 1) -> Column:

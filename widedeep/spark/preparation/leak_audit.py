@@ -5,9 +5,9 @@ gets a row for each of them, or for a sample by hash where a table has more than
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,17 +19,26 @@ from widedeep.evaluation import feature_leakage
 from widedeep.schema.manifest import Audit, AuditedFeature, Column
 from widedeep.schema.rating_scale import RatingScale
 from widedeep.spark.partitioning import Salt, uniform
-from widedeep.spark.preparation.feature_tables import FeatureTable
+from widedeep.spark.preparation.feature_tables import FeatureTable, FeatureTables
+from widedeep.spark.preparation.rating_shards import RatingShards
 from widedeep.spark.rating_sums import rating_totals, squared_rating_sum
 from widedeep.spark.session import run_concurrently
 
 MOST_ENTITIES = 200_000
 
 
+class AuditedRatings(NamedTuple):
+    """Ratings of the training split and of the one that is held out: user, item, rating."""
+
+    train: DataFrame
+    held_out: DataFrame
+    scale: RatingScale
+    squares: tuple[float, float]  # sums of the squared ratings of both
+
+
 def audit_features(
-    items: FeatureTable,
-    users: FeatureTable,
-    train: DataFrame,
+    tables: FeatureTables,
+    ratings: RatingShards,
     held_out: DataFrame,
     split: Literal["valid", "test"],
     scale: RatingScale,
@@ -37,37 +46,31 @@ def audit_features(
     """Measure each feature of both tables alone.
 
     Args:
-        items: the items' table.
-        users: the users' table.
-        train: user, item, rating of the training split.
-        held_out: the same of the split that is held out.
+        tables: the feature tables.
+        ratings: the written ratings.
+        held_out: user, item, rating of the split that is held out.
         split: the name of that split.
         scale: the scale of the ratings.
 
     """
     log.info("auditing features …")
+    squares = ratings.totals["train"].squared(scale), ratings.totals[split].squared(scale)
+    audited = AuditedRatings(ratings.train, held_out, scale, squares)
     of_items, of_users = run_concurrently(
-        *(partial(audit_table, table, train, held_out, scale) for table in (items, users)),
+        *(partial(audit_table, table, audited) for table in (tables.items, tables.users)),
     )
     return Audit(split=split, items=tuple(of_items), users=tuple(of_users))
 
 
-def audit_table(table: FeatureTable, train: DataFrame, held_out: DataFrame, scale: RatingScale) -> list[AuditedFeature]:
-    """Audit all features of a table and the leaky columns beside them, best on held-out ratings first.
-
-    Args:
-        table: the feature table.
-        train: user, item, rating of the training split.
-        held_out: the same of the held-out split.
-        scale: the scale of the ratings.
-
-    """
-    rated, squares = rated_entities(table, train, held_out, scale)
+def audit_table(table: FeatureTable, ratings: AuditedRatings) -> list[AuditedFeature]:
+    """Audit all features of a table and the leaky columns beside them, best on held-out ratings first."""
+    rated, squares = rated_entities(table, ratings)
     n, mean = (rated[name].to_numpy().astype(np.float64) for name in ("train_ratings", "train_mean"))
     held_out_n, held_out_total = (rated[name].to_numpy() for name in ("held_out_n", "held_out_total"))
     if not n.sum() or not held_out_n.sum():
         return []
     # The mean is a float32; the exact sum is n times the lowest rating and a whole number of steps.
+    scale = ratings.scale
     steps = np.round((n * mean - n * scale.lowest) / scale.step)
     entities = feature_leakage.Entities(
         feature_leakage.Sums(n, n * scale.lowest + steps * scale.step, squares[0]),
@@ -82,20 +85,20 @@ def audit_table(table: FeatureTable, train: DataFrame, held_out: DataFrame, scal
     return sorted(audited, key=lambda f: -(f.held_out_r2 if f.held_out_r2 is not None else -math.inf))
 
 
-def rated_entities(
-    table: FeatureTable, train: DataFrame, held_out: DataFrame, scale: RatingScale
-) -> tuple[pa.Table, list[float]]:
-    """The features and sums of the users or items with ratings; and the sums of squares of all ratings of both splits.
+def rated_entities(table: FeatureTable, ratings: AuditedRatings) -> tuple[pa.Table, Sequence[float]]:
+    """The features and sums of the users or items with ratings; and the sums of squares of both splits.
 
     The sums of the training ratings are in the feature table, so only the held-out ratings are grouped.
     """
+    train, held_out, scale, squares = ratings
     key, share = F.col(table.key), MOST_ENTITIES / max(table.written.rows, 1)
     chosen = uniform(key, Salt.AUDIT_SAMPLE) < share if share < 1 else F.lit(True)
     sums = held_out_sums(held_out.where(chosen), table.key, scale)
     joined = table.encoded.audited.where(chosen).join(sums, on=table.key, how="left")
     rated = joined.where("train_ratings > 0 OR held_out_n IS NOT NULL").fillna(0.0, ["held_out_n", "held_out_total"])
-    square = squared_rating_sum(F.col("rating"), scale)
-    squares = [float(part.where(chosen).agg(square).collect()[0][0] or 0.0) for part in (train, held_out)]
+    if share < 1:
+        square = squared_rating_sum(F.col("rating"), scale)
+        squares = [float(part.where(chosen).agg(square).collect()[0][0] or 0.0) for part in (train, held_out)]
     return rated.toArrow().sort_by(table.key).combine_chunks(), squares
 
 

@@ -174,10 +174,12 @@ def write_data(
     workspace: Workspace, dataset: Dataset, checked: CheckedFiles, scale: RatingScale, config: PrepareConfig
 ) -> tuple[RatingShards, FeatureTables]:
     """Split the ratings, write their shards, and write the feature tables fitted on the training split."""
-    user_index = index_users(workspace, checked.users, checked.ratings)
-    split = split_ratings(workspace, dataset, checked.items, checked.users, checked.ratings, config)
-    ratings = write_rating_shards(workspace, split, user_index, scale, config)
-    trained = ratings.train, ratings.train_mean, scale
+    user_index, split = run_concurrently(
+        lambda: index_users(workspace, checked.users, checked.ratings),
+        lambda: split_ratings(workspace, dataset, checked.items, checked.users, checked.ratings, scale, config),
+    )
+    ratings = write_rating_shards(workspace, split, user_index, config)
+    trained = ratings.train, ratings.totals["train"].mean(scale), scale
     items = RatedEntities(dataset.items, checked.items.good, checked.item_index, *trained)
     users = RatedEntities(dataset.users, checked.users.good, user_index, *trained)
     return ratings, write_feature_tables(workspace, items, users, config.features)
@@ -196,7 +198,7 @@ def audit_tables(
     if scale.implicit or not ratings.files[split]:
         return None
     held_out = workspace.spark.read.parquet(f"{workspace.staging}/ratings/split={split}")
-    return audit_features(tables.items, tables.users, ratings.train, held_out, split, scale)
+    return audit_features(tables, ratings, held_out, split, scale)
 
 
 def describe(
@@ -225,7 +227,7 @@ def describe(
             read=checked.ratings.read,
             quarantined=checked.ratings.bad,
             not_sampled=ratings.not_sampled,
-            train_mean=ratings.train_mean,
+            train_mean=ratings.totals["train"].mean(scale),
             shards=ratings.files,
             by_user=by_user,
             scale=scale,

@@ -1,5 +1,6 @@
 """Checked ratings -> splits -> shards of equal size in the directory that is being prepared."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -13,14 +14,13 @@ from widedeep.schema.dataset import Dataset, EntityFile
 from widedeep.schema.manifest import SPLITS, DataFile
 from widedeep.schema.rating_scale import RatingScale
 from widedeep.spark import shards
-from widedeep.spark.partitioning import Salt, bucket_counts, hash_key, with_dense_index
+from widedeep.spark.partitioning import Salt, bucket_of, hash_key, with_dense_index
 from widedeep.spark.preparation.fields import fields_of
 from widedeep.spark.preparation.ingest import ID
 from widedeep.spark.preparation.quarantine import CheckedFile, CheckedRatings
 from widedeep.spark.preparation.splits import ROW_WISE, assign_split
 from widedeep.spark.preparation.workspace import Workspace
-from widedeep.spark.rating_sums import rating_sum
-from widedeep.spark.session import run_concurrently
+from widedeep.spark.rating_sums import RatingTotals, total_columns
 
 NOT_SAMPLED = "not sampled"  # in the place of a split
 
@@ -30,6 +30,7 @@ class SplitRatings(NamedTuple):
 
     frame: DataFrame  # user_id, item, rating, split (null: not sampled) and the key that orders the shards
     buckets: dict[str, dict[int, int]]  # split -> bucket of the key -> rows
+    totals: dict[str, RatingTotals]  # by split
     not_sampled: int  # ratings in no split
 
     def rows(self) -> dict[str, int]:
@@ -42,7 +43,7 @@ class RatingShards(NamedTuple):
 
     files: dict[str, tuple[DataFile, ...]]  # split -> shards
     train: DataFrame  # user, item, rating
-    train_mean: float
+    totals: dict[str, RatingTotals]  # by split
     not_sampled: int  # ratings in no split
 
     def rows(self) -> int:
@@ -67,9 +68,10 @@ def split_ratings(
     items: CheckedFile,
     users: CheckedFile,
     ratings: CheckedRatings,
+    scale: RatingScale,
     config: PrepareConfig,
 ) -> SplitRatings:
-    """Assign each unique rating to a split."""
+    """Assign each unique rating to a split, and sum the ratings of each."""
     rule = config.split
 
     def split() -> DataFrame:
@@ -81,9 +83,18 @@ def split_ratings(
         return assigned.select("user_id", "item", "rating", "split", key.alias("key"))
 
     frame = split() if rule.kind in ROW_WISE else workspace.keep("split", split)
-    counts = bucket_counts(frame.withColumn("split", F.coalesce("split", F.lit(NOT_SAMPLED))), "split", "key")
-    not_sampled = sum(counts.pop(NOT_SAMPLED, {}).values())
-    return SplitRatings(frame, counts, not_sampled)
+    # One pass over all ratings gives the sizes of the shards, the mean rating and what the audit needs.
+    by_bucket = frame.groupBy(F.coalesce("split", F.lit(NOT_SAMPLED)).alias("split"), bucket_of(F.col("key")))
+    rows = by_bucket.agg(*total_columns(F.col("rating"), scale)).collect()
+    buckets: dict[str, dict[int, int]] = defaultdict(dict)
+    for name, bucket, count, _, _ in rows:
+        buckets[name][bucket] = count
+    totals = {
+        name: RatingTotals(*(sum(row[field] for row in rows if row["split"] == name) for field in RatingTotals._fields))
+        for name in buckets
+    }
+    not_sampled = sum(buckets.pop(NOT_SAMPLED, {}).values())
+    return SplitRatings(frame, dict(buckets), totals, not_sampled)
 
 
 def _with_strata(
@@ -118,7 +129,7 @@ def _with_strata(
 
 
 def write_rating_shards(
-    workspace: Workspace, ratings: SplitRatings, users: DataFrame, scale: RatingScale, config: PrepareConfig
+    workspace: Workspace, ratings: SplitRatings, users: DataFrame, config: PrepareConfig
 ) -> RatingShards:
     """Deal the ratings to the shards of their splits and write them.
 
@@ -126,7 +137,6 @@ def write_rating_shards(
         workspace: of the run.
         ratings: from `split_ratings`.
         users: user_id, user.
-        scale: of the ratings.
         config: how many shards.
 
     Raises:
@@ -145,11 +155,7 @@ def write_rating_shards(
     # Two pairs can share a key: user and item then decide.
     shards.write_split_shards(workspace.files, placed, workspace.staging, filled, ["_key", "user", "item"])
     train = workspace.spark.read.parquet(f"{workspace.staging}/ratings/split=train")
-    mean, files = run_concurrently(
-        lambda: train.agg(rating_sum(F.col("rating"), scale) / F.count("rating")).collect()[0][0],
-        lambda: _describe(workspace, rows),
-    )
-    return RatingShards(files, train, mean, ratings.not_sampled)
+    return RatingShards(_describe(workspace, rows), train, ratings.totals, ratings.not_sampled)
 
 
 def _describe(workspace: Workspace, rows: Mapping[str, int]) -> dict[str, tuple[DataFile, ...]]:
