@@ -2,6 +2,7 @@
 
 import re
 import tomllib
+from collections.abc import Iterator
 
 import pytest
 
@@ -16,6 +17,37 @@ BOARD = read_board(ROOT / "docs" / "leaderboard.json")
 PAGE = (ROOT / "docs" / "leaderboard.md").read_text()
 TABLE = tomllib.loads((ROOT / "scripts" / "leaderboard.toml").read_text())
 ENTRIES = {entry["system"]: entry for entry in BOARD.entries}
+
+
+# Label in a table of results, without markup -> system.
+LABELS = {
+    "wide & deep over histories (best)": "best",
+    "best": "best",
+    "user + item biases, tuned on valid": "bias",
+    "user and item biases": "bias",
+    "wide & deep (wide_deep)": "wide_deep",
+    "dot product + MLP with genres (genre_hybrid)": "genre_hybrid",
+    "matrix factorisation, tuned on valid": "mf",
+    "item-item kNN, tuned on valid": "item_knn",
+    "item kNN": "item_knn",
+    "EASE, tuned on valid": "ease",
+    "EASE": "ease",
+    "SLIM, tuned on valid": "slim",
+    "SLIM": "slim",
+    "most rated anime": "popularity",
+}
+COLUMNS = {"RMSE": "rmse", "NDCG@10": "ndcg_at_10", "Recall@20": "recall_at_20", "coverage@10": "coverage_at_10"}
+
+
+def results_in(text: str) -> Iterator[tuple[str, str, str]]:
+    """System, metric and figure of each cell of the tables that begin with RMSE, NDCG@10 and Recall@20."""
+    tables = re.findall(r"^\| [^|]* \| RMSE \| NDCG@10 \| Recall@20 \|.*\n(?:\|.*\n)+", text, re.MULTILINE)
+    for table in tables:
+        head, _, *rows = ([cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines())
+        for label, *cells in rows:
+            plain = re.sub(r"\]\([^)]*\)|[*`\[]", "", label)
+            if plain in LABELS:
+                yield from ((LABELS[plain], COLUMNS[name], cell) for name, cell in zip(head[1:], cells, strict=True))
 
 
 def section(title: str) -> str:
@@ -37,6 +69,27 @@ def test_the_page_is_what_its_data_give(file):
 def test_published_figures_are_those_of_the_settings(name):
     said = TABLE["presets"].get(name) or TABLE["presets"][name.removesuffix("_published")]
     assert ENTRIES[name]["published"] == said.get("published")
+
+
+@pytest.mark.parametrize(
+    ("page", "board", "tables"),
+    [
+        ("README.md", "leaderboard", 9),
+        ("docs/model.md", "leaderboard", 4),
+        ("docs/datasets.md", "leaderboard-movielens-100k", 5),
+    ],
+)
+def test_tables_of_results_say_what_the_leaderboard_says(page, board, tables):
+    entries = {entry["system"]: entry for entry in read_board(ROOT / "docs" / f"{board}.json").entries}
+    text = (ROOT / page).read_text()
+    if page == "docs/model.md":  # its other tables are of single seeds
+        text = text.split("**Cold items")[0]
+    found = list(results_in(text))
+    assert len({system for system, _, _ in found}) == tables
+    for system, metric, figure in found:
+        value, spread = entries[system][metric], entries[system].get(f"{metric}_sd")
+        expected = "" if value is None else f"{value:.3f}" + ("" if spread is None else f" ± {spread:.3f}")
+        assert figure.replace("*", "") == expected, (system, metric)
 
 
 def test_each_figure_belongs_to_its_notebook():
