@@ -101,7 +101,7 @@ class BprTraining:
         taste, better, worse = self._users(user), self._items(item), self._items(other)
         affinity = [(taste * vector[:, :-1]).sum(1) + vector[:, -1] for vector in (better, worse)]
         (bpr(torch.stack(affinity, dim=1)) * weight).mean().backward()
-        self._optimizer.step(RATE)
+        self._optimizer.step(self._optimizer.start(), RATE)
 
     def _is_rated(self, user: Tensor, item: Tensor) -> Tensor:
         """[b], [b] -> [b] bool, whether the user rated the item."""

@@ -8,7 +8,7 @@ updates like those of torch.optim.SparseAdam: rows outside the batch do not chan
 Legend: T rows of a table, D width, b gathered rows of a step (with duplicates), n distinct rows.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 
 import torch
@@ -17,6 +17,9 @@ from torch import Tensor, nn
 
 from widedeep.config.train import OptimConfig
 from widedeep.parallel.world import World, local_part
+
+# What is being averaged over ranks: waits for it, and returns the rows and their mean gradients.
+Reduction = Callable[[], tuple[Tensor, Tensor]]
 
 
 class RowEmbedding(nn.Module):
@@ -61,8 +64,8 @@ class RowEmbedding(nn.Module):
     def _look_up(self, rows: Tensor) -> Tensor:
         return nn.functional.embedding(rows, self.weight)
 
-    def all_reduce_rows(self, rows: Tensor, grads: Tensor, world: World) -> tuple[Tensor, Tensor]:
-        """Average the gradients of all gathered rows over ranks; every rank gets the same result.
+    def all_reduce_rows(self, rows: Tensor, grads: Tensor, world: World) -> Reduction:
+        """Begin to average the gradients of all gathered rows over ranks; every rank gets the same result.
 
         Only distinct rows are sent, so the traffic depends on the batch and not on the table.
 
@@ -72,14 +75,14 @@ class RowEmbedding(nn.Module):
             world: all ranks.
 
         Returns:
-            [n] int64 row numbers within this rank's part of the table, as `sum_duplicate_rows` gives them, and
-            [n, D] mean gradients.
+            a function that returns [n] int64 row numbers within this rank's part of the table, as
+            `sum_duplicate_rows` gives them, and [n, D] mean gradients.
 
         """
         count, width = grads.shape
         rows, grads = sum_duplicate_rows(rows, grads, len(self.weight))
         if world.size == 1:
-            return rows, grads
+            return lambda: (rows, grads)
         # Every rank sends b rows, so that sizes need not be exchanged first: the distinct rows, then copies of the
         # first row with a gradient of 0. Row numbers and gradients are sent as 32-bit words side by side.
         mine = torch.zeros(count, width + 1, dtype=torch.int32, device=rows.device)
@@ -87,10 +90,16 @@ class RowEmbedding(nn.Module):
         mine[: len(rows), width] = rows
         mine[len(rows) :, width] = rows[0]
         every = mine.new_empty(world.size * count, width + 1)
-        dist.all_gather_single(every, mine)
-        rows, grads = every[:, width].long(), every[:, :width].view(torch.float32)
-        rows, grads = sum_duplicate_rows(rows, grads, len(self.weight))
-        return rows, grads.div_(world.size)
+        sent = dist.all_gather_single(every, mine, async_op=True)
+        assert sent is not None  # this rank is in the group
+
+        def received() -> tuple[Tensor, Tensor]:
+            sent.wait()
+            rows, grads = every[:, width].long(), every[:, :width].view(torch.float32)
+            rows, grads = sum_duplicate_rows(rows, grads, len(self.weight))
+            return rows, grads.div_(world.size)
+
+        return received
 
     def squared_norm(self, rows: Tensor, grads: Tensor) -> Tensor:
         """Return the squared norm of the gradient of the whole table, [], from what `all_reduce_rows` returned."""
@@ -143,7 +152,7 @@ def sum_duplicate_rows(rows: Tensor, grads: Tensor, size: int, compact: bool | N
 
 
 class RowOptimizer:
-    """Updates the gathered rows of embedding tables.
+    """Updates the gathered rows of embedding tables: `start` sends the gradients to the other ranks, `step` uses them.
 
     adam, adamw: moments per weight; bias correction by the number of steps, not of updates of the row.
     adagrad: a sum of squared gradients per weight. sgd: no momentum, which would keep moving rows outside the batch.
@@ -156,18 +165,26 @@ class RowOptimizer:
         self._moments = [[torch.zeros_like(t.weight) for _ in range(moments)] for t in tables]
 
     @torch.no_grad()
-    def step(self, rate: float, measured: bool = False) -> Tensor | float:
-        """Update the tables with the gradients of the last backward pass at a learning rate, then clear them.
+    def start(self) -> list[Reduction]:
+        """Begin to average the gradients of the last backward pass over ranks, and clear them."""
+        begun = []
+        for table in self._tables:
+            rows = torch.cat([r for r, _ in table.gathered]).long()
+            grads = torch.cat([self._gradient(values) for _, values in table.gathered])
+            table.gathered.clear()
+            begun.append(table.all_reduce_rows(rows, grads, self._world))
+        return begun
+
+    @torch.no_grad()
+    def step(self, begun: list[Reduction], rate: float, measured: bool = False) -> Tensor | float:
+        """Update the tables with the gradients from `start` at a learning rate.
 
         Return the squared norm of the gradients of all tables if `measured`; else 0.
         """
         self._steps += 1
         squared_norm: Tensor | float = 0.0
-        for table, moments in zip(self._tables, self._moments, strict=True):
-            rows = torch.cat([r for r, _ in table.gathered]).long()
-            grads = torch.cat([self._gradient(values) for _, values in table.gathered])
-            table.gathered.clear()
-            rows, grads = table.all_reduce_rows(rows, grads, self._world)
+        for table, moments, received in zip(self._tables, self._moments, begun, strict=True):
+            rows, grads = received()
             if measured:
                 squared_norm = squared_norm + table.squared_norm(rows, grads)
             self._update(local_part(table.weight), [local_part(moment) for moment in moments], rows, grads, rate)

@@ -21,7 +21,7 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import DTensor, Shard
 
 from widedeep.config.train import EmbeddingConfig
-from widedeep.parallel.row_embeddings import RowEmbedding, sum_duplicate_rows
+from widedeep.parallel.row_embeddings import Reduction, RowEmbedding, sum_duplicate_rows
 from widedeep.parallel.world import ALONE, World, local_part
 
 # Rows that are drawn or sent at once: 8 MB at D = 32. A multiple of 16, see `init_shard_rows`.
@@ -132,11 +132,11 @@ class ShardedEmbedding(RowEmbedding):
     def _look_up(self, rows: Tensor) -> Tensor:
         return RowExchange(rows, len(self.weight), self._world).forward(local_part(self.weight))
 
-    def all_reduce_rows(self, rows: Tensor, grads: Tensor, world: World) -> tuple[Tensor, Tensor]:
+    def all_reduce_rows(self, rows: Tensor, grads: Tensor, world: World) -> Reduction:
         """Average over ranks the gradients of the rows that this rank owns and any rank gathered."""
         exchange = RowExchange(rows, len(self.weight), world)
         rows, grads = sum_duplicate_rows(exchange.rows, exchange.backward(grads), len(local_part(self.weight)))
-        return rows, grads.div_(world.size)
+        return lambda: (rows, grads.div_(world.size))
 
     def squared_norm(self, rows: Tensor, grads: Tensor) -> Tensor:
         """Return the squared norm of the gradient of the whole table, of which each rank has its rows."""

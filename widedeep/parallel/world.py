@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from importlib import import_module
 from typing import Any
 
 import torch
@@ -98,7 +99,7 @@ def join_world(device: str, timeout_seconds: float = 1800) -> Iterator[World]:
         # gloo's threads must end before the interpreter does, or they sometimes abort the process ("terminate called
         # without an active exception"). So no reference to the process group may outlive this. The module below stores
         # the group of the time of its import in the defaults of its functions; DDP would import it later.
-
+        import_module("torch.distributed.nn.functional")
         dist.init_process_group("nccl" if cuda else "gloo", timeout=timedelta(seconds=timeout_seconds))
     try:
         yield World(rank, size, chosen)

@@ -30,6 +30,7 @@ class Optimizer:
 
         Return the squared norm of the whole gradient before clipping, averaged over ranks, if `measured`; else 0.
         """
+        begun = self._rows.start()  # other ranks answer while the dense layers are updated
         for group in self._dense.param_groups:
             group["lr"] = rate
         squared_norm = self._dense_squared_norm() if measured else 0.0
@@ -37,7 +38,7 @@ class Optimizer:
             nn.utils.clip_grad_norm_(self.dense_parameters, self.config.clip_norm)
         self._dense.step()
         self._dense.zero_grad(set_to_none=True)
-        return squared_norm + self._rows.step(rate, measured)
+        return squared_norm + self._rows.step(begun, rate, measured)
 
     def _dense_squared_norm(self) -> Tensor:
         grads = [parameter.grad for parameter in self.dense_parameters if parameter.grad is not None]

@@ -37,7 +37,7 @@ def test_rows_move_as_under_torchs_sparse_optimizers(name):
     rows, theirs = RowOptimizer([table], OptimConfig(name=name), world), REFERENCES[name](reference.parameters(), lr=LR)
     for step, batch in enumerate(BATCHES):
         loss_of(table(batch), step).backward()
-        rows.step(LR)
+        rows.step(rows.start(), LR)
         theirs.zero_grad()
         loss_of(reference(batch), step).backward()
         theirs.step()
@@ -72,7 +72,7 @@ def test_repeated_rows_move_as_distinct_ones(monkeypatch):
         rows = RowOptimizer([table], OptimConfig(), World(0, 1, torch.device("cpu")))
         for step, batch in enumerate(BATCHES):
             loss_of(table(batch), step).backward()
-            rows.step(LR)
+            rows.step(rows.start(), LR)
         tables.append(table.weight)
     assert torch.equal(*tables)
 
