@@ -206,7 +206,10 @@ class LightGCN(Recommender):
         weight = preference(histories.ratings, self.scale) * known
         messages = look_up(histories.items.clamp(min=0), self.messages)  # [P, L, D]
         total = (weight.unsqueeze(-1) * messages).sum(1) * weight.sum(1, keepdim=True).clamp(min=1e-9).rsqrt()
-        return torch.where(known.any(1, keepdim=True), total, self.vectors[: self.users].mean(0))
+        rated = known.any(1, keepdim=True)  # [P, 1]
+        if rated.all():  # as of all who ask for a list: the mean takes longer than the rest
+            return total
+        return torch.where(rated, total, self.vectors[: self.users].mean(0))
 
     def score_pairs(self, users: Tensor, items: Tensor) -> Tensor:
         """Return affinities: [..., D] and [..., D], which broadcast -> [...]."""

@@ -189,6 +189,15 @@ def test_a_person_is_a_user_without_an_embedding(tables):
     torch.testing.assert_close(people[~rated], model.vectors[:USERS][~rated])
 
 
+def test_the_mean_of_all_users_is_only_computed_for_people_without_ratings(tables):
+    model = build(tables).eval()
+    for items, averages in (([3, 8], False), ([3, -1], False), ([-1, -1], True)):
+        history = Histories(torch.tensor([items]).int(), torch.tensor([[9.0, 2.0]]))
+        with torch.profiler.profile() as profile:
+            model.encode_histories(history)
+        assert ("aten::mean" in {event.key for event in profile.key_averages()}) == averages
+
+
 @pytest.mark.parametrize(("setting", "share"), [("embedding_decay", 0.95), ("weight_decay", 1.0)])
 def test_embeddings_decay_by_their_own_setting(tables, setting, share):
     model = build(tables)
