@@ -33,6 +33,7 @@ class Scorer:
         self._model, self._items = model, items
         self._device = device or torch.device("cpu")
         self._last_encoded: tuple[np.ndarray, Tensor] | None = None
+        self._last_histories: tuple[Histories, Tensor] | None = None
         with torch.inference_mode():
             index = torch.arange(items, dtype=torch.int32, device=self._device)
             self._item_encodings = model.encode_items(index).contiguous()  # [I, C]
@@ -71,7 +72,8 @@ class Scorer:
         The model must have `encodes_histories`. For the other arguments see `top`.
         """
         encodings = self._encode_histories(histories)
-        return self._top_in_blocks(lambda part: encodings[part], seen, n)
+        whole = len(seen) <= USERS_PER_BLOCK  # then it stays the tensor of which a model keeps what it has unpacked
+        return self._top_in_blocks(lambda part: encodings if whole else encodings[part], seen, n)
 
     @torch.inference_mode()
     def explain(self, users: np.ndarray, items: np.ndarray) -> Explanation:
@@ -118,7 +120,12 @@ class Scorer:
         return last[1]
 
     def _encode_histories(self, histories: Histories) -> Tensor:
-        return self._model.encode_histories(Histories(*(part.to(self._device) for part in histories)))
+        """Encode histories; the encodings of the last ones are kept, as `_encode` keeps those of users."""
+        last = self._last_histories
+        if last is None or last[0] is not histories:
+            encodings = self._model.encode_histories(Histories(*(part.to(self._device) for part in histories)))
+            self._last_histories = last = histories, encodings
+        return last[1]
 
     def _affinities(self, encodings: Tensor) -> Tensor:
         out = torch.empty(len(encodings), self._items, device=self._device)

@@ -114,6 +114,24 @@ def test_somebody_else_gets_a_list_by_their_ratings(trained):
     assert named <= {5003, 5007, 5008}
 
 
+def test_a_list_by_ratings_encodes_and_surveys_them_once(trained, monkeypatch):
+    """Affinities, ratings and reasons are asked for one after the other."""
+    model, calls = trained.model.artifact.model, []
+
+    def note(owner: object, name: str) -> None:
+        method = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda *given, **named: (calls.append(name), method(*given, **named))[1])
+
+    note(model, "encode_histories")
+    note(model.terms, "survey")
+    found = trained.model.recommend(history=MINE, n=6)
+    assert any(row.reasons for row in found)
+    assert calls == ["encode_histories", "survey"]
+    other = trained.model.recommend(history=[(5003, 1), (5010, 9)], n=6)
+    assert calls == 2 * ["encode_histories", "survey"]
+    assert [row.affinity for row in other] != [row.affinity for row in found]
+
+
 def test_the_ratings_may_be_numpys_and_come_from_any_iterable(trained):
     history = zip(np.array([5003, 5008, 5007, 5020]), [np.float32(9), np.int64(2), 10, None], strict=True)
     assert trained.model.recommend(history=history, n=6) == trained.model.recommend(history=MINE, n=6)
