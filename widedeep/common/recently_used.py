@@ -21,10 +21,6 @@ class RecentlyUsed(Generic[V]):
         self._values: OrderedDict[Hashable, V] = OrderedDict()  # the last is the one that was asked for last
         self._most, self._size_of, self._size = most, size_of, 0
 
-    def __contains__(self, key: Hashable) -> bool:
-        """Whether there is a value; it does not count as asked for."""
-        return key in self._values
-
     def get(self, key: Hashable) -> V | None:
         """Return a value; None if there is none."""
         if key in self._values:

@@ -44,7 +44,8 @@ class StoredLists:
         """
         self.directory, self.manifest = directory, _read_manifest(directory)
         self._cache = RecentlyUsed[pa.Table](cache_bytes, lambda rows: rows.nbytes)  # by the number of a row group
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of the cache, and held for a moment only
+        self._reading = threading.Lock()  # a file is not for several threads at a time
         with self._readable(), ExitStack() as opened:
             if verify:
                 check_files(directory, self.manifest.files, verify, "file of lists")
@@ -65,13 +66,14 @@ class StoredLists:
 
         """
         with self._readable():
-            groups = [self._rows(number) for number in self._numbers(user_id)]
-        found = [rows.filter(pa.array(rows["user_id"].to_numpy() == user_id)) for rows in groups]
-        return sorted((row for rows in found for row in rows.to_pylist()), key=lambda row: row["rank"])
+            return _rows_of([self._rows(number) for number in self._numbers(user_id)], user_id)
 
-    def is_cached(self, user_id: int | str) -> bool:
-        """Whether `rows_of` would read nothing."""
-        return all(number in self._cache for number in self._numbers(user_id))
+    def cached_rows_of(self, user_id: int | str) -> list[dict[str, Any]] | None:
+        """Return what `rows_of` does, if it is in memory; None if it is not. This waits for no file."""
+        with self._lock:
+            cached = [self._cache.get(number) for number in self._numbers(user_id)]
+        groups = [rows for rows in cached if rows is not None]
+        return _rows_of(groups, user_id) if len(groups) == len(cached) else None
 
     def _numbers(self, user_id: int | str) -> list[int]:
         """Return the numbers, of G, of the row groups that may hold a user."""
@@ -79,11 +81,14 @@ class StoredLists:
 
     def _rows(self, number: int) -> pa.Table:
         """Return a row group, from the cache if it is there."""
-        with self._lock:
-            rows = self._cache.get(number)
+        with self._reading:
+            with self._lock:
+                rows = self._cache.get(number)
             if rows is None:
                 file, place = self._groups[number]
-                rows = self._cache.put(number, file.read_row_group(place))
+                rows = file.read_row_group(place)
+                with self._lock:
+                    self._cache.put(number, rows)
             return rows
 
     @contextmanager
@@ -96,6 +101,12 @@ class StoredLists:
                 f"{self.directory} is damaged, or is being replaced ({error}): try again, and else run "
                 "jobs/score_all.py"
             ) from None
+
+
+def _rows_of(groups: list[pa.Table], user_id: int | str) -> list[dict[str, Any]]:
+    """Return a user's rows, best first, of row groups."""
+    found = [rows.filter(pa.array(rows["user_id"].to_numpy() == user_id)) for rows in groups]
+    return sorted((row for rows in found for row in rows.to_pylist()), key=lambda row: row["rank"])
 
 
 def _read_manifest(directory: Path) -> RecommendationManifest:

@@ -57,8 +57,9 @@ class Service:
         user = snapshot.model.find_user(user_id)
         if user is None:
             return snapshot.most_rated(query)
-        look_up = partial(snapshot.lists.rows_of, user_id)
-        rows = look_up() if snapshot.lists.is_cached(user_id) else await self.run(look_up)
+        rows = snapshot.lists.cached_rows_of(user_id)
+        if rows is None:
+            rows = await self.run(partial(snapshot.lists.rows_of, user_id))
         if stored := snapshot.stored(user, rows, query):
             return stored
         key = (user, query.key())

@@ -1,5 +1,8 @@
 """Lists that are looked up by user, and what is read and kept for it."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -60,10 +63,41 @@ def test_what_was_asked_for_last_is_kept(tmp_path):
     lists = StoredLists(tmp_path, cache_bytes=int(2.5 * one))
     for user in (1, 10, 1, 19):  # three row groups, of which two fit
         lists.rows_of(user)
-    assert [lists.is_cached(user) for user in (1, 10, 19)] == [True, False, True]
+    assert [lists.cached_rows_of(user) is not None for user in (1, 10, 19)] == [True, False, True]
+    assert lists.cached_rows_of(19) == lists.rows_of(19)
     lists = StoredLists(tmp_path, cache_bytes=0)
     assert items(lists, 1) == items(lists, 1) == [11, 12, 13]
-    assert lists.is_cached(1)  # the last one always is
+    assert lists.cached_rows_of(1) == lists.rows_of(1)  # the last one always is there
+    lists.rows_of(19)
+    assert lists.cached_rows_of(1) is None
+
+
+def test_what_is_in_memory_waits_for_no_file(tmp_path):
+    """A file that is slow to read holds up only those who need it."""
+    lists = StoredLists(write(tmp_path, range(1, 41)))
+    lists.rows_of(1)
+    reads, go_on = threading.Event(), threading.Event()
+    file, place = lists._groups[lists._numbers(19)[0]]
+
+    class Slow:
+        def read_row_group(self, number):
+            reads.set()
+            assert go_on.wait(30)
+            return file.read_row_group(number)
+
+    lists._groups[lists._numbers(19)[0]] = (Slow(), place)  # pyright: ignore[reportArgumentType]
+    with ThreadPoolExecutor(2) as pool:
+        reading = pool.submit(lists.rows_of, 19)
+        assert reads.wait(30)
+        try:
+            looked_up = pool.submit(lists.cached_rows_of, 1).result(10)
+            missing = pool.submit(lists.cached_rows_of, 19).result(10)
+        finally:
+            go_on.set()
+    assert looked_up is not None
+    assert [row["anime_id"] for row in looked_up] == [11, 12, 13]
+    assert missing is None
+    assert [row["anime_id"] for row in reading.result()] == [191, 192, 193]
 
 
 def test_files_that_were_replaced_are_read_to_the_end(tmp_path):
