@@ -260,7 +260,7 @@ class LoadedModel:
         allowed = ratings >= min_ratings if among is None else among & (ratings >= min_ratings)
         found, cosines = nearest(self.vectors(side), index, torch.from_numpy(allowed), n)
         other = found.numpy()
-        columns = ids[other].tolist(), [names[row] for row in other], cosines.tolist(), ratings[other].tolist()
+        columns = ids[other].tolist(), [names[int(row)] for row in other], cosines.tolist(), ratings[other].tolist()
         return [Neighbour(rank, *row) for rank, row in enumerate(zip(*columns, strict=True), start=1)]
 
     def vectors(self, side: str) -> Tensor:
@@ -269,12 +269,12 @@ class LoadedModel:
             self._vectors[side] = self.trained.vectors(side)
         return self._vectors[side]
 
-    def described(self, side: str) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    def described(self, side: str) -> tuple[np.ndarray, np.ndarray, Sequence[str]]:
         """Return the identifiers [T], numbers of training ratings [T] and names of all `users` or `items`."""
-        artifact, table = self.artifact, self.trained.table(side)
+        artifact = self.artifact
         if side == "users":
-            return artifact.user_id, artifact.user_ratings, table.strings("username")
-        return artifact.item_id, artifact.item_ratings, table.strings("title")
+            return artifact.user_id, artifact.user_ratings, self.trained.tables.users.strings("username")
+        return artifact.item_id, artifact.item_ratings, self.titles.shown
 
     def _person(self, user_id: int | str | None, history: History | None) -> int | OwnRatings:
         """Return the index of a user of the data, or what the data knows of somebody's ratings."""

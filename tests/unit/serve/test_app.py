@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -234,6 +235,15 @@ def test_similar_items_are_those_of_the_model(outputs, client):
     assert answer.item.title == "The Title 3"
     assert [row.item.item_id for row in answer.similar] == [row.id for row in expected]
     assert [row.cosine for row in answer.similar] == pytest.approx([row.cosine for row in expected])
+
+
+def test_similar_items_are_told_of_data_that_are_gone(tmp_path):
+    """The prepared directory may be replaced before a model of the new data is there."""
+    outputs = make_outputs(tmp_path)
+    client = TestClient(make_app(Service(outputs.config)))
+    before = client.get("/items/5003/similar?n=4").json()
+    shutil.rmtree(outputs.config.data)
+    assert client.get("/items/5003/similar?n=4").json() == before
 
 
 def test_search_forgives_errors_and_knows_other_titles(client):
