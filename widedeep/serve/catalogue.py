@@ -75,20 +75,18 @@ class Catalogue:
             InputError: there is no such filter or no such value.
 
         """
-        wanted: dict[str, list[int]] = {}
+        named: dict[str, list[int]] = {}  # parameter -> category ids
         allowed = np.ones(self._count, bool)
         for name, value in parameters:
             stem = name.removeprefix(NOT)
             if stem in self._choices:
-                chosen = self._value(stem, value)
-                if name != stem:
-                    allowed &= ~self._choices[stem].having([chosen])
-                else:
-                    wanted.setdefault(name, []).append(chosen)
+                named.setdefault(name, []).append(self._value(stem, value))
             else:
                 allowed &= self._in_range(name, value)
-        for name, values in wanted.items():
-            allowed &= self._choices[name].having(values)
+        for name, values in named.items():
+            stem = name.removeprefix(NOT)
+            having = self._choices[stem].having(values)
+            allowed &= having if name == stem else ~having
         return allowed
 
     def _value(self, name: str, value: str) -> int:

@@ -63,6 +63,7 @@ class Snapshot:
     rated: RatedItems
     franchises: Franchises
     most_rated_first: Sequence[int]  # [I] item indexes
+    raters: int  # users with training ratings
     hidden: np.ndarray  # [I] bool, whether items are left out by default
     hidden_values: tuple[str, ...]
     metrics: Mapping[str, Any]  # metrics.json of the run; empty if it goes on
@@ -94,14 +95,13 @@ class Snapshot:
     def most_rated(self, query: ListQuery) -> PersonalList:
         """Return the most rated items that a query lets through, for people whom the data does not know."""
         artifact = self.model.artifact
-        people = max(1, int((artifact.user_ratings > 0).sum()))
         chosen = islice(self._let_through(self.most_rated_first, np.empty(0, np.int64), query), query.n)
         rows = [
             Recommendation(
                 rank=rank,
                 item_id=artifact.item_id[[item]].tolist()[0],
                 title=self.model.titles.shown[item],
-                affinity=float(artifact.item_ratings[item]) / people,
+                affinity=float(artifact.item_ratings[item]) / max(1, self.raters),
                 predicted_rating=None,
             )
             for rank, item in enumerate(chosen, start=1)
@@ -148,6 +148,7 @@ def load_snapshot(config: ServeConfig) -> Snapshot:
         rated=_rated(model, lists),
         franchises=cast(Franchises, rules.franchises),
         most_rated_first=np.argsort(-artifact.item_ratings, kind="stable").tolist(),
+        raters=int((artifact.user_ratings > 0).sum()),
         hidden=hidden_items(hidden_values, tables.items),
         hidden_values=hidden_values,
         metrics=metrics.model_dump(mode="json") if metrics else {},

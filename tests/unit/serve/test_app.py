@@ -89,6 +89,16 @@ def test_a_filtered_list_is_the_best_of_what_is_left(outputs, client, n):
     assert not set(ids(client.get("/users/1003/recommendations?n=60&not_type=type 2"))) & set(ids(answer))
 
 
+def test_values_that_are_not_wanted_are_looked_up_together(service, monkeypatch):
+    catalogue, looked_up, isin = service.snapshot.catalogue, [], np.isin
+    without = [catalogue.allowed([("not_type", value)]) for value in ("type 1", "type 2")]
+    monkeypatch.setattr(np, "isin", lambda *given: (looked_up.append(given), isin(*given))[1])
+    both = catalogue.allowed([("not_type", "type 1"), ("not_type", "type 2"), *[("not_type", "type 1")] * 50])
+    assert np.array_equal(both, without[0] & without[1])
+    assert 0 < both.sum() < min(mask.sum() for mask in without)
+    assert len(looked_up) == 1
+
+
 def test_numbers_are_bounds(outputs, client):
     ratings = outputs.load().artifact.item_ratings
     answer = client.get("/users/1003/recommendations?n=60&ratings_min=55&ratings_max=60")
@@ -103,6 +113,8 @@ def test_an_unknown_user_gets_the_most_rated_items_and_is_told_so(outputs, clien
     assert (answer["known"], answer["source"]) == (False, "most_rated")
     counts = [row["item"]["numbers"]["ratings"] for row in answer["recommendations"]]
     assert counts == sorted(outputs.load().artifact.item_ratings.tolist(), reverse=True)[:5]
+    shares = [row["affinity"] for row in answer["recommendations"]]
+    assert shares == pytest.approx([count / (USERS - COLD) for count in counts])
 
 
 def test_what_is_hidden_is_shown_only_if_asked_for(outputs):
