@@ -17,7 +17,7 @@ from widedeep.common.console import log
 from widedeep.common.errors import InputError
 from widedeep.config.rerank import RerankConfig
 from widedeep.data.rating_lists import entry_of, read_rating_pairs
-from widedeep.schema.recommendations import Recommendation, id_type, parse_row
+from widedeep.schema.recommendations import Recommendation
 from widedeep.scoring.list_rules import ListRules, make_rules, sample_ratings
 from widedeep.scoring.personal import (
     OwnRatings,
@@ -29,7 +29,7 @@ from widedeep.scoring.personal import (
 )
 from widedeep.scoring.scorer import Scorer
 from widedeep.scoring.title_search import TitleIndex
-from widedeep.scoring.user_lists import ListPlan, score_batches
+from widedeep.scoring.user_lists import ListPlan, list_of_user
 from widedeep.scoring.vectors import TrainedModel, load_trained, nearest
 
 # A person's ratings: (identifier or title, rating); None: seen, but not rated.
@@ -212,33 +212,11 @@ class LoadedModel:
         """Return the best items of a person by their ratings; the model must be one that `encodes_histories`."""
         return recommend_to(self.artifact, self._shown_titles, own, n, rules, self.scorer)
 
-    def recommend_to_user(
-        self, user: int, n: int, rules: ListRules | None = None, seen: np.ndarray | None = None
-    ) -> list[Recommendation]:
-        """Return the list that batch scoring makes for a user of the data.
-
-        Args:
-            user: user index.
-            n: length of the list.
-            rules: what the list may hold and how it is chosen; None: it has the best items.
-            seen: [S] int32 indexes of items to leave out; None: those that the user has rated, which are then read from
-                the prepared directory.
-
-        """
-        artifact, manifest = self.artifact, self.trained.manifest
-        if seen is None:
-            shards = [shard for split in manifest.ratings.shards.values() for shard in split]
-            seen = self.trained.tables.rated_items(user, shards)
-        batch = pa.record_batch(
-            {
-                "user": pa.array([user], pa.int32()),
-                "user_id": pa.array(artifact.user_id[[user]], id_type(artifact.ids)),
-                "seen": pa.array([seen], pa.list_(pa.int32())),
-            }
-        )
-        plan = ListPlan(self._shown_titles, n, rules=rules)
-        batches = score_batches(artifact, self.scorer, iter([batch]), plan)
-        return [parse_row(row, artifact.ids) for lists in batches for row in lists.to_pylist()]
+    def recommend_to_user(self, user: int, n: int, rules: ListRules | None = None) -> list[Recommendation]:
+        """Return the list that batch scoring makes for a user of the data; what they have rated is read from files."""
+        shards = [shard for split in self.trained.manifest.ratings.shards.values() for shard in split]
+        seen = self.trained.tables.rated_items(user, shards)
+        return list_of_user(self.artifact, self.scorer, user, seen, ListPlan(self._shown_titles, n, rules=rules))
 
     def neighbours(
         self, side: str, index: int, n: int, min_ratings: int, among: np.ndarray | None = None

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from widedeep.models.artifact import Artifact
-from widedeep.schema.recommendations import list_schema
+from widedeep.schema.recommendations import Recommendation, id_type, list_schema, parse_row
 from widedeep.scoring.cold_start import ColdStartRanker, ColdUsers
 from widedeep.scoring.list_rules import ListRules
 from widedeep.scoring.pairs import require_finite
@@ -62,6 +62,30 @@ def score_batches(
             ranker = ColdStartRanker(artifact, scorer, plan.cold_users, int(users.user[users.cold][0]))
         for low in range(0, len(users.user), USERS_PER_BLOCK):
             yield score_block(artifact, scorer, ranker, users.part(low, low + USERS_PER_BLOCK), plan)
+
+
+def list_of_user(
+    artifact: Artifact, scorer: Scorer, user: int, seen: np.ndarray, plan: ListPlan
+) -> list[Recommendation]:
+    """Return the list that batch scoring makes for a user of the data, best first.
+
+    Args:
+        artifact: the trained model.
+        scorer: scores all items.
+        user: user index.
+        seen: int32 indexes of the items to leave out.
+        plan: what list to make.
+
+    """
+    batch = pa.record_batch(
+        {
+            "user": pa.array([user], pa.int32()),
+            "user_id": pa.array(artifact.user_id[[user]], id_type(artifact.ids)),
+            "seen": pa.array([seen], pa.list_(pa.int32())),
+        }
+    )
+    lists = score_batches(artifact, scorer, iter([batch]), plan)
+    return [parse_row(row, artifact.ids) for one in lists for row in one.to_pylist()]
 
 
 def _user_block(artifact: Artifact, batch: pa.RecordBatch, scored_as_warm: bool) -> UserBlock:

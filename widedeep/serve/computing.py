@@ -1,45 +1,82 @@
 """Processes that answer by the model: what they compute holds up neither the server nor its other answers."""
 
+import mmap
 import multiprocessing
 import os
+import pickle
 import signal
+import tempfile
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
+from multiprocessing.reduction import DupFd
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 
 from widedeep.common.console import log
 from widedeep.common.errors import DamagedFileError, InputError
+from widedeep.models.artifact import load_artifact
 from widedeep.scoring.list_rules import ListRules
-from widedeep.scoring.loaded_model import LoadedModel
+from widedeep.scoring.title_search import TitleIndex
 from widedeep.serve.model_lists import ModelLists
 
 R = TypeVar("R")
 
+START_SECONDS = 600.0  # the first process that is ready waits no longer than that for the others
+
+
+class OpenFile:
+    """A file for processes that begin later: to them it is what it is now, whatever takes its place meanwhile."""
+
+    def __init__(self, handle: int):
+        """Take an open file's handle, which is closed with the last reference."""
+        self.handle = handle
+        weakref.finalize(self, os.close, handle)
+
+    @property
+    def path(self) -> Path:
+        """A path to read it by in this process."""
+        return Path(f"/dev/fd/{self.handle}")
+
+    def __reduce__(self) -> tuple[Callable[..., "OpenFile"], tuple[Any]]:
+        """Hand the handle on to a process that begins."""
+        return _received, (DupFd(self.handle),)
+
+
+def _received(sent: Any) -> OpenFile:
+    return OpenFile(sent.detach())
+
 
 class ModelProcesses:
-    """Processes that all have the same model. They begin with the first question, and end with the last reference.
+    """Processes that all have the same model. They begin with `warm_up` or questions, and end with the last reference.
 
-    All methods may be called from several threads.
+    One that begins later loads the same as the others, so a newer model or newer data do not matter to it. All methods
+    may be called from several threads.
     """
 
-    def __init__(self, run_dir: Path, data: Path, sha256: str, rules: ListRules, processes: int):
+    def __init__(self, model: Path, sha256: str, titles: TitleIndex, rules: ListRules, processes: int):
         """Take what the processes need.
 
         Args:
-            run_dir: the run.
-            data: the prepared directory that it was trained on.
-            sha256: of the model's file; another one is refused.
+            model: the model's file.
+            sha256: that the file says it has; another one is refused.
+            titles: of all items.
             rules: know the franchises of items.
             processes: how many.
 
         """
-        self._loads, self._processes = (run_dir, data, sha256, rules), processes
+        # Titles and rules are in a file: the server would wait until a process that begins has read what it is sent.
+        with tempfile.TemporaryFile() as stream:
+            pickle.dump((titles, rules), stream)
+            stream.flush()
+            others = OpenFile(os.dup(stream.fileno()))
+        self._loads, self._processes = (OpenFile(os.open(model, os.O_RDONLY)), sha256, others), processes
         self._pool, self._lock = self._new_pool(), threading.Lock()
 
     def submit(self, question: Callable[..., R], *args: object) -> Future[R]:
@@ -53,10 +90,11 @@ class ModelProcesses:
                 return self._pool.submit(_answer, question, *args)
 
     def warm_up(self) -> None:
-        """Wait until a process is ready; raise DamagedFileError if it cannot load the model."""
+        """Wait until all processes are ready; raise DamagedFileError if one cannot load the model."""
         try:
-            self.submit(ModelLists.ready).result()
-        except BrokenProcessPool:
+            for met in [self._pool.submit(_meet) for _ in range(self._processes)]:
+                met.result()
+        except (BrokenProcessPool, threading.BrokenBarrierError):
             raise DamagedFileError("a process could not load the model, or was killed") from None
 
     def close(self) -> None:
@@ -66,23 +104,26 @@ class ModelProcesses:
     def _new_pool(self) -> ProcessPoolExecutor:
         # Forks of a process with threads may hang.
         context = multiprocessing.get_context("spawn")
-        return ProcessPoolExecutor(self._processes, context, _load, self._loads)
+        return ProcessPoolExecutor(self._processes, context, _load, (*self._loads, context.Barrier(self._processes)))
 
 
 # --- in the processes ----------------------------------------------------------------------------
 
 _lists: ModelLists
+_all: Barrier
 
 
-def _load(run_dir: Path, data: Path, sha256: str, rules: ListRules) -> None:
-    global _lists
+def _load(model: OpenFile, sha256: str, others: OpenFile, all_processes: Barrier) -> None:
+    global _lists, _all
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, which sends it to the server, too
     threading.Thread(target=_end_with_server, daemon=True).start()
     torch.set_num_threads(1)  # the cores are there for several processes
-    model = LoadedModel(run_dir, data)
-    if model.artifact.sha256 != sha256:
-        raise InputError(f"{run_dir} has another model by now")
-    _lists = ModelLists(model, rules)
+    artifact = load_artifact(model.path)
+    if artifact.sha256 != sha256:
+        raise InputError("another model has come between the server's look at it and this one")
+    with mmap.mmap(others.handle, 0, access=mmap.ACCESS_READ) as content:  # several processes share the handle's place
+        titles, rules = pickle.loads(content)
+    _lists, _all = ModelLists(artifact, titles, rules), all_processes
 
 
 def _end_with_server() -> None:
@@ -95,3 +136,8 @@ def _end_with_server() -> None:
 
 def _answer(question: Callable[..., R], *args: object) -> R:
     return question(_lists, *args)
+
+
+def _meet() -> None:
+    """Wait until each process does so: one that is ready would else take the calls of those that still begin."""
+    _all.wait(START_SECONDS)

@@ -9,15 +9,19 @@ from hashlib import sha256
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from pydantic import ValidationError
 
 from widedeep.common.errors import InputError
 from widedeep.config.rerank import RerankConfig
 from widedeep.data.rating_lists import ListEntry, read_export
+from widedeep.models.artifact import Artifact
 from widedeep.schema.recommendations import Recommendation
 from widedeep.scoring.list_rules import ListRules
-from widedeep.scoring.loaded_model import LoadedModel
-from widedeep.scoring.personal import OwnRatings, match_entries, require_histories
+from widedeep.scoring.personal import OwnRatings, match_entries, recommend_to, require_histories
+from widedeep.scoring.scorer import Scorer
+from widedeep.scoring.title_search import TitleIndex
+from widedeep.scoring.user_lists import ListPlan, list_of_user
 from widedeep.serve.answers import GivenRating, GivenRatings, Source, sentence
 
 MOST_TITLES = 200  # of a list that are searched for: each takes some milliseconds
@@ -47,16 +51,21 @@ class PersonalList(NamedTuple):
 
 
 class ModelLists:
-    """Makes lists by a model."""
+    """Makes lists by a model. It reads no file."""
 
-    def __init__(self, model: LoadedModel, rules: ListRules):
-        """Compute what all lists share; `rules` know the franchises of items."""
-        self._model, self._rules = model, rules
-        _ = model.scorer, model.titles  # computed once and kept
+    def __init__(self, artifact: Artifact, titles: TitleIndex, rules: ListRules):
+        """Compute what all lists share.
 
-    def ready(self) -> bool:
-        """Return true: whoever asks waits until everything is loaded."""
-        return True
+        Args:
+            artifact: the trained model.
+            titles: of all items.
+            rules: know the franchises of items.
+
+        """
+        self._artifact, self._titles, self._rules = artifact, titles, rules
+        self._item_of = {identifier: item for item, identifier in enumerate(artifact.item_id.tolist())}
+        self._shown = pa.array(titles.shown, pa.string())
+        self._scorer = Scorer(artifact.model, len(artifact.item_id))
 
     def for_user(self, user: int, seen: np.ndarray, query: ListQuery) -> PersonalList:
         """Return the list of a user of the data.
@@ -67,8 +76,9 @@ class ModelLists:
             query: what the list is to hold.
 
         """
-        rows = self._model.recommend_to_user(user, query.n, self._rules_of(query), seen)
-        return PersonalList("model", bool(self._model.artifact.user_ratings[user]), rows)
+        plan = ListPlan(self._shown, query.n, rules=self._rules_of(query))
+        rows = list_of_user(self._artifact, self._scorer, user, seen, plan)
+        return PersonalList("model", bool(self._artifact.user_ratings[user]), rows)
 
     def for_ratings(self, content: bytes, kind: str, query: ListQuery, ignore_below: float | None) -> PersonalList:
         """Return the list of a person by their own ratings.
@@ -83,20 +93,20 @@ class ModelLists:
             InputError: something in it is wrong, no rating is left to go by, or the model cannot take histories.
 
         """
-        model = self._model
-        require_histories(model.artifact.model, "use")
+        require_histories(self._artifact.model, "use")
         entries = self._entries(content, kind)
-        own = match_entries(entries, model.item_of, model.titles, MOST_TITLES)
+        own = match_entries(entries, self._item_of, self._titles, MOST_TITLES)
         if ignore_below is not None:
             kept = own.ratings >= ignore_below
             own = own._replace(items=own.items[kept], ratings=own.ratings[kept])
         if not len(own.items):
             lacking = f"; {own.not_found[0]}" if own.not_found else ""
             raise InputError(f"none of the {len(entries):,} entries is a rating to go by: give at least one{lacking}")
-        return PersonalList("model", True, model.recommend_to(own, query.n, self._rules_of(query)), own)
+        rows = recommend_to(self._artifact, self._shown, own, query.n, self._rules_of(query), self._scorer)
+        return PersonalList("model", True, rows, own)
 
     def _entries(self, content: bytes, kind: str) -> list[ListEntry]:
-        artifact = self._model.artifact
+        artifact = self._artifact
         if kind in XML_TYPES:
             return read_export(content, artifact.ids, artifact.scale)
         try:
@@ -107,7 +117,7 @@ class ModelLists:
 
     def _entry(self, place: str, one: GivenRating) -> ListEntry:
         """Return a given rating as an entry of a list; raise InputError, naming the place, if it is wrong."""
-        ids, scale = self._model.artifact.ids, self._model.artifact.scale
+        ids, scale = self._artifact.ids, self._artifact.scale
         if one.item_id is None and not one.title.strip():
             raise InputError(f"{place} has neither item_id nor title: give one of them")
         if one.rating is not None and not scale.lowest <= one.rating <= scale.highest:

@@ -20,6 +20,7 @@ from widedeep.config.fields import SplitName
 from widedeep.config.rerank import RerankConfig
 from widedeep.config.serve import ServeConfig
 from widedeep.data.feature_tables import FeatureTable, Tables
+from widedeep.models.artifact import MODEL_FILE
 from widedeep.schema.manifest import SPLITS, DataFile
 from widedeep.schema.recommendations import Recommendation, parse_row
 from widedeep.scoring import rerank
@@ -142,7 +143,7 @@ def load_snapshot(config: ServeConfig) -> Snapshot:
     log.info("loaded %s in %.1f s", config.run_dir, time.monotonic() - began)
     return Snapshot(
         model=model,
-        processes=ModelProcesses(config.run_dir, config.data, artifact.sha256, rules, config.processes),
+        processes=ModelProcesses(config.run_dir / MODEL_FILE, artifact.sha256, model.titles, rules, config.processes),
         lists=lists,
         catalogue=Catalogue(tables.items, artifact, manifest.dataset, config.posters),
         rated=_rated(model, lists),

@@ -2,17 +2,25 @@
 
 import contextlib
 import json
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 
+import numpy as np
 import psutil
 import pytest
 
 from tests.serving import Outputs, fit, make_outputs
 from tests.training import ROOT
 from widedeep.common.errors import DamagedFileError
+from widedeep.config.rerank import RerankConfig
+from widedeep.models.artifact import MODEL_FILE
+from widedeep.scoring.list_rules import ListRules
+from widedeep.serve.computing import ModelProcesses
 from widedeep.serve.model_lists import ListQuery, ModelLists
 from widedeep.serve.service import Service
 from widedeep.serve.snapshot import load_snapshot
@@ -58,14 +66,61 @@ def test_another_process_takes_the_place_of_one_that_died(outputs, started, capl
     assert psutil.wait_procs([other], 30)[0]
 
 
-def test_a_model_that_came_after_the_snapshot_is_refused(tmp_path):
-    """A process never answers by another model than the server."""
+def test_processes_that_begin_later_have_the_same_model(tmp_path, started):
+    """Also when another model, of other data, is in the run's directory by then."""
     outputs = make_outputs(tmp_path)
-    service = Service(outputs.config)
+    service = Service(outputs.config.model_copy(update={"processes": 2}))
+    snapshot, query = service.snapshot, ListQuery(5, ~service.snapshot.hidden)
+
+    def ask():
+        return snapshot.processes.submit(ModelLists.for_ratings, MINE, "application/json", query, None).result()
+
+    before = ask()
     fit(tmp_path, seed=1)
-    with pytest.raises(DamagedFileError, match="could not load the model"):
-        service.snapshot.processes.warm_up()
+    shutil.rmtree(outputs.config.data)
+    for process in started():
+        process.kill()
+        process.wait()
+    with contextlib.suppress(BrokenProcessPool):
+        ask()
+    assert ask().rows == before.rows
+    snapshot.processes.warm_up()  # of which one has not begun yet
     service.close()
+
+
+@pytest.mark.skipif(not psutil.LINUX, reason="the system does not say what a process has in memory")
+def test_all_processes_are_ready_before_questions_come(outputs, started):
+    """Though one is ready long before another; both map the one file of the model into memory."""
+    service, file = Service(outputs.config.model_copy(update={"processes": 2})), outputs.config.run_dir / MODEL_FILE
+
+    def has_model(process: psutil.Process) -> bool:
+        return str(file) in {part.path for part in process.memory_maps()}
+
+    with ThreadPoolExecutor(1) as pool:
+        ready = pool.submit(service.snapshot.processes.warm_up)
+        while len(started()) < 2:
+            time.sleep(0.01)
+        late, early = started()
+        late.suspend()
+        try:
+            while not has_model(early):
+                time.sleep(0.05)
+            time.sleep(3)
+            assert not ready.done()
+        finally:
+            late.resume()
+        ready.result()
+    assert has_model(late)
+    service.close()
+
+
+def test_another_model_than_the_servers_is_refused(outputs):
+    """A process never answers by another model than the server."""
+    snapshot = load_snapshot(outputs.config)
+    rules = ListRules(RerankConfig(), snapshot.hidden, np.zeros(0), None, None)
+    processes = ModelProcesses(outputs.config.run_dir / MODEL_FILE, "0" * 64, snapshot.model.titles, rules, 1)
+    with pytest.raises(DamagedFileError, match="could not load the model"):
+        processes.warm_up()
 
 
 def test_the_processes_of_a_snapshot_end_when_nobody_has_it_any_more(outputs, started):
