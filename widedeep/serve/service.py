@@ -33,7 +33,7 @@ class Service:
     def __init__(self, config: ServeConfig):
         """Load the first snapshot; raises what `load_snapshot` raises."""
         self.config, self.meters = config, Meters()
-        self._marks = self._look()
+        self._loaded = self._looked_at = self._look()
         self.snapshot = load_snapshot(config)
         self.meters.loaded(self.snapshot)
         self._threads = ThreadPoolExecutor(THREADS, "answer")
@@ -109,17 +109,21 @@ class Service:
             self.take_newer()
 
     def take_newer(self) -> None:
-        """Replace the snapshot if there are newer files. If they cannot be used, it stays, with a warning."""
+        """Replace the snapshot if there are newer files. If they cannot be used, it stays, with a warning.
+
+        They are tried once, and again when any file changes.
+        """
         marks = self._look()
-        if marks == self._marks or None in marks:  # a file that is not there is being replaced
+        if marks == self._looked_at or None in marks:  # a file that is not there is being replaced
             return
-        only_lists, self._marks = marks[:2] == self._marks[:2], marks
+        self._looked_at, only_lists = marks, marks[:2] == self._loaded[:2]
         try:
             self.snapshot = with_newer_lists(self.snapshot, self.config) if only_lists else self._newer_model()
         except (InputError, DamagedFileError, OSError) as error:
             self.meters.reloads.labels("failed").inc()
             log.warning("newer files cannot be used, so the older ones stay: %s", error)
             return
+        self._loaded = marks
         self.meters.reloads.labels("done").inc()
         self.meters.loaded(self.snapshot)
 

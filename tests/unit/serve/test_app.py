@@ -400,6 +400,26 @@ def test_a_newer_model_answers_and_the_older_one_does_so_to_the_end(tmp_path):
     service.close()
 
 
+def test_a_newer_model_that_could_not_be_loaded_is_tried_again_with_newer_lists(tmp_path):
+    """Such as one that was there before its data were."""
+    outputs = make_outputs(tmp_path)
+    service = Service(outputs.config)
+    old = service.snapshot
+    fit(tmp_path, seed=1)
+    elsewhere = outputs.config.data / "items"
+    away = elsewhere.rename(tmp_path / "away")
+    service.take_newer()
+    assert service.snapshot is old
+    away.rename(elsewhere)
+    service.take_newer()
+    assert service.snapshot is old  # nothing has changed since
+    store_lists(outputs.config.recommendations, outputs.load())
+    service.take_newer()
+    assert service.snapshot.model.artifact.sha256 == outputs.load().artifact.sha256 != old.model.artifact.sha256
+    assert service.snapshot.lists_of_this_model
+    service.close()
+
+
 def test_newer_files_that_cannot_be_used_change_nothing(tmp_path, caplog):
     outputs = make_outputs(tmp_path)
     service = Service(outputs.config)
