@@ -106,7 +106,11 @@ class Service:
 
     def _watch(self) -> None:
         while not self._stop.wait(self.config.reload_seconds):
-            self.take_newer()
+            try:
+                self.take_newer()
+            except Exception:  # whatever it is: the server would else never take anything again
+                self.meters.reloads.labels("failed").inc()
+                log.exception("newer files could not be taken, so the older ones stay")
 
     def take_newer(self) -> None:
         """Replace the snapshot if there are newer files. If they cannot be used, it stays, with a warning.

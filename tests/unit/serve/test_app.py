@@ -16,6 +16,8 @@ from tests.builders import COLD, PLAYS
 from tests.serving import BY_INDEX, ITEMS, STORED, USERS, Outputs, export, fit, make_outputs, store_lists
 from widedeep.common.errors import InputError
 from widedeep.recommendations import recommendations_of
+from widedeep.schema.manifest import HIDDEN_MANIFEST, SPLITS
+from widedeep.schema.recommendations import RecommendationManifest
 from widedeep.serve import answers
 from widedeep.serve.app import make_app
 from widedeep.serve.model_lists import ListQuery, ModelLists
@@ -417,6 +419,29 @@ def test_a_newer_model_that_could_not_be_loaded_is_tried_again_with_newer_lists(
     service.take_newer()
     assert service.snapshot.model.artifact.sha256 == outputs.load().artifact.sha256 != old.model.artifact.sha256
     assert service.snapshot.lists_of_this_model
+    service.close()
+
+
+def test_an_unexpected_failure_does_not_end_the_look_for_newer_files(tmp_path, caplog):
+    outputs = make_outputs(tmp_path)
+    service = Service(outputs.config.model_copy(update={"reload_seconds": 0.05}))
+    service.start()
+
+    def replace_lists(config: dict, result: str) -> None:
+        file, draft = (outputs.config.recommendations / name for name in (HIDDEN_MANIFEST, ".draft"))
+        written = RecommendationManifest.unseal(file.read_text(), str(file))
+        draft.write_text(written.model_copy(update={"config": config}).seal())
+        draft.rename(file)
+        for _ in range(3000):
+            if f'widedeep_reloads_total{{result="{result}"}} 1.0'.encode() in service.meters.text():
+                return
+            time.sleep(0.01)
+        raise AssertionError(f"no reload has {result}")
+
+    replace_lists({"exclude": 5}, "failed")
+    assert "newer files could not be taken, so the older ones stay\nTraceback" in caplog.text
+    assert "'int' object is not iterable" in caplog.text
+    replace_lists({"exclude": SPLITS}, "done")
     service.close()
 
 
