@@ -60,7 +60,7 @@ class Lists:
     def send(self, run: Path) -> str:
         """Send the model of a run to the workers, and return its name there."""
         config = self.config.model_copy(update={"run_dir": str(run)})
-        return send_model(self.spark, config, self.data.manifest).file_name
+        return send_model(self.spark, config, self.data.manifest).file
 
     def score(self, users: DataFrame, model: str, approximation: Broadcast[bytes] | None = None) -> None:
         """Make the lists of users by a model that was sent."""

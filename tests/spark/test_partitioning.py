@@ -1,12 +1,14 @@
 import itertools
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from pyspark.sql import functions as F
 
 from widedeep.common.errors import InputError
 from widedeep.spark.partitioning import (
     bucket_counts,
+    few_rows,
     hash_key,
     order_statistics,
     shuffled_index,
@@ -26,6 +28,14 @@ def test_indices_follow_the_order_of_keys_however_the_rows_are_cut(spark):
 
 def test_indices_of_no_rows(spark):
     assert with_dense_index(spark.createDataFrame([], "key bigint"), "key", "place").collect() == []
+
+
+@pytest.mark.parametrize("rows", [[], [("a", 1, [5, -7]), (None, None, [])]], ids=["none", "some"])
+def test_few_rows_are_a_frame(spark, rows):
+    schema = pa.schema({"name": pa.string(), "number": pa.int32(), "bounds": pa.list_(pa.int64())})
+    frame = few_rows(spark, schema, rows)
+    assert frame.dtypes == [("name", "string"), ("number", "int"), ("bounds", "array<bigint>")]
+    assert [tuple(row) for row in frame.collect()] == rows
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,8 @@ class ScoreConfig(Settings):
     )
     method: Literal["exact", "two_stage"] = Field(
         default="exact",
-        description="exact: the model scores every pair; two_stage: only each user's candidates, which is faster",
+        description="exact: the model scores every pair; two_stage: only each user's candidates, which is faster; a "
+        "model that chooses candidates itself, such as wide_deep_history, scores those either way",
     )
     candidates: MaybeCount = Field(
         default=None,

@@ -143,6 +143,7 @@ class Tables:
 
         """
         self._data, self._shards, self._verify = Path(data), manifest.ratings.shards["train"], verify
+        self._checked: set[str] = set()  # paths of shards
         self.users = FeatureTable(data, "users", manifest.users, verify)
         self.items = FeatureTable(data, "items", manifest.items, verify)
         self.train_mean = manifest.ratings.train_mean
@@ -160,17 +161,23 @@ class Tables:
             DamagedFileError: a shard differs from the manifest.
 
         """
-        check_files(self._data, shards, self._verify)
         columns = ["user", "item", "rating"]
-        parts = pa.concat_tables([read_parquet(self._data / shard.path, columns) for shard in shards])
+        parts = pa.concat_tables([self._read(shard, columns) for shard in shards])
         user, item, rating = (parts[name].to_numpy() for name in columns)
         return user, item, rating
+
+    def _read(self, shard: DataFile, columns: list[str]) -> pa.Table:
+        """Return columns of a shard, which is compared with the manifest when it is read for the first time."""
+        if shard.path not in self._checked:
+            check_files(self._data, [shard], self._verify)
+            self._checked.add(shard.path)
+        return read_parquet(self._data / shard.path, columns)
 
     def rated_items(self, user: int, shards: Sequence[DataFile]) -> np.ndarray:
         """Return the items that a user rated in some shards, ascending: int32 item indexes. It reads all of them."""
         found = [np.empty(0, np.int32)]
         for shard in shards:
-            rows = read_parquet(self._data / shard.path, ["user", "item"])
+            rows = self._read(shard, ["user", "item"])
             found.append(rows["item"].to_numpy()[rows["user"].to_numpy() == user])
         return np.sort(np.concatenate(found))
 

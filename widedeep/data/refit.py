@@ -24,6 +24,14 @@ def merge_valid(
         InputError: there are no valid ratings.
 
     """
+    merged = merged_manifest(data, manifest)
+    tables = Tables(data, merged, verify, device)
+    tables.add_training_ratings(*tables.read_ratings(manifest.ratings.shards["valid"]))
+    return merged, tables
+
+
+def merged_manifest(data: Path, manifest: Manifest) -> Manifest:
+    """Return the manifest alone; see `merge_valid`."""
     ratings, valid = manifest.ratings, manifest.ratings.shards["valid"]
     if not ratings.rows("valid"):
         raise InputError(f"refit: {data} has no valid ratings that could be trained on, too: train without it")
@@ -33,6 +41,4 @@ def merge_valid(
             "by_user": (*ratings.by_user, *valid),  # only resident loaders can put whole users together again
         }
     )
-    tables = Tables(data, manifest.model_copy(update={"ratings": merged}), verify, device)
-    tables.add_training_ratings(*tables.read_ratings(valid))
-    return manifest.model_copy(update={"ratings": merged}), tables
+    return manifest.model_copy(update={"ratings": merged})

@@ -19,7 +19,7 @@ from widedeep.models.feature_inputs import merge_inputs
 from widedeep.models.history.encodings import Encoded, Layout
 from widedeep.models.history.inputs import fit_inputs, with_known_columns
 from widedeep.models.history.learning import NOT_GIVEN, hold_out, unrated_log_weight
-from widedeep.models.history.ledger import equal_distances
+from widedeep.models.history.ledger import evenly_spaced
 from widedeep.models.history.network import Embedded, Heads, PastVectors, Terms, bag_of
 from widedeep.models.history.past import Past, bags_of, make_past, pad
 from widedeep.models.history.profile import SIDE, UserProfile, profile_inputs, with_known_profile
@@ -127,7 +127,7 @@ class WideDeepHistory(HistoryLearner):
         row = torch.where(item >= 0, self.terms.ledger.row_of[item.clamp(min=0)].long(), self.rows - 1)
         rated = torch.zeros(len(row), self.rows, dtype=torch.bool, device=row.device).scatter_(1, row, True)
         unrated = row == self.rows - 1
-        place, inside = equal_distances((~unrated).sum(1), self.config.max_history)
+        place, inside = evenly_spaced((~unrated).sum(1), self.config.max_history)
         chosen = torch.argsort(unrated, dim=1, stable=True).gather(1, place) if row.shape[1] else place[:, :0]
         row, rating = row.gather(1, chosen), histories.ratings.gather(1, chosen)
         return self._encode(torch.where(inside, row, self.rows - 1), rating, rated, None)
@@ -281,7 +281,7 @@ class WideDeepHistory(HistoryLearner):
             some = users[low : low + USERS_AT_ONCE]
             ends = start[low : low + len(some) + 1]
             (places,) = pad(ends - ends[0], (order[ends[0] : ends[-1]],), (-1,))
-            opened = self._open(self.encode_users(some))
+            opened = self._unpack(self.encode_users(some))
             targets = self._as_targets(opened, item[places.clamp(min=0)].long())
             block = self._answer(head, opened.past, targets, ends.diff())
             answers.append(block[..., places >= 0])  # in the order of `places`

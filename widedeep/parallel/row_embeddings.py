@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from widedeep.config.train import OptimConfig
 from widedeep.parallel.world import World, local_part
 
-# What is being averaged over ranks: waits for it, and returns the rows and their mean gradients.
+# A function that waits for an average over ranks, and returns the rows and their mean gradients.
 Reduction = Callable[[], tuple[Tensor, Tensor]]
 
 

@@ -26,7 +26,7 @@ RATING_COLUMNS: dict[str, Callable[[RatingMetrics], float | None]] = {
     "RMSE": lambda m: m.overall.rmse,
     "MAE": lambda m: m.overall.mae,
     "R2": lambda m: m.overall.r2,
-    "off by": lambda m: m.calibration_error,
+    "calibration error": lambda m: m.calibration_error,
 }
 ACCURACY_COLUMNS: dict[str, Callable[[RankingMetrics], float | None]] = {
     "NDCG@10": lambda m: m.ndcg_at_10.mean,

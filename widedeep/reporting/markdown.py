@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable, Sequence
 
-# A cell of a number, which may have a spread, an interval or a p-value behind it.
-NUMBER = re.compile(r"[-+]?\d[^a-df-oq-zA-Z]*")
+# A cell of a number, which may have a spread, an interval and a p-value behind it.
+NUMBER = re.compile(r"[-+]?\d[\d,.]*( ± [\d.]+)?( \[.*\])?(, p .*)?")
 
 
 def code(text: object) -> str:

@@ -75,8 +75,8 @@ class ModelProcesses:
         with tempfile.TemporaryFile() as stream:
             pickle.dump((titles, rules), stream)
             stream.flush()
-            others = OpenFile(os.dup(stream.fileno()))
-        self._loads, self._processes = (OpenFile(os.open(model, os.O_RDONLY)), sha256, others), processes
+            titles_and_rules = OpenFile(os.dup(stream.fileno()))
+        self._loads, self._processes = (OpenFile(os.open(model, os.O_RDONLY)), sha256, titles_and_rules), processes
         self._pool, self._lock = self._new_pool(), threading.Lock()
 
     def submit(self, question: Callable[..., R], *args: object) -> Future[R]:
@@ -92,7 +92,7 @@ class ModelProcesses:
     def warm_up(self) -> None:
         """Wait until all processes are ready; raise DamagedFileError if one cannot load the model."""
         try:
-            for met in [self._pool.submit(_meet) for _ in range(self._processes)]:
+            for met in [self._pool.submit(_wait_for_all) for _ in range(self._processes)]:
                 met.result()
         except (BrokenProcessPool, threading.BrokenBarrierError):
             raise DamagedFileError("a process could not load the model, or was killed") from None
@@ -110,20 +110,21 @@ class ModelProcesses:
 # --- in the processes ----------------------------------------------------------------------------
 
 _lists: ModelLists
-_all: Barrier
+_all_ready: Barrier
 
 
-def _load(model: OpenFile, sha256: str, others: OpenFile, all_processes: Barrier) -> None:
-    global _lists, _all
+def _load(model: OpenFile, sha256: str, titles_and_rules: OpenFile, all_ready: Barrier) -> None:
+    global _lists, _all_ready
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of a terminal, which sends it to the server, too
     threading.Thread(target=_end_with_server, daemon=True).start()
     torch.set_num_threads(1)  # the cores are there for several processes
     artifact = load_artifact(model.path, verify=False)  # the server has
     if artifact.sha256 != sha256:
         raise InputError("another model has come between the server's look at it and this one")
-    with mmap.mmap(others.handle, 0, access=mmap.ACCESS_READ) as content:  # several processes share the handle's place
+    # Not read: several processes share the handle's place in the file.
+    with mmap.mmap(titles_and_rules.handle, 0, access=mmap.ACCESS_READ) as content:
         titles, rules = pickle.loads(content)
-    _lists, _all = ModelLists(artifact, titles, rules), all_processes
+    _lists, _all_ready = ModelLists(artifact, titles, rules), all_ready
 
 
 def _end_with_server() -> None:
@@ -138,6 +139,6 @@ def _answer(question: Callable[..., R], *args: object) -> R:
     return question(_lists, *args)
 
 
-def _meet() -> None:
+def _wait_for_all() -> None:
     """Wait until each process does so: one that is ready would else take the calls of those that still begin."""
-    _all.wait(START_SECONDS)
+    _all_ready.wait(START_SECONDS)

@@ -37,7 +37,7 @@ def with_dense_index(frame: DataFrame, key: str, name: str) -> DataFrame:
 
 def few_rows(spark: SparkSession, schema: pa.Schema, rows: Sequence[tuple]) -> DataFrame:
     """A frame of rows that are part of its plan; Python objects would have to go through Python workers."""
-    columns = [pa.array(values, field.type) for values, field in zip(zip(*rows, strict=True), schema, strict=True)]
+    columns = [pa.array([row[place] for row in rows], field.type) for place, field in enumerate(schema)]
     return spark.createDataFrame(pa.table(columns, schema=schema))
 
 
@@ -117,11 +117,13 @@ def order_statistics(
 def task_count(spark: SparkSession, rows: int, smallest: int, largest: int) -> int:
     """Number of tasks for `rows`: two per core, unless tasks then have less than `smallest` or more than `largest`.
 
-    More tasks than cores are a multiple of the cores, so that none is idle at the end.
+    Where `largest` asks for more tasks than cores, they are a multiple of the cores, so that none is idle at the end.
     """
     cores = spark.sparkContext.defaultParallelism
-    tasks = max(1, -(-rows // largest), min(2 * cores, rows // smallest))
-    return tasks if tasks < cores else -(-tasks // cores) * cores
+    least = -(-rows // largest)
+    if least > cores:
+        least = -(-least // cores) * cores
+    return max(1, least, min(2 * cores, rows // smallest))
 
 
 def partition_by_range(frame: DataFrame, key: str, size: int, count: int, *then: str) -> DataFrame:

@@ -18,6 +18,7 @@ from pyspark.errors import PySparkException
 from pyspark.sql import SparkSession
 
 from widedeep.common.command import run_command
+from widedeep.common.console import log
 from widedeep.common.errors import DamagedFileError, InputError, WriteError
 from widedeep.common.machine import LOOPBACK, find_java, java_mistake, name_resolves
 from widedeep.spark.filesystem import scratch_directory
@@ -113,11 +114,17 @@ def run_concurrently(*steps: Callable[[], Any]) -> list[Any]:
 
 @contextmanager
 def beside(step: Callable[[], Any]) -> Iterator[None]:
-    """Run a step while the block runs; wait for it at the end, and raise its error."""
+    """Run a step that only saves time while the block runs; its error is a warning. Wait for it at the end."""
+
+    def attempt() -> None:
+        try:
+            step()
+        except Exception as error:
+            log.warning("what would have saved time has failed: %s", error)
+
     with ThreadPoolExecutor(1) as pool:
-        running = pool.submit(step)
+        pool.submit(attempt)
         yield
-        running.result()
 
 
 def package_digest() -> str:

@@ -6,7 +6,7 @@ from widedeep.common.console import print_table
 from widedeep.common.errors import InputError
 from widedeep.common.files import GB, free_space
 from widedeep.data.loaders import streams
-from widedeep.data.refit import STREAMED, merge_valid
+from widedeep.data.refit import STREAMED, merged_manifest
 from widedeep.data.shards import check_files
 from widedeep.models import REGISTRY
 from widedeep.parallel.world import World
@@ -32,7 +32,7 @@ def plan(config: TrainConfig, world: World) -> None:
     require_boards(config.track)
     manifest = read_manifest(config.data)
     if config.refit:
-        manifest, _ = merge_valid(config.data, manifest, config.loader.verify)
+        manifest = merged_manifest(config.data, manifest)
     identity = run_identity(config, manifest)
     check_run_directory(config.run_dir, identity, config.resume == "never")
     learns_from_histories = REGISTRY[config.model.name].learns_from_histories

@@ -81,7 +81,7 @@ def seen_by_user(prepared, splits=("train", "valid", "test")) -> dict[int, set[i
 
 def test_a_worker_reads_the_model_once_for_all_its_tasks(spark, prepared, run):
     config = ScoreConfig(data=str(prepared), run_dir=str(run))
-    sent = send_model(spark, config, read_manifest(prepared)).file_name
+    sent = send_model(spark, config, read_manifest(prepared)).file
 
     def which(numbers: Iterator[int]) -> Iterator[tuple[int, int]]:
         yield os.getpid(), id(received_model(sent))

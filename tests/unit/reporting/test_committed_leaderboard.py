@@ -72,20 +72,20 @@ def test_published_figures_are_those_of_the_settings(name):
 
 
 @pytest.mark.parametrize(
-    ("page", "board", "tables"),
+    ("page", "board", "systems"),
     [
         ("README.md", "leaderboard", 9),
         ("docs/model.md", "leaderboard", 4),
         ("docs/datasets.md", "leaderboard-movielens-100k", 5),
     ],
 )
-def test_tables_of_results_say_what_the_leaderboard_says(page, board, tables):
+def test_tables_of_results_say_what_the_leaderboard_says(page, board, systems):
     entries = {entry["system"]: entry for entry in read_board(ROOT / "docs" / f"{board}.json").entries}
     text = (ROOT / page).read_text()
     if page == "docs/model.md":  # its other tables are of single seeds
         text = text.split("**Cold items")[0]
     found = list(results_in(text))
-    assert len({system for system, _, _ in found}) == tables
+    assert len({system for system, _, _ in found}) == systems
     for system, metric, figure in found:
         value, spread = entries[system][metric], entries[system].get(f"{metric}_sd")
         expected = "" if value is None else f"{value:.3f}" + ("" if spread is None else f" ± {spread:.3f}")

@@ -98,12 +98,12 @@ def test_all_processes_are_ready_before_questions_come(outputs, started):
 
     with ThreadPoolExecutor(1) as pool:
         ready = pool.submit(service.snapshot.processes.warm_up)
-        while len(started()) < 2:
+        while len(started()) < 2 and not ready.done():
             time.sleep(0.01)
         late, early = started()
         late.suspend()
         try:
-            while not has_model(early):
+            while not has_model(early) and not ready.done():
                 time.sleep(0.05)
             time.sleep(3)
             assert not ready.done()

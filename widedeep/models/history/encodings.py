@@ -13,7 +13,7 @@ from torch.nn.functional import pad
 from widedeep.models.history.people import Neighbours
 from widedeep.models.history.wide import WideScores
 
-BITS = 24  # of a float32, which holds whole numbers of as many exactly
+BITS = 24  # a float32 holds whole numbers below 2**24 exactly
 
 
 class Encoded(NamedTuple):

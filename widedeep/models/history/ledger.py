@@ -44,7 +44,7 @@ class RatingLedger(Fitted):
 
         """
         first = self.start[user]
-        place, inside = equal_distances(self.start[user + 1] - first, longest)
+        place, inside = evenly_spaced(self.start[user + 1] - first, longest)
         index = (first[:, None] + place).clamp(max=len(self.row) - 1)
         row = torch.where(inside, self.row[index].long(), len(self.item_of) - 1)
         return row, torch.where(inside, self.rating[index], 0.0)
@@ -63,7 +63,7 @@ class RatingLedger(Fitted):
         return UserHistories(user, start, self.item_of[row], rating)
 
 
-def equal_distances(count: Tensor, longest: int) -> tuple[Tensor, Tensor]:
+def evenly_spaced(count: Tensor, longest: int) -> tuple[Tensor, Tensor]:
     """Choose at most `longest` of the ratings of each user, at equal distances.
 
     Args:
@@ -74,8 +74,8 @@ def equal_distances(count: Tensor, longest: int) -> tuple[Tensor, Tensor]:
         [u, L] int64 places, from 0; [u, L] bool, which of them there are.
 
     """
-    number = torch.arange(min(longest, max(1, int(count.max()) if len(count) else 1)), device=count.device)
-    place = number * (count[:, None] / len(number)).clamp(min=1.0)
+    order = torch.arange(min(longest, max(1, int(count.max()) if len(count) else 1)), device=count.device)
+    place = order * (count[:, None] / len(order)).clamp(min=1.0)
     return place.long(), place < count[:, None]
 
 

@@ -57,7 +57,7 @@ def _introduction(seeded: Sequence[Entry], data: MeasuredData, name: str) -> lis
         f"Split: {seeded[0]['split']}, {over}. Errors are of test ratings on the {data.scale} scale. Lists "
         f"are judged by test ratings of {data.liked:g} or more; the candidates are all {data.items:,} items that "
         "the user did not rate in train or valid. Models that only predict ratings rank by them. Wide & deep over "
-        "histories, autoencoders, and systems without an RMSE rank by an affinity of their own.",
+        "histories, autoencoders, neighbours (kNN), and systems without an RMSE rank by an affinity of their own.",
         *_on_fewer_seeds(seeded, seeds),
         _known_of_users(data),
         _winners(seeded),
@@ -162,8 +162,8 @@ def _features(audit: Audit, items: str) -> list[str]:
 def _names(entries: Iterable[Entry]) -> list[str]:
     return [
         "## Names",
-        "A system's name is that of its directory, and of its preset in `conf/train/` or of its section in the file of "
-        "`--systems`, which has its flags.",
+        "The name is that of the directory below `systems/`. A model's is also that of a preset in `conf/train/`, or "
+        "of a section of the file of `--systems`, which has its flags; a baseline's is that of `jobs/baselines.py`.",
         table(("name", "system"), ((code(e["system"]), e["label"]) for e in entries)),
     ]
 

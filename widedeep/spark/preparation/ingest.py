@@ -309,6 +309,7 @@ def copies(good: DataFrame, repeated: DataFrame, kept: Duplicates, scale: Rating
     rows = rows.withColumn("copy", F.row_number().over(pair.orderBy(*order)))
     if kept != "mean":
         return rows
+    # Not `rint`: halves are rounded up.
     steps = F.round((F.avg("rating").over(pair) - scale.lowest) / scale.step)
     mean = (scale.lowest + steps * scale.step).cast("float")
     return rows.withColumn("rating", F.when(F.col("copy") == 1, mean).otherwise(F.col("rating")))

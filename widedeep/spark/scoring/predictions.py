@@ -60,7 +60,7 @@ def write_predictions(config: ScoreConfig, trained: SentModel, data: PreparedDat
     # Sorted by user, so that a task encodes each user once.
     tasks = task_count(spark, rows, MIN_RATINGS_PER_TASK, MAX_RATINGS_PER_TASK)
     placed = partition_by_range(ratings, "user", data.manifest.users.rows, tasks, "item")
-    predicted = placed.mapInArrow(make_predictor(trained.file_name), from_arrow_schema(PREDICTION_SCHEMA))
+    predicted = placed.mapInArrow(make_predictor(trained.file), from_arrow_schema(PREDICTION_SCHEMA))
     with staged_directory(files, predictions_output(config)) as staged:
         write_parquet(files, predicted, staged.path)
         written = describe_files(spark, staged.path)
@@ -83,7 +83,7 @@ def make_predictor(model_file: str) -> Callable[[Iterator[pa.RecordBatch]], Iter
     """Return the function that an executor runs over batches of (user, item, rating); it adds `predicted`.
 
     Args:
-        model_file: name under which Spark has sent the artifact to the executors.
+        model_file: of `SentModel`.
 
     """
 

@@ -119,7 +119,7 @@ def _score_blocks(
     fitted = fit_approximation(config, trained.artifact, users, seen)
     stored = spark.sparkContext.broadcast(fitted.approximation.to_bytes()) if fitted else None
     plan = spark.sparkContext.broadcast(plan_lists(config, data))
-    scorer = make_scorer(trained.file_name, config.candidates_each, stored, plan)
+    scorer = make_scorer(trained.file, config.candidates_each, stored, plan)
     log.info("scoring %s items for each user", f"{len(trained.artifact.item_id):,}")
     known = users.join(seen, on="user", how="left").persist(StorageLevel.DISK_ONLY)
     for number, block in enumerate(blocks, 1):
@@ -183,7 +183,7 @@ def make_scorer(
     """Return the function that an executor runs over its users.
 
     Args:
-        model_file: name under which Spark has sent the artifact to the executors.
+        model_file: of `SentModel`.
         candidates: of each user, for the two-stage method.
         approximation: as bytes, for the two-stage method; None to score every pair.
         plan: what lists to make.

@@ -42,7 +42,7 @@ def score_all(spark: SparkSession, config: ScoreConfig) -> Scored:
         check_output(files, predictions_output(config))
     data = PreparedData(spark, config.data, config.verify)
     trained = send_model(spark, config, data.manifest)
-    warm = beside(lambda: warm_up_workers(spark, trained.file_name))
+    warm = beside(lambda: warm_up_workers(spark, trained.file))
     with shuffles_for(spark, data.manifest.ratings.bytes_in_memory), warm:
         predictions = write_predictions(config, trained, data) if config.predictions else None
         lists = write_recommendations(config, trained, data) if config.top_n else None

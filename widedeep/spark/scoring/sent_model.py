@@ -22,10 +22,10 @@ from widedeep.training.metrics_file import METRICS_FILE
 
 
 class SentModel(NamedTuple):
-    """An artifact, and the name under which `SparkFiles` finds its file on the executors, or its path."""
+    """An artifact, and its file: the name under which Spark has sent it, or its path. `SparkFiles.get` takes both."""
 
     artifact: Artifact
-    file_name: str
+    file: str
 
 
 def load_model(spark: SparkSession, config: ScoreConfig, prepared: Manifest) -> Artifact:
@@ -70,21 +70,21 @@ def send_model(spark: SparkSession, config: ScoreConfig, prepared: Manifest) -> 
 
 
 @lru_cache(maxsize=1)
-def received_model(file_name: str) -> Artifact:
-    """Return the model that was sent, on an executor: read once for all tasks that run in one Python process.
+def received_model(file: str) -> Artifact:
+    """Return the model of a `SentModel` in a worker of an executor: read once for all tasks of a Python process.
 
     Args:
-        file_name: from `SentModel`.
+        file: of `SentModel`.
 
     """
-    return load_artifact(Path(SparkFiles.get(file_name)), verify=False)
+    return load_artifact(Path(SparkFiles.get(file)), verify=False)
 
 
-def warm_up_workers(spark: SparkSession, file_name: str) -> None:
+def warm_up_workers(spark: SparkSession, file: str) -> None:
     """Let a Python worker for each core import torch and read the model; they stay for the tasks that follow."""
 
     def read(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        received_model(file_name)
+        received_model(file)
         yield from batches
 
     cores = spark.sparkContext.defaultParallelism
