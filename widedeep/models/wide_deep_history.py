@@ -126,6 +126,7 @@ class WideDeepHistory(HistoryLearner):
         item = histories.items.long()
         row = torch.where(item >= 0, self.terms.ledger.row_of[item.clamp(min=0)].long(), self.rows - 1)
         rated = torch.zeros(len(row), self.rows, dtype=torch.bool, device=row.device).scatter_(1, row, True)
+        rated[:, -1] = False  # what fills up, and items without ratings
         unrated = row == self.rows - 1
         place, inside = evenly_spaced((~unrated).sum(1), self.config.max_history)
         chosen = torch.argsort(unrated, dim=1, stable=True).gather(1, place) if row.shape[1] else place[:, :0]
