@@ -2,15 +2,16 @@
 """Measure each stage and a yardstick for it in the same run: scripts/bench.py all --ratings 1e6 --json bench.json.
 
 Ratios tell more than times, since other load on the machine slows both sides. `vs_x` is our speed divided by x's.
-`scripts/bench.py page --json FILE` writes the table of docs/benchmarks.md from a file of results.
+`growth` times whole commands, and is no part of `all`: call it for several sizes with the same --json.
+`scripts/bench.py page --json FILE` writes the tables of docs/benchmarks.md from a file of results.
 """
 
 import argparse
 import importlib
 from pathlib import Path
 
-from benchmarks.measure import CORES, Round
-from benchmarks.report import figures_of, shown, write_page, write_results
+from benchmarks.measure import CORES
+from benchmarks.report import Stages, figures_of, shown, write_page, write_results
 from benchmarks.workspace import Workspace
 
 from widedeep.common.console import print_table, stderr
@@ -18,7 +19,7 @@ from widedeep.common.console import print_table, stderr
 STAGES = ("prepare", "read", "train", "default", "score")
 
 
-def print_results(stages: dict[str, list[Round]], title: str) -> None:
+def print_results(stages: Stages, title: str) -> None:
     """Print all results, those with a goal first in each stage."""
     rows = [(one.stage, one.name, shown(one.median), one.spread, one.goal, one.verdict) for one in figures_of(stages)]
     head = ("stage", "result", "median", "lowest to highest", "goal", "")
@@ -28,7 +29,7 @@ def print_results(stages: dict[str, list[Round]], title: str) -> None:
 def main() -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=[*STAGES, "all", "page"])
+    parser.add_argument("stage", choices=[*STAGES, "growth", "all", "page"])
     parser.add_argument("--ratings", type=float, default=1e6, help="size of the dump, 24.3e6 for the official shape")
     parser.add_argument("--repeats", type=int, default=3, help="timed rounds; the results are medians")
     parser.add_argument(
@@ -37,9 +38,9 @@ def main() -> None:
     parser.add_argument(
         "--json",
         type=Path,
-        help="write the results to this file, after each stage, beside those of others; read it for `page`",
+        help="file of results: each stage is written beside other stages and sizes; `page` reads it",
     )
-    parser.add_argument("--page", type=Path, default=Path("docs/benchmarks.md"), help="where `page` writes the table")
+    parser.add_argument("--page", type=Path, default=Path("docs/benchmarks.md"), help="where `page` writes the tables")
     options = parser.parse_args()
     if options.stage == "page":
         if options.json is None:
@@ -50,7 +51,7 @@ def main() -> None:
         parser.error("--repeats must be 1 or more, --ratings 10000 or more")
     ratings = round(options.ratings)
     workspace = Workspace((options.work / str(ratings)).resolve(), ratings)
-    stages: dict[str, list[Round]] = {}
+    stages: Stages = {}
     for stage in STAGES if options.stage == "all" else (options.stage,):
         stderr.log(f"{stage}: measuring at {ratings:,} ratings, {options.repeats} round(s)")
         stages[stage] = importlib.import_module(f"benchmarks.{stage}").bench(workspace, options.repeats)

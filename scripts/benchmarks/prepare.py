@@ -1,13 +1,13 @@
 """Compare jobs/prepare.py with DuckDB doing the same to the same files with the same number of threads."""
 
-import json
 import shutil
 from pathlib import Path
 
 import duckdb
 
-from benchmarks.measure import CORES, Round, command, seconds_of
+from benchmarks.measure import CORES, Round, seconds_of
 from benchmarks.workspace import Workspace
+from widedeep.schema.manifest import read_manifest
 
 # What prepare does except quarantine and most features: parse with types, number users and anime, drop repeated pairs,
 # split by hash, compute statistics of the training split, write ratings in random order by split and shard.
@@ -50,12 +50,12 @@ def duckdb_prepare(raw: Path, out: Path) -> None:
 
 def bench(workspace: Workspace, repeats: int) -> list[Round]:
     """Time whole runs of both, in turn. A first DuckDB run is not counted; every run of ours starts a JVM."""
-    yardstick, target = workspace.path / "duckdb", workspace.path / "prepared"
+    yardstick = workspace.path / "duckdb"
     duckdb_prepare(workspace.raw, yardstick)
     rounds: list[Round] = []
     for _ in range(repeats):
         theirs = seconds_of(lambda: duckdb_prepare(workspace.raw, yardstick))
-        ours = command("spark-submit", "jobs/prepare.py", "--input", workspace.raw, "--output", target, "--overwrite")
+        ours = workspace.prepare()
         rounds.append(
             {
                 "vs_duckdb": theirs / ours.seconds,
@@ -65,5 +65,5 @@ def bench(workspace: Workspace, repeats: int) -> list[Round]:
             }
         )
     shutil.rmtree(yardstick)
-    read = json.loads((target / "manifest.json").read_text())["ratings"]["read"]
+    read = read_manifest(workspace.prepared).ratings.read
     return [one | {"ratings_per_second": read / one["seconds"]} for one in rounds]

@@ -1,4 +1,4 @@
-"""The results of a benchmark: the file that keeps each round, and the table of medians and spread beside the goals."""
+"""The results of benchmarks: the file that keeps each round, and the tables of medians and spread beside the goals."""
 
 import json
 import platform
@@ -77,9 +77,23 @@ RESULTS = {
         "items": Result("all of them, scored for each user"),
         "als_items": Result("those that ALS knows"),
     },
+    "growth": {
+        "prepare_seconds": Result("`jobs/prepare.py`"),
+        "prepare_peak_bytes": Result("memory of all its processes"),
+        "train_seconds": Result("`widedeep/train.py --config wide_deep`, one epoch, resident"),
+        "train_epoch_seconds": Result("its epoch alone"),
+        "train_peak_bytes": Result("memory of all its processes"),
+        "stream_seconds": Result("the same with `--loader.mode stream`"),
+        "stream_epoch_seconds": Result("its epoch alone"),
+        "stream_peak_bytes": Result("memory of all its processes"),
+        "score_seconds": Result("`jobs/score_all.py --method two_stage`, all users"),
+        "score_peak_bytes": Result("memory of all its processes"),
+    },
 }
-HEAD = ("stage", "result", "what it is", "median", "lowest to highest", "goal", "")
-BEGIN, END = "<!-- the table below is written by scripts/bench.py page -->", "<!-- end of the table -->"
+BEGIN, END = "<!-- the {} below is written by scripts/bench.py page -->", "<!-- end of the {} -->"
+SECONDS, MILLION = "_seconds", 1e6
+Stages = dict[str, list[Round]]
+Sizes = dict[int, Stages]  # by the number of ratings of the dump
 
 
 class Figure(NamedTuple):
@@ -143,17 +157,28 @@ def _lines(file: Path) -> list[str]:
     return file.read_text().splitlines() if file.exists() else []
 
 
-def write_results(file: Path, ratings: int, stages: dict[str, list[Round]]) -> None:
-    """Write every round, the size of the data, and the machine. Other stages of the same size and machine stay."""
-    content = {"machine": describe_machine(), "ratings": ratings}
-    before = json.loads(file.read_text()) if file.exists() else {}
-    same = all(before.get(name) == value for name, value in content.items())
-    content["stages"] = (before["stages"] if same else {}) | stages
+def write_results(file: Path, ratings: int, stages: Stages) -> None:
+    """Write every round and the machine. Other stages and sizes of the same machine stay."""
+    machine, sizes = describe_machine(), {}
+    if file.exists():
+        before, sizes = read_results(file)
+        if before != machine:
+            sizes = {}
+    sizes[ratings] = sizes.get(ratings, {}) | stages
+    content = {"machine": machine, "ratings": {str(size): sizes[size] for size in sorted(sizes)}}
     file.write_text(json.dumps(content, indent=1) + "\n")
 
 
-def figures_of(stages: dict[str, list[Round]]) -> list[Figure]:
-    """Return all results, in the order of RESULTS."""
+def read_results(file: Path) -> tuple[dict[str, str | int], Sizes]:
+    """Return the machine, and the rounds of each size, the smallest first."""
+    content = json.loads(file.read_text())
+    if not isinstance(content.get("ratings"), dict):
+        raise SystemExit(f"{file} holds no results of this version of bench.py: give another file to --json")
+    return content["machine"], {int(size): stages for size, stages in content["ratings"].items()}
+
+
+def figures_of(stages: Stages) -> list[Figure]:
+    """Return all results of one size, in the order of RESULTS."""
     found = []
     for stage, rounds in stages.items():
         for name in sorted(rounds[0], key=list(RESULTS[stage]).index):
@@ -163,27 +188,54 @@ def figures_of(stages: dict[str, list[Round]]) -> list[Figure]:
 
 
 def write_page(results: Path, page: Path) -> None:
-    """Put the table of the results between its two marks in a page."""
-    content = json.loads(results.read_text())
-    before, _, rest = page.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not end:
-        raise SystemExit(f"{page} lacks the marks of the table: {BEGIN} and {END}")
-    page.write_text(f"{before}{BEGIN}\n\n{_table(content)}\n\n{END}{after}")
+    """Put each table of the results between its two marks in a page."""
+    machine, sizes = read_results(results)
+    text = page.read_text()
+    for name, content in (("table of results", _results(machine, sizes)), ("table of growth", _growth(sizes))):
+        begin, end = BEGIN.format(name), END.format(name)
+        before, _, rest = text.partition(begin)
+        _, found, after = rest.partition(end)
+        if not found:
+            raise SystemExit(f"{page} lacks the marks of the {name}: {begin} and {end}")
+        text = f"{before}{begin}\n\n{content}\n\n{end}{after}"
+    page.write_text(text)
 
 
-def _table(content: dict) -> str:
-    machine, stages = content["machine"], content["stages"]
-    rounds = max(len(found) for found in stages.values())
+def _results(machine: dict[str, str | int], sizes: Sizes) -> str:
+    """Return a table with a column for each size; the verdict is that of the largest."""
+    compared = {
+        size: {stage: rounds for stage, rounds in stages.items() if stage != "growth"} for size, stages in sizes.items()
+    }
+    compared = {size: stages for size, stages in compared.items() if stages}
+    figures = [{(one.stage, one.name): one for one in figures_of(stages)} for stages in compared.values()]
+    rounds = sorted({len(rounds) for stages in compared.values() for rounds in stages.values()})
     head = (
-        f"{content['ratings']:,} ratings, {rounds} round(s) on {machine['cores']} cores ({machine['processor']}), "
-        f"{machine['memory_gib']} GiB; Python {machine['python']}, {machine['versions']}."
+        f"{' and '.join(map(str, rounds))} round(s) on {machine['cores']} cores ({machine['processor']}), "
+        f"{machine['memory_gib']} GiB; Python {machine['python']}, {machine['versions']}. Medians, and the lowest and "
+        "the highest of the rounds; the verdict is that of the largest dump."
     )
-    rows = [
-        (
-            *(one.stage, code(one.name), one.result.meaning, shown(one.median), one.spread, one.goal),
-            f"**{one.verdict}**" if one.verdict == "missed" else one.verdict,
-        )
-        for one in figures_of(stages)
-    ]
-    return f"{head}\n\n{table(HEAD, rows)}"
+    rows = []
+    for stage, name in ((stage, name) for stage, names in RESULTS.items() for name in names):
+        found = [of_size.get((stage, name)) for of_size in figures]
+        known = [figure for figure in found if figure]
+        if known:
+            cells = [figure and shown(figure.median) + (figure.spread and f" ({figure.spread})") for figure in found]
+            verdict = f"**{known[-1].verdict}**" if known[-1].verdict == "missed" else known[-1].verdict
+            rows.append((stage, code(name), known[-1].result.meaning, *cells, known[-1].goal, verdict))
+    columns = [f"{size:,} ratings" for size in compared]
+    return f"{head}\n\n{table(('stage', 'result', 'what it is', *columns, 'goal', ''), rows)}"
+
+
+def _growth(sizes: Sizes) -> str:
+    """Return a table of whole commands with a column for each size; seconds also for a million ratings."""
+    grown = {size: stages["growth"] for size, stages in sizes.items() if "growth" in stages}
+    rows = []
+    for name, result in RESULTS["growth"].items():
+        medians = {size: median(one[name] for one in rounds) for size, rounds in grown.items()}
+        if name.endswith(SECONDS):
+            rows.append((result.meaning, *(f"{shown(value)} s" for value in medians.values())))
+            each = (value * MILLION / size for size, value in medians.items())
+            rows.append(("a million ratings", *(f"{shown(value)} s" for value in each)))
+        else:
+            rows.append((result.meaning, *(f"{shown(value)}B" for value in medians.values())))
+    return table(("command", *(f"{size:,} ratings" for size in grown)), rows)

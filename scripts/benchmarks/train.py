@@ -78,7 +78,6 @@ def _steps_per_second(step: Callable[[int], None]) -> float:
 def trained(workspace: Workspace, *options: str, ranks: int = 1) -> dict[str, Any]:
     """Train one epoch; return the `train` part of its metrics.json, its peak memory and its test RMSE."""
     run = workspace.path / "bench-run"
-    shutil.rmtree(run, ignore_errors=True)
     cost = workspace.train(run, *options, ranks=ranks)
     metrics = json.loads((run / "metrics.json").read_text())
     shutil.rmtree(run)

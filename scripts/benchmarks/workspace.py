@@ -28,8 +28,13 @@ class Workspace(NamedTuple):
         """The prepared dump, prepared if it does not exist."""
         target = self.path / "prepared"
         if not (target / "manifest.json").exists():
-            command("spark-submit", "jobs/prepare.py", "--input", self.raw, "--output", target)
+            self.prepare()
         return target
+
+    def prepare(self) -> Cost:
+        """Prepare the dump anew, and return what that took."""
+        raw, target = self.raw, self.path / "prepared"
+        return command("spark-submit", "jobs/prepare.py", "--input", raw, "--output", target, "--overwrite")
 
     @property
     def run(self) -> Path:
@@ -56,7 +61,8 @@ class Workspace(NamedTuple):
         return json.loads(result.read_text())
 
     def train(self, run: Path, *options: str, ranks: int = 1) -> Cost:
-        """Train the plain wide & deep for one epoch into `run`, and return what that took."""
+        """Train the plain wide & deep anew for one epoch into `run`, and return what that took."""
+        shutil.rmtree(run, ignore_errors=True)
         launch = ("torchrun", "--nproc-per-node", str(ranks), "widedeep/train.py", "--config", "wide_deep")
         settings = ("--data", self.prepared, "--run-dir", run, "--epochs", "1", "--ranking-users", "0")
         return command(*launch, *settings, *options)

@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.commands import run_command
 from tests.training import ROOT
 
-STAGES = {"prepare", "read", "train", "default", "score"}
+STAGES = {"prepare", "read", "train", "default", "score", "growth"}
 
 
 def bench(*arguments: str | Path) -> subprocess.CompletedProcess:
@@ -20,9 +20,11 @@ def test_every_stage_is_measured_and_the_page_is_written(tmp_path):
     flags = ("--ratings", "10000", "--repeats", "1", "--work", tmp_path / "work", "--json", results)
     done = bench("all", *flags)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
-    content = json.loads(results.read_text())
-    assert set(content["stages"]) == STAGES
-    for stage, rounds in content["stages"].items():
+    grown = bench("growth", *flags)
+    assert grown.returncode == 0, f"{grown.stdout}\n{grown.stderr}"
+    stages = json.loads(results.read_text())["ratings"]["10000"]
+    assert set(stages) == STAGES
+    for stage, rounds in stages.items():
         assert len(rounds) == 1, stage
         assert all(math.isfinite(value) and value > 0 for value in rounds[0].values()), rounds
     assert "vs_duckdb" in done.stdout
@@ -31,3 +33,4 @@ def test_every_stage_is_measured_and_the_page_is_written(tmp_path):
     done = bench("page", "--json", results, "--page", page)
     assert done.returncode == 0, done.stderr
     assert "| default | `vs_gemm` |" in page.read_text()
+    assert "| `jobs/prepare.py` |" in page.read_text()

@@ -20,7 +20,7 @@ from widedeep.models.history.encodings import Encoded, Layout
 from widedeep.models.history.inputs import fit_inputs, with_known_columns
 from widedeep.models.history.learning import NOT_GIVEN, hold_out, unrated_log_weight
 from widedeep.models.history.ledger import evenly_spaced
-from widedeep.models.history.network import Embedded, Heads, PastVectors, Terms, bag_of
+from widedeep.models.history.network import Embedded, Heads, Parts, PastVectors, Terms, bag_of, versions
 from widedeep.models.history.past import Past, bags_of, make_past, pad
 from widedeep.models.history.profile import SIDE, UserProfile, profile_inputs, with_known_profile
 from widedeep.models.history.reasons import explain
@@ -73,6 +73,7 @@ class WideDeepHistory(HistoryLearner):
         self.profile = UserProfile(shape, config.embedding_dim, config.embedding_sd) if known else None
         self.cold_users_alike = not known
         self._last_opened: tuple[Tensor, Opened] | None = None
+        self._last_answered: tuple[Tensor, list[tuple[int, int]], Tensor, Tensor] | None = None
 
     @classmethod
     def from_tables(cls, config: Any, tables: Tables, embedding: MakeEmbedding = RowEmbedding) -> "WideDeepHistory":
@@ -124,14 +125,15 @@ class WideDeepHistory(HistoryLearner):
         Nothing else is known of them.
         """
         item = histories.items.long()
-        row = torch.where(item >= 0, self.terms.ledger.row_of[item.clamp(min=0)].long(), self.rows - 1)
+        none = self.rows - 1  # the row of what fills up, and of items without ratings
+        row = torch.where(item >= 0, self.terms.ledger.row_of[item.clamp(min=0)].long(), none)
         rated = torch.zeros(len(row), self.rows, dtype=torch.bool, device=row.device).scatter_(1, row, True)
-        rated[:, -1] = False  # what fills up, and items without ratings
-        unrated = row == self.rows - 1
+        rated[:, none] = False
+        unrated = row == none
         place, inside = evenly_spaced((~unrated).sum(1), self.config.max_history)
         chosen = torch.argsort(unrated, dim=1, stable=True).gather(1, place) if row.shape[1] else place[:, :0]
         row, rating = row.gather(1, chosen), histories.ratings.gather(1, chosen)
-        return self._encode(torch.where(inside, row, self.rows - 1), rating, rated, None)
+        return self._encode(torch.where(inside, row, none), rating, rated, None)
 
     def _encode(self, row: Tensor, rating: Tensor, rated: Tensor, user: Tensor | None) -> Tensor:
         """Return histories with what follows from them: wide scores, and people of like taste.
@@ -180,7 +182,7 @@ class WideDeepHistory(HistoryLearner):
 
     def train(self, mode: bool = True) -> "WideDeepHistory":
         """Set the mode, and forget what was made of the last encodings, which would take memory."""
-        self._last_opened = None
+        self._last_opened = self._last_answered = None
         return super().train(mode)
 
     def encode_items(self, item: Tensor) -> Tensor:
@@ -223,7 +225,9 @@ class WideDeepHistory(HistoryLearner):
 
     def rate_chosen(self, users: Tensor, items: Tensor, chosen: Tensor, out: Tensor) -> None:
         """Write the predicted ratings of chosen items of each user; see `Recommender`."""
-        out.copy_(self._answer_chosen(self.heads.rate, users, items[:, 0].long()[chosen]))
+        item = items[:, 0].long()[chosen]
+        known = self._answered(users, item)
+        out.copy_(self._answer_chosen(self.heads.rate, users, item) if known is None else known[-1])
 
     def score_chosen(self, users: Tensor, items: Tensor, chosen: Tensor, out: Tensor) -> None:
         """Write the affinities of chosen items as `score_block` gives them; see `Recommender`."""
@@ -238,7 +242,9 @@ class WideDeepHistory(HistoryLearner):
         """
         opened = self._open(users)
         targets = self._candidate_targets(opened)
-        affinity = self._answer(self.heads.score, opened.past, targets)
+        answers = self._answer(self.heads.parts_and_rate, opened.past, targets)
+        self._last_answered = users, versions(self.parameters()), targets.item, answers
+        affinity = Parts(*answers[:-1]).affinity()
         every = affinity.amin(1, keepdim=True) - self._distance_of_others(opened)  # [u, I]
         every.scatter_(1, targets.item, affinity)
         torch.index_select(every, 1, items[:, 0].long(), out=out)
@@ -248,16 +254,40 @@ class WideDeepHistory(HistoryLearner):
 
         Of an item that is no candidate, `score_block` gives another affinity than the parts add up to.
         """
-        opened = self._open(users)
-        past, survey = opened.past, opened.survey
-        targets = self._as_targets(opened, items[:, 0].long()[chosen])
-        order, explained = [], []
-        for chunk, part in self._in_chunks(past, targets):
+        opened, item = self._open(users), items[:, 0].long()[chosen]
+        past, survey, targets = opened.past, opened.survey, self._as_targets(opened, item)
+        answers = self._answered(users, item)
+        if answers is None:
+            answers = self._answer(self.heads.parts_and_rate, past, targets)
+        parts, order, explained = Parts(*answers[:-1]), [], []
+        for chunk, (own, judged, _) in self._in_chunks(past, targets):
             spread = survey.sd[chunk.users], survey.sparse_spread[chunk.users]
-            explained.append(explain(self.terms, self.heads, *part, spread))
+            of_chunk = Parts(*(part[chunk.users] for part in parts))
+            explained.append(explain(self.terms, self.heads, own, judged, of_chunk, spread))
             order.append(chunk.users)
         place = torch.cat(order).argsort()
         return Explanation(*(torch.cat(column)[place] for column in zip(*explained, strict=True)))
+
+    def _answered(self, users: Tensor, item: Tensor) -> Tensor | None:
+        """Return what `score_block` has found of some of its candidates; None if it was not asked, or not for all.
+
+        Args:
+            users: encodings of users, [u, C].
+            item: [u, T] int64 item indexes.
+
+        Returns:
+            [4, u, T], see `Heads.parts_and_rate`.
+
+        """
+        if self._last_answered is None:
+            return None
+        of, weights, candidate, answers = self._last_answered
+        if of is not users or weights != versions(self.parameters()):
+            return None
+        same = candidate[:, None] == item[:, :, None]  # [u, T, C + K]
+        if not same.any(2).all():
+            return None
+        return answers.gather(2, same.int().argmax(2).expand(len(answers), -1, -1))
 
     def _answer_pairs(self, head: Head, users: Tensor, items: Tensor) -> Tensor:
         """Answer for pairs that broadcast; all items of a user are answered for together."""

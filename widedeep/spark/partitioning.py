@@ -64,12 +64,19 @@ def bucket_of(key: Column) -> Column:
     return F.shiftright(key, BUCKET_SHIFT).cast("int")
 
 
+def bucket_totals(frame: DataFrame, group: str, key: str, *totals: Column) -> dict[str, dict[int, tuple]]:
+    """Group -> bucket -> aggregates of its rows. At most 4,096 of each for a group, whatever the number of rows."""
+    found: dict[str, dict[int, tuple]] = defaultdict(dict)
+    grouped = frame.groupBy(group, bucket_of(F.col(key)).alias("_bucket"))
+    for name, bucket, *values in grouped.agg(*totals).collect():
+        found[name][bucket] = tuple(values)
+    return dict(found)
+
+
 def bucket_counts(frame: DataFrame, group: str, key: str) -> dict[str, dict[int, int]]:
-    """Group -> bucket -> rows. At most 4,096 numbers a group, whatever the number of rows."""
-    counts: dict[str, dict[int, int]] = defaultdict(dict)
-    for row in frame.groupBy(group, bucket_of(F.col(key)).alias("_bucket")).count().collect():
-        counts[row[group]][row["_bucket"]] = row["count"]
-    return counts
+    """Group -> bucket -> rows."""
+    totals = bucket_totals(frame, group, key, F.count("*"))
+    return {name: {bucket: rows for bucket, (rows,) in buckets.items()} for name, buckets in totals.items()}
 
 
 def order_statistics(

@@ -4,12 +4,14 @@ A rating is offset + k step with a whole number k, and an offset of 0 where lowe
 k and k^2 as integers; only the final combination is in floating point.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from widedeep.schema.rating_scale import RatingScale
+
+Number = TypeVar("Number", float, Column)
 
 
 class RatingTotals(NamedTuple):
@@ -25,12 +27,17 @@ class RatingTotals(NamedTuple):
 
     def squared(self, scale: RatingScale) -> float:
         """The sum of the squared ratings."""
-        offset, step = _offset(scale), scale.step
-        return offset * offset * self.count + 2 * offset * step * self.steps + step * step * self.squares
+        return _squared(float(self.count), float(self.steps), float(self.squares), scale)
 
 
 def _offset(scale: RatingScale) -> float:
     return scale.lowest - scale.step * round(scale.lowest / scale.step)
+
+
+def _squared(count: Number, steps: Number, squares: Number, scale: RatingScale) -> Number:
+    """The sum of squared ratings by their number and the sums of their k and k^2."""
+    offset, step = _offset(scale), scale.step
+    return offset * offset * count + 2 * offset * step * steps + step * step * squares
 
 
 def _steps(rating: Column, scale: RatingScale) -> Column:
@@ -61,9 +68,8 @@ def rating_sum(rating: Column, scale: RatingScale, weight: Column | int = 1) -> 
 
 def squared_rating_sum(rating: Column, scale: RatingScale) -> Column:
     """The sum of squared ratings as a double, null over no rows."""
-    k, offset, step = _steps(rating, scale), _offset(scale), scale.step
-    linear, squared = F.sum(k).cast("double"), F.sum(k * k).cast("double")
-    return offset * offset * F.count(rating).cast("double") + 2 * offset * step * linear + step * step * squared
+    count, steps, squares = (total.cast("double") for total in total_columns(rating, scale))
+    return _squared(count, steps, squares, scale)
 
 
 def rating_totals(ratings: DataFrame, key: str, scale: RatingScale) -> DataFrame:

@@ -4,7 +4,7 @@ Legend: u users, T targets, L ratings of a history, A rated items and one row fo
 width, G genres, F terms of a pair.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.nn.functional import dropout, hardtanh, silu
 
 from widedeep.models.feature_inputs import EmbeddedColumns, FeatureLookup
-from widedeep.models.history.past import Past, rows_of
+from widedeep.models.history.lookups import rows_of
+from widedeep.models.history.past import Past
 from widedeep.models.history.statistics import PairEvidence
 
 ROLES = 6  # vectors of an item: query, key, rating, bag of residuals, bag of items, affinity
@@ -22,6 +23,11 @@ LEAST_LOGIT, LOGIT_LIMIT = -20.0, 8.0  # attention weights are between exp of th
 # Initial weights of log overlap, log agreement and similarity of titles in the attention of the first head.
 SIMILARITY_WEIGHTS = (1.5, 1.5, 2.0)
 OUTLIER = 6.0  # standardised terms are clipped to this
+
+
+def versions(weights: Iterable[Tensor]) -> list[tuple[int, int]]:
+    """Return what tells the values of weights from later ones; weights made in inference mode never change."""
+    return [(weight.data_ptr(), 0 if weight.is_inference() else weight._version) for weight in weights]
 
 
 class Vectors(NamedTuple):
@@ -216,6 +222,10 @@ class Parts(NamedTuple):
     content: Tensor  # by the titles
     deep: Tensor  # by the bag and the tower
 
+    def affinity(self) -> Tensor:
+        """Return the sum."""
+        return self.wide + self.content + self.deep
+
 
 class Heads(nn.Module):
     """Turns the terms of pairs into affinities and ratings."""
@@ -248,8 +258,7 @@ class Heads(nn.Module):
 
     def score(self, terms: Terms) -> Tensor:
         """Return affinities, [u, T]."""
-        wide, content, deep = self.parts(terms)
-        return wide + content + deep
+        return self.parts(terms).affinity()
 
     def parts(self, terms: Terms) -> Parts:
         """Return what the affinities are the sums of."""
@@ -268,6 +277,10 @@ class Heads(nn.Module):
     def score_and_rate(self, terms: Terms) -> Tensor:
         """Return both answers, [2, u, T]."""
         return torch.stack([self.score(terms), self.rate(terms)])
+
+    def parts_and_rate(self, terms: Terms) -> Tensor:
+        """Return the `Parts` of the affinities, and predicted ratings, [4, u, T]."""
+        return torch.stack([*self.parts(terms), self.rate(terms)])
 
     def _inputs(self, terms: Terms) -> Tensor:
         """Return what the towers read, [u, T, F]."""

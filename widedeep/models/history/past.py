@@ -76,18 +76,6 @@ def bags_of(past: Past) -> tuple[Bags, Tensor]:
     return Bags(starts_of(there.sum(1)), past.row[there], past.weight[there]), past.residual[there]
 
 
-def rows_of(table: Tensor, index: Tensor) -> Tensor:
-    """Return rows of a table, [m, ...] and any shape of int64 -> [shape, ...]; faster than `table[index]`."""
-    return table.index_select(0, index.flatten()).view(*index.shape, *table.shape[1:])
-
-
-def places_of(index: Tensor, size: int) -> Tensor:
-    """Return where in a history each of `size` things stands, L for in none: [u, L] int64 -> [u, size] int64."""
-    length = index.shape[1]
-    place = torch.full((len(index), size), length, device=index.device)
-    return place.scatter_(1, index, torch.arange(length, device=index.device).expand_as(index))
-
-
 def pad(start: Tensor, columns: tuple[Tensor, ...], fills: tuple[float, ...]) -> tuple[Tensor, ...]:
     """Pad ragged columns: [n] each, split at `start` [u + 1] -> [u, L] each, filled up with `fills`."""
     count = start.diff()

@@ -8,23 +8,22 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from widedeep.models.base import REASONS, Explanation
-from widedeep.models.history.network import Embedded, Heads
+from widedeep.models.history.network import Heads, Parts
 from widedeep.models.history.past import Past
 from widedeep.models.history.targets import SCORE, Targets
 from widedeep.models.history.terms import PairTerms
 
 
 def explain(
-    terms: PairTerms, heads: Heads, past: Past, targets: Targets, embedded: Embedded, spreads: tuple[Tensor, Tensor]
+    terms: PairTerms, heads: Heads, past: Past, targets: Targets, parts: Parts, spreads: tuple[Tensor, Tensor]
 ) -> Explanation:
-    """Explain the affinities of the targets of each user, [u, T].
+    """Explain the affinities of the targets of each user, [u, T], by their `parts`.
 
     `spreads` are what the scores were divided by, those in closed form and the sparse ones, [u, 1] each.
 
     What each rating adds to the wide score is known; the mean that standardises it is subtracted from the part as a
     whole. The content is the logarithm of a sum, so it is shared out in proportion to the summands.
     """
-    parts = heads.parts(terms(past, targets, embedded))
     closed, by_sparse = spreads
     score = targets.standings[:, :, SCORE]
     crossed = terms.crosses.contributions(past.row, past.weight, targets.row, score) / closed[:, :, None]

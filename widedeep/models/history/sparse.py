@@ -19,10 +19,11 @@ from torch.nn.functional import embedding_bag
 from widedeep.data.matrix_products import dense_product, top_k_columns
 from widedeep.data.sparse_weights import nearest_by_cosine, slim_weights
 from widedeep.models.history.fitted import Fitted, fit_of, fold_of
-from widedeep.models.history.past import places_of
+from widedeep.models.history.lookups import places_of
 from widedeep.models.history.wide import Bags, LinearScores
 
 CANDIDATES = 100  # items that may have a weight
+USERS_AT_ONCE = 16  # of so few the histories, as columns of a dense matrix, stay in the cache
 
 
 class SparseCrosses(Fitted):
@@ -48,15 +49,20 @@ class SparseCrosses(Fitted):
 
         """
         users, rows = len(past.start) - 1, self.item.shape[1]
-        history = residual.new_zeros(rows, 2, users)
-        history[past.item, :, past.owner()] = torch.stack([past.weight, residual], dim=1)
+        owner, values = past.owner(), torch.stack([past.weight, residual], dim=1)
         fit = fit_of(past.start[1:], without, len(self.item) - 1)
-        out = residual.new_zeros(2, users, rows)
+        out = residual.new_empty(2, users, rows)
         for number in fit.unique().tolist():
-            mine = torch.nonzero(fit == number)[:, 0]
-            some = history[:, :, mine].flatten(1)
-            scores = embedding_bag(self.item[number], some, mode="sum", per_sample_weights=self.weight[number])
-            out[:, mine] = scores.view(rows, 2, len(mine)).permute(1, 2, 0)
+            for mine in torch.nonzero(fit == number)[:, 0].split(USERS_AT_ONCE):
+                column = mine.new_full((users,), -1)
+                column[mine] = torch.arange(len(mine), device=mine.device)
+                own = torch.nonzero(column[owner] >= 0)[:, 0]
+                history = residual.new_zeros(rows, 2, len(mine))
+                history[past.item[own], :, column[owner[own]]] = values[own]
+                scores = embedding_bag(
+                    self.item[number], history.flatten(1), mode="sum", per_sample_weights=self.weight[number]
+                )
+                out[:, mine] = scores.view(rows, 2, len(mine)).permute(1, 2, 0)
         return LinearScores(*out)
 
     def contributions(self, row: Tensor, weight: Tensor, target: Tensor) -> Tensor:

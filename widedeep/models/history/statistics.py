@@ -15,6 +15,7 @@ from torch import Tensor
 
 from widedeep.data.matrix_products import dense_product
 from widedeep.models.history.biases import ItemBiases, bias_buffers, fit_biases
+from widedeep.models.history.lookups import elements_of
 
 # Co-ratings at which a correlation counts half.
 SHRINKAGE = 50.0
@@ -70,8 +71,8 @@ class ItemStatistics(ItemBiases):
 
         """
         # Both numbers of a pair are looked up at once, as one of 32 bits: the table is far larger than the caches.
-        both = self.pairs.view(torch.int32)[target[:, :, None], past[:, None, :], 0].view(torch.float16)
-        both = both.view(*target.shape, past.shape[1], 2)
+        pairs = self.pairs.view(torch.int32)[..., 0]
+        both = elements_of(pairs, target[:, :, None], past[:, None]).view(torch.float16).unflatten(-1, (-1, 2))
         # Done in place where it can be, as these are the largest arrays of the model.
         together = both[..., 0].float().mul_(UNIT).sub_(own[:, :, None]).clamp_(min=0.0)
         products = both[..., 1].float().mul_(UNIT).sub_((own * own_residual)[:, :, None] * residual[:, None, :])

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from widedeep.models.feature_inputs import FeatureLookup
 from widedeep.models.history.fitted import Fitted
-from widedeep.models.history.past import Past, rows_of
+from widedeep.models.history.lookups import rows_of
+from widedeep.models.history.past import Past
 
 LEAST_SHARE = 1e-4  # of the items, that have a value
 DAMPING = 3.0  # of the mean residual of a value, in ratings

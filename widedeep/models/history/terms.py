@@ -10,10 +10,11 @@ from torch import Tensor, nn
 from widedeep.models.feature_inputs import FeatureLookup
 from widedeep.models.history.factors import LatentFactors, UserFactors
 from widedeep.models.history.inputs import Ledger
+from widedeep.models.history.lookups import rows_of
 from widedeep.models.history.nearest import NUMBERS as NEAREST_NUMBERS
 from widedeep.models.history.nearest import nearest
-from widedeep.models.history.network import Attended, Attention, Embedded, ItemVectors, Terms, bag_of
-from widedeep.models.history.past import Past, rows_of
+from widedeep.models.history.network import Attended, Attention, Embedded, ItemVectors, Terms, bag_of, versions
+from widedeep.models.history.past import Past
 from widedeep.models.history.people import NUMBERS as PEOPLE_NUMBERS
 from widedeep.models.history.people import Neighbours, People
 from widedeep.models.history.settings import WideDeepHistoryConfig
@@ -31,6 +32,7 @@ from widedeep.models.history.wide import Bags, WideCrosses, WideScores
 SPARSE_SHARE, TITLE_SHARE, POPULARITY_SHARE = 1.0, 0.05, 1e-9
 # Weight of similar titles in the choice of unrated candidates, beside their fame.
 COLD_TITLES = 3.0
+ITEMS_AT_ONCE = 1 << 13  # that are embedded together where all are
 # Numbers of `Terms.numbers` beside those of the items' columns.
 PLAIN_NUMBERS = 13 + STANDINGS + NEAREST_NUMBERS + TIMELINE_NUMBERS
 
@@ -58,6 +60,7 @@ class PairTerms(nn.Module):
         self.width += 2 * len(config.numbers) + 2 * len(self.columns.values)
         self.vectors = ItemVectors(rows - 1, self.columns, config.kinds, config.embedding_dim, config.embedding_sd)
         self.attention = Attention(config.heads, config.attention_hidden)
+        self._every: tuple[list[tuple[int, int]], tuple[Tensor, Tensor, Tensor]] | None = None  # see `_embed_every`
 
     def forward(self, past: Past, targets: Targets, embedded: Embedded) -> Terms:
         """Return the terms of the targets.
@@ -140,7 +143,7 @@ class PairTerms(nn.Module):
         assert past.rated is not None
         titles = self.titles.crosses(self.ledger.item_of[past.row].long(), past.weight)
         unrated = self._cold_candidates(titles, cold)
-        crossed = self._rated_scores(wide).add_(titles[:, self.ledger.item_of.long()], alpha=TITLE_SHARE)
+        crossed = self._rated_scores(wide).add_(titles.index_select(1, self.ledger.item_of), alpha=TITLE_SHARE)
         if held_out is not None:
             crossed.scatter_add_(1, held_out, torch.full(held_out.shape, -POPULARITY_SHARE, device=crossed.device))
         crossed.masked_fill_(past.rated, -torch.inf)
@@ -170,7 +173,7 @@ class PairTerms(nn.Module):
 
     def crossed(self, wide: WideScores, survey: Survey) -> Tensor:
         """Return the scores of all items by which candidates are chosen, [u, I]."""
-        return (survey.titles * TITLE_SHARE).add_(self._rated_scores(wide)[:, self.ledger.row_of.long()])
+        return (survey.titles * TITLE_SHARE).add_(self._rated_scores(wide).index_select(1, self.ledger.row_of))
 
     def _rated_scores(self, wide: WideScores) -> Tensor:
         """Return the part of these scores that needs no titles, [u, R]."""
@@ -227,18 +230,32 @@ class PairTerms(nn.Module):
         return [(self.factors(past.factors, targets.row) - expected)[..., None]]
 
     def embed(self, past: Past, targets: Targets) -> Embedded:
-        """Embed all items of histories and targets, each once."""
+        """Embed all items of histories and targets, each once; for answers all items there are, until they change."""
         # An item can be a target as if it were unrated: it then counts as another one.
         pairs = ((targets.item, targets.row), (self.ledger.item_of[past.row].long(), past.row))
         target, read = (2 * item + (row == self.unrated) for item, row in pairs)
+        if not self.training and not torch.is_grad_enabled():
+            return Embedded(*self._embed_every(), target, read)
         there = torch.zeros(2 * len(self.ledger.row_of), dtype=torch.bool, device=past.row.device)
         there[target], there[read] = True, True
         place, distinct = there.cumsum(0) - 1, torch.nonzero(there)[:, 0]
-        item = distinct // 2
-        row = torch.where(distinct % 2 > 0, self.unrated, self.ledger.row_of[item].long())
+        return Embedded(*self._embed(distinct), place[target], place[read])
+
+    def _embed(self, number: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return the first three columns of `Embedded` for items by number, [m]: 2 x item, or 1 more as if unrated."""
+        item = number // 2
+        row = torch.where(number % 2 > 0, self.unrated, self.ledger.row_of[item].long())
         vectors, kinds = self.vectors(item, row)
-        of_targets, of_past = (torch.stack(roles, dim=1) for roles in (vectors.of_targets(), vectors.of_past()))
-        return Embedded(of_targets, of_past, kinds, place[target], place[read])
+        return torch.stack(vectors.of_targets(), dim=1), torch.stack(vectors.of_past(), dim=1), kinds
+
+    def _embed_every(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Return what `_embed` returns for all numbers, which is kept until a weight changes."""
+        state = versions(self.vectors.parameters())
+        if self._every is None or self._every[0] != state:
+            numbers = torch.arange(2 * len(self.ledger.row_of), device=self.ledger.row_of.device)
+            of_targets, of_past, kinds = zip(*map(self._embed, numbers.split(ITEMS_AT_ONCE)), strict=True)
+            self._every = state, (torch.cat(of_targets), torch.cat(of_past), torch.cat(kinds))
+        return self._every[1]
 
     def _content(self, past: Past, past_item: Tensor, target: Tensor) -> tuple[tuple[Tensor, Tensor], list[Tensor]]:
         """Compare histories with targets by content.

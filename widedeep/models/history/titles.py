@@ -13,7 +13,8 @@ from torch.nn.functional import pad
 
 from widedeep.data.matrix_products import row_blocks
 from widedeep.models.history.fitted import Fitted
-from widedeep.models.history.past import Past, places_of, rows_of
+from widedeep.models.history.lookups import places_of, rows_of
+from widedeep.models.history.past import Past
 
 # Titles that are less similar have nothing to do with each other.
 LEAST_SIMILARITY = 0.1

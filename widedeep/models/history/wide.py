@@ -21,6 +21,7 @@ from torch.nn.functional import embedding_bag
 from widedeep.data.histories import owners_of
 from widedeep.data.matrix_products import dense_product
 from widedeep.models.history.fitted import Fitted
+from widedeep.models.history.lookups import elements_of
 
 # Histories are scaled by (number of ratings) ^ -USER_POWER, items by (sum of squared preferences) ^ -ITEM_POWER.
 USER_POWER, ITEM_POWER = 0.2, 0.15
@@ -127,7 +128,7 @@ class WideCrosses(Fitted):
 
         """
         scaled = (weight * self.item_scale[row])[:, None]
-        products = scaled * self.inverse[target[:, :, None], row[:, None]]  # [u, T, L]
+        products = scaled * elements_of(self.inverse, target[:, :, None], row[:, None])  # [u, T, L]
         parts = -products / self.inverse.diagonal()[target][:, :, None]
         total = parts.sum(2)
         cancelled = total.abs() <= LEAST_TOTAL * parts.abs().sum(2)

@@ -1,6 +1,5 @@
 """Checked ratings -> splits -> shards of equal size in the directory that is being prepared."""
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -14,7 +13,7 @@ from widedeep.schema.dataset import Dataset, EntityFile
 from widedeep.schema.manifest import SPLITS, DataFile
 from widedeep.schema.rating_scale import RatingScale
 from widedeep.spark import shards
-from widedeep.spark.partitioning import Salt, bucket_of, hash_key, with_dense_index
+from widedeep.spark.partitioning import Salt, bucket_totals, hash_key, with_dense_index
 from widedeep.spark.preparation.fields import fields_of
 from widedeep.spark.preparation.ingest import ID
 from widedeep.spark.preparation.quarantine import CheckedFile, CheckedRatings
@@ -35,7 +34,7 @@ class SplitRatings(NamedTuple):
 
     def rows(self) -> dict[str, int]:
         """Split -> number of its ratings."""
-        return {split: sum(self.buckets.get(split, {}).values()) for split in SPLITS}
+        return {split: self.totals[split].count if split in self.totals else 0 for split in SPLITS}
 
 
 class RatingShards(NamedTuple):
@@ -84,17 +83,14 @@ def split_ratings(
 
     frame = split() if rule.kind in ROW_WISE else workspace.keep("split", split)
     # One pass over all ratings gives the sizes of the shards, the mean rating and what the audit needs.
-    by_bucket = frame.groupBy(F.coalesce("split", F.lit(NOT_SAMPLED)).alias("split"), bucket_of(F.col("key")))
-    rows = by_bucket.agg(*total_columns(F.col("rating"), scale)).collect()
-    buckets: dict[str, dict[int, int]] = defaultdict(dict)
-    for name, bucket, count, _, _ in rows:
-        buckets[name][bucket] = count
-    totals = {
-        name: RatingTotals(*(sum(row[field] for row in rows if row["split"] == name) for field in RatingTotals._fields))
-        for name in buckets
-    }
-    not_sampled = sum(buckets.pop(NOT_SAMPLED, {}).values())
-    return SplitRatings(frame, dict(buckets), totals, not_sampled)
+    found = bucket_totals(
+        frame.withColumn("split", F.coalesce("split", F.lit(NOT_SAMPLED))),
+        *("split", "key", *total_columns(F.col("rating"), scale)),
+    )
+    not_sampled = sum(count for count, *_ in found.pop(NOT_SAMPLED, {}).values())
+    totals = {name: RatingTotals(*map(sum, zip(*buckets.values(), strict=True))) for name, buckets in found.items()}
+    counts = {name: {bucket: count for bucket, (count, *_) in buckets.items()} for name, buckets in found.items()}
+    return SplitRatings(frame, counts, totals, not_sampled)
 
 
 def _with_strata(
