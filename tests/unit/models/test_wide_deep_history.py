@@ -75,6 +75,58 @@ def test_answers_do_not_depend_on_what_was_asked_for_before(data):
 
 
 @torch.no_grad()
+def test_candidates_are_rated_and_explained_by_what_was_found_when_they_were_scored(data):
+    model = data.model()
+    items, encoded = model.encode_items(ALL_ITEMS), model.encode_users(EVERYBODY[:9])
+    chosen = model.terms.ledger.item_of[model._unpack(encoded).survey.candidates[:, :3]].long()
+    computed: list[int] = []
+
+    def ask(encoded: torch.Tensor, chosen: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        ratings = torch.full(chosen.shape, torch.nan)
+        computed.clear()
+        model.rate_chosen(encoded, items, chosen, ratings)
+        return ratings, *model.explain_chosen(encoded, items, chosen)
+
+    with model.terms.register_forward_hook(lambda *_: computed.append(1)):
+        expected = ask(encoded.clone(), chosen)
+        assert computed
+        affinities(model, encoded)
+        for found, one in zip(ask(encoded, chosen), expected, strict=True):
+            torch.testing.assert_close(found, one, rtol=1e-4, atol=1e-5)
+        assert not computed
+        others = chosen.clone()
+        others[4, 1] = min(seen_by(data)[4])  # no candidate
+        for found, one in zip(ask(encoded, others), ask(encoded.clone(), others), strict=True):
+            torch.testing.assert_close(found, one, rtol=0, atol=0)
+        assert computed
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("changed", ["terms.vectors.items.weight", "heads.rating.layers.0.weight", "heads.wide"])
+def test_nothing_that_was_kept_outlives_a_change_of_the_weights(data, changed):
+    model, items = data.model().eval(), data.model().encode_items(ALL_ITEMS)
+    encoded = model.encode_users(EVERYBODY[:5])
+    chosen = model.terms.ledger.item_of[model._unpack(encoded).survey.candidates[:, :3]].long()
+
+    def ask(encoded: torch.Tensor) -> list[torch.Tensor]:
+        scores, ratings = affinities(model, encoded), torch.empty(chosen.shape)
+        model.rate_chosen(encoded, items, chosen, ratings)
+        return [scores, ratings, *model.explain_chosen(encoded, items, chosen)[:3]]
+
+    before = ask(encoded)
+    model.load_state_dict(
+        {name: tensor * 2 for name, tensor in model.state_dict().items() if name == changed}, strict=False
+    )
+    ratings = torch.empty(chosen.shape)
+    model.rate_chosen(encoded, items, chosen, ratings)
+    after, expected = ask(encoded), ask(encoded.clone())
+    torch.testing.assert_close(ratings, expected[1], rtol=1e-4, atol=1e-5)
+    assert any(not torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    for one, other in zip(after, expected, strict=True):
+        torch.testing.assert_close(one, other, rtol=0, atol=0)
+
+
+@torch.no_grad()
 def test_candidates_rank_above_all_others_and_other_unrated_items_last(data):
     model = data.model({"cold_candidates": 1})
     encoded, seen = model.encode_users(EVERYBODY), seen_by(data)
