@@ -15,7 +15,7 @@ from widedeep.data.histories import UserHistories
 from widedeep.models import REGISTRY, ModelConfig, Recommender
 from widedeep.models.artifact import load_artifact, save_artifact
 from widedeep.models.base import Histories, Scores
-from widedeep.models.tiled_mlp import TILE_ITEMS, TILE_PAIRS
+from widedeep.models.tiled_mlp import TILE_ITEMS
 from widedeep.parallel.row_embeddings import RowEmbedding
 from widedeep.parallel.world import World
 from widedeep.scoring.scorer import Scorer
@@ -24,7 +24,7 @@ from widedeep.training.negatives import NegativeSampler
 from widedeep.training.settings import TrainConfig
 from widedeep.training.step import TrainState
 
-USERS, ITEMS = 2 * TILE_PAIRS // TILE_ITEMS + 4, TILE_ITEMS + 37  # no multiples of the tile
+USERS, ITEMS = 20, 2 * TILE_ITEMS + 37  # several tiles, the last of them not full
 VARIANTS: dict[str, dict] = {
     "wide_deep": {"embedding_dim": 4, "hidden": (16, 8), "batch_norm": True},
     "wide_deep_features": {"hidden": (16, 8, 4), "batch_norm": True},

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor
 
-# Pairs scored at once: their [pairs, H] activations then stay in a core's cache (4 MB at H = 128).
-TILE_PAIRS = 8192
-TILE_ITEMS = 1024
+# Pairs scored at once: their [pairs, H] activations then stay in a core's own cache (0.5 MB at H = 128).
+TILE_PAIRS = 1024
+TILE_ITEMS = 512
 # On a GPU a tile must occupy all of it: 0.5 GB at H = 128.
 GPU_TILE_PAIRS = 1 << 20
 GPU_TILE_ITEMS = 1 << 15

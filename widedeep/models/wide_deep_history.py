@@ -25,7 +25,14 @@ from widedeep.models.history.past import Past, bags_of, make_past, pad
 from widedeep.models.history.profile import SIDE, UserProfile, profile_inputs, with_known_profile
 from widedeep.models.history.reasons import explain
 from widedeep.models.history.settings import WideDeepHistoryConfig
-from widedeep.models.history.targets import Chunk, Survey, Targets, chunks
+from widedeep.models.history.targets import (
+    ELEMENTS_AT_ONCE,
+    ELEMENTS_OF_ANSWERS,
+    Chunk,
+    Survey,
+    Targets,
+    chunks,
+)
 from widedeep.models.history.terms import PairTerms
 from widedeep.models.history.wide import WideScores
 from widedeep.models.history_learner import HistoryLearner, Learned
@@ -354,7 +361,7 @@ class WideDeepHistory(HistoryLearner):
         if count is None:
             users, every = targets.item.shape
             count = torch.full((users,), every, device=targets.item.device)
-        for chunk in chunks(past, count):
+        for chunk in chunks(past, count, ELEMENTS_AT_ONCE if self.training else ELEMENTS_OF_ANSWERS):
             users, length, most = chunk
             yield chunk, (past.part(users, length), targets.part(users, most), embedded.part(users, length, most))
 

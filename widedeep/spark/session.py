@@ -20,6 +20,7 @@ from pyspark.sql import SparkSession
 from widedeep.common.command import run_command
 from widedeep.common.console import log
 from widedeep.common.errors import DamagedFileError, InputError, WriteError
+from widedeep.common.launch import TUNING
 from widedeep.common.machine import LOOPBACK, find_java, java_mistake, name_resolves
 from widedeep.spark.filesystem import scratch_directory
 
@@ -35,6 +36,8 @@ DEFAULTS = {
     # Spark writes a checksum of every page, but does not verify it by default.
     "spark.hadoop.parquet.page.verify-checksum.enabled": "true",
     "spark.serializer": "org.apache.spark.serializer.KryoSerializer",
+    # Python workers that score would otherwise get the memory of large tensors anew, page by page, for each block.
+    "spark.executorEnv.GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", TUNING["GLIBC_TUNABLES"]),
 }
 
 SMALL_BYTES = 64 << 20  # an input of less is shuffled in partitions of SHUFFLE_BYTES

@@ -14,7 +14,7 @@ from widedeep.parallel.world import World
 from widedeep.training.settings import TrainConfig
 from widedeep.training.step import TrainState
 
-USERS, ITEMS = 2 * TILE_PAIRS // TILE_ITEMS + 3, TILE_ITEMS + 37  # no multiples of the tile
+USERS, ITEMS = 8 * TILE_PAIRS // TILE_ITEMS + 5, 2 * TILE_ITEMS + 37  # no multiples of the tile
 SHAPE = {"users": USERS, "items": ITEMS, "user_rows": USERS, "item_rows": ITEMS, "wide": 5}
 
 

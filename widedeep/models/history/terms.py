@@ -4,6 +4,8 @@ Legend: u users, T targets (items to be judged), L ratings of the longest histor
 the last one for all unrated items), D embedding width, m distinct items.
 """
 
+from collections.abc import Iterable, Iterator
+
 import torch
 from torch import Tensor, nn
 
@@ -33,6 +35,7 @@ SPARSE_SHARE, TITLE_SHARE, POPULARITY_SHARE = 1.0, 0.05, 1e-9
 # Weight of similar titles in the choice of unrated candidates, beside their fame.
 COLD_TITLES = 3.0
 ITEMS_AT_ONCE = 1 << 13  # that are embedded together where all are
+USERS_AT_ONCE = 16  # whose scores of all items are summarised while they are in the cache
 # Numbers of `Terms.numbers` beside those of the items' columns.
 PLAIN_NUMBERS = 13 + STANDINGS + NEAREST_NUMBERS + TIMELINE_NUMBERS
 
@@ -151,25 +154,10 @@ class PairTerms(nn.Module):
         if cold is not None:
             crossed.masked_fill_(cold, -torch.inf)
         best = crossed[:, : self.unrated].topk(min(self.candidates, self.unrated), dim=1)
-        score = wide.preference.masked_fill(past.rated, torch.nan)
-        score[:, self.unrated] = torch.nan
-        # Of somebody who has rated all items these numbers say nothing; they only have to be numbers.
-        mean = score.nanmean(1, keepdim=True).nan_to_num(0.0)
-        variance = (score - mean).square().nanmean(1, keepdim=True).nan_to_num(1.0)
-        highest = score.nan_to_num(-torch.inf).amax(1, keepdim=True).nan_to_num(neginf=0.0)
-        sparse = wide.sparse.masked_fill(past.rated, 0.0)
-        return Survey(
-            titles=titles,
-            crossed=crossed,
-            candidates=best.indices,
-            cutoffs=best.values,
-            cold=unrated,
-            mean=mean,
-            sd=variance.sqrt() + 1e-6,
-            best=highest,
-            sparse_spread=sparse.square().mean(1, keepdim=True).sqrt() + 1e-3,
-            sparse_best=sparse.amax(1, keepdim=True),
+        parts = zip(
+            *(column.split(USERS_AT_ONCE) for column in (wide.preference, wide.sparse, past.rated)), strict=True
         )
+        return Survey(titles, crossed, best.indices, best.values, unrated, *_spreads(parts))
 
     def crossed(self, wide: WideScores, survey: Survey) -> Tensor:
         """Return the scores of all items by which candidates are chosen, [u, I]."""
@@ -177,7 +165,8 @@ class PairTerms(nn.Module):
 
     def _rated_scores(self, wide: WideScores) -> Tensor:
         """Return the part of these scores that needs no titles, [u, R]."""
-        return wide.preference + SPARSE_SHARE * wide.sparse + POPULARITY_SHARE * self.statistics.count
+        both = torch.add(wide.preference, wide.sparse, alpha=SPARSE_SHARE)
+        return both.add_(POPULARITY_SHARE * self.statistics.count)
 
     def _cold_candidates(self, titles: Tensor, cold: Tensor | None) -> Tensor:
         """Return the unrated items of each user that the deep part ranks, best first: [u, K] item indexes.
@@ -296,3 +285,25 @@ class PairTerms(nn.Module):
         of_target = rows_of(self.columns.numbers, target)
         mean = torch.einsum("ul,ulf->uf", past.present, rows_of(self.columns.numbers, past_item)) / past.count
         return [of_target, of_target - mean[:, None], self.tastes(past, past_item, target)]
+
+
+def _spreads(parts: Iterable[tuple[Tensor, Tensor, Tensor]]) -> Iterator[Tensor]:
+    """Return the last five columns of `Survey`.
+
+    Args:
+        parts: of some users each, scores of all rated items by the weights in closed form and by the sparse ones, and
+            whether the items are rated, [u, R]; the last row never counts.
+
+    """
+    found = []
+    for preference, sparse, rated in parts:
+        score = preference.masked_fill(rated, torch.nan)
+        score[:, -1] = torch.nan
+        # Of somebody who has rated all items these numbers say nothing; they only have to be numbers.
+        mean = score.nanmean(1, keepdim=True).nan_to_num(0.0)
+        variance = (score - mean).square().nanmean(1, keepdim=True).nan_to_num(1.0)
+        best = score.nan_to_num(-torch.inf).amax(1, keepdim=True).nan_to_num(neginf=0.0)
+        others = sparse.masked_fill(rated, 0.0)
+        spread = others.square().mean(1, keepdim=True).sqrt() + 1e-3
+        found.append((mean, variance.sqrt() + 1e-6, best, spread, others.amax(1, keepdim=True)))
+    return map(torch.cat, zip(*found, strict=True))

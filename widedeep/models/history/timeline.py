@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from widedeep.models.history.fitted import Fitted
+from widedeep.models.history.lookups import rows_of
 from widedeep.models.history.past import Past
 from widedeep.models.history.titles import Similar
 
@@ -67,9 +68,10 @@ class Timeline(Fitted):
 
         """
         seen = similar.rated_parts().float()
-        missing = (similar.parts().float() - seen) * (count / WELL_KNOWN).clamp(max=1.0)[similar.neighbour]
+        neighbour = similar.neighbour.clamp(min=0)  # those that there are not count as no parts
+        missing = (similar.parts().float() - seen) * rows_of((count / WELL_KNOWN).clamp(max=1.0), neighbour)
         rated = similar.of_past((past.residual + past.bias) * past.present) * seen
-        gap = self.date[target][..., None] - self.date[similar.neighbour]
+        gap = self.date[target][..., None] - rows_of(self.date, neighbour)
         before, after = (gap > 0).float(), (gap < 0).float()
         since = torch.where(seen * before > 0, gap, NO_GAP).amin(2)
         return [

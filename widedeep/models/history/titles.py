@@ -45,10 +45,10 @@ class TitleNeighbours(Fitted):
         """
         length, items = past.row.shape[1], len(self.neighbour)
         place = places_of(torch.where(past.present > 0, past_item, items), items + 1)  # [u, I + 1]
-        place[:, items] = length  # of what fills up; -1 is the last column
+        place[:, items] = length  # of what fills up
         neighbour = rows_of(self.neighbour, target).long()
-        users = torch.arange(len(target), device=target.device)[:, None, None]
-        return Similar(neighbour, rows_of(self.similarity, target), place[users, neighbour], length)
+        stands = place.gather(1, torch.where(neighbour < 0, items, neighbour).flatten(1)).view(neighbour.shape)
+        return Similar(neighbour, rows_of(self.similarity, target), stands, length)
 
     def crosses(self, past: Tensor, weight: Tensor) -> Tensor:
         """Return for every item the sum of weight x similarity^2 over a history: [u, L] and [u, L] -> [u, I]."""

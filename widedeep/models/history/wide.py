@@ -87,7 +87,7 @@ class WideCrosses(Fitted):
 
         """
         diagonal = self.inverse.diagonal()
-        fit, odd = (self._product(past, values) for values in (past.weight, residual))
+        fit, odd = self._products(past, past.weight, residual)
         if known:
             return LinearScores(fit.div_(-diagonal), odd.div_(-diagonal))
         size = self._size(past.count())
@@ -103,8 +103,9 @@ class WideCrosses(Fitted):
 
         """
         full_size, size = self._size(past.count() + others.count()), self._size(past.count())
-        fit, odd = self._product(past, past.weight), self._product(past, residual)
-        removed = (fit + self._product(others, others.weight)) * full_size  # w = P x
+        fit, odd = self._products(past, past.weight, residual)
+        (removed,) = self._products(others, others.weight)
+        removed = (fit + removed) * full_size  # w = P x
         leverage = 1.0 - sum(self._dot(part, part.weight, full_size, removed) for part in (past, others))
         fit, odd, share = fit * size, odd * size, removed / leverage
         fit = fit + share * self._dot(past, past.weight, size, removed)
@@ -154,10 +155,21 @@ class WideCrosses(Fitted):
         """Return the factor that scales each user's history: [u] numbers of ratings -> [u, 1]."""
         return (count.clamp(min=1.0).pow(-USER_POWER) * self.user_scale)[:, None]
 
-    def _product(self, bags: Bags, weight: Tensor) -> Tensor:
-        """Return P times the histories, whose items are scaled, [u, A]."""
-        scaled = weight * self.item_scale[bags.item]
-        return embedding_bag(bags.item, self.inverse, bags.start[:-1], mode="sum", per_sample_weights=scaled)
+    def _products(self, bags: Bags, *weights: Tensor) -> tuple[Tensor, ...]:
+        """Return P times the histories by each of some weights of their ratings, whose items are scaled: [u, A] each.
+
+        The sums of a user follow each other, while the rows of P are still in the cache.
+        """
+        times, count = len(weights), bags.start.diff()
+        numbers = torch.arange(times, device=count.device)
+        start = times * bags.start[:-1, None] + count[:, None] * numbers  # [u, times]
+        owner = bags.owner()
+        place = torch.arange(len(owner), device=owner.device) - bags.start[owner] + start[owner].T  # [times, n]
+        item, scaled = bags.item.new_empty(place.numel()), weights[0].new_empty(place.numel())
+        item[place] = bags.item.expand_as(place)
+        scaled[place] = torch.stack(weights) * self.item_scale[bags.item]
+        sums = embedding_bag(item, self.inverse, start.flatten(), mode="sum", per_sample_weights=scaled)
+        return sums.view(len(count), times, len(self.inverse)).unbind(1)
 
     def _dot(self, bags: Bags, weight: Tensor, size: Tensor, vectors: Tensor) -> Tensor:
         """Return the dot product of each scaled history with a vector [u, A]: [u, 1]."""

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from widedeep.models.history import targets as module
+from widedeep.models import wide_deep_history as module
 from widedeep.models.history.past import Past
 from widedeep.models.history.targets import Chunk, Targets, chunks
 from widedeep.models.history.terms import SPARSE_SHARE, TITLE_SHARE
@@ -80,10 +80,9 @@ def test_who_has_rated_all_items_has_a_survey(model):
 
 
 @pytest.mark.parametrize("limit", [1, 40, 10_000])
-def test_chunks_have_each_user_once_and_keep_to_the_limit(monkeypatch, limit):
-    monkeypatch.setattr(module, "ELEMENTS_AT_ONCE", limit)
+def test_chunks_have_each_user_once_and_keep_to_the_limit(limit):
     counts, targets = [3, 0, 7, 5, 5, 1, 2], torch.tensor([4, 4, 2, 9, 3, 4, 0])
-    dealt: list[Chunk] = list(chunks(lengths(counts), targets))
+    dealt: list[Chunk] = list(chunks(lengths(counts), targets, limit))
     assert sorted(user for chunk in dealt for user in chunk.users.tolist()) == list(range(7))
     for chunk in dealt:
         members = chunk.users.tolist()
@@ -94,7 +93,7 @@ def test_chunks_have_each_user_once_and_keep_to_the_limit(monkeypatch, limit):
 
 
 def test_nobody_is_in_no_chunk():
-    assert list(chunks(lengths([]), torch.zeros(0, dtype=torch.int64))) == []
+    assert list(chunks(lengths([]), torch.zeros(0, dtype=torch.int64), 1)) == []
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +116,8 @@ def test_answers_do_not_depend_on_who_else_is_asked_for(model, answers):
 @pytest.mark.parametrize("limit", [1, 5000])
 @torch.no_grad()
 def test_answers_do_not_depend_on_chunks(model, answers, monkeypatch, limit):
-    monkeypatch.setattr(module, "ELEMENTS_AT_ONCE", limit)
+    for name in ("ELEMENTS_AT_ONCE", "ELEMENTS_OF_ANSWERS"):
+        monkeypatch.setattr(module, name, limit)
     scores = model(USERS.repeat_interleave(len(ITEMS)), ITEMS.repeat(len(USERS)).int())
     torch.testing.assert_close(torch.stack(list(scores)).view_as(answers), answers, rtol=1e-4, atol=1e-5)
 
