@@ -393,6 +393,7 @@ class WideDeepHistory(HistoryLearner):
             generator: draws what is held out.
 
         """
+        self._last_answered = None  # a step of an optimizer may follow
         held = hold_out(histories, generator, self.config, self.terms, self.scale)
         if (profile := self._profiles(histories.user)) is not None:
             held = held._replace(past=held.past._replace(profile=profile))

@@ -126,6 +126,19 @@ def test_nothing_that_was_kept_outlives_a_change_of_the_weights(data, changed):
         torch.testing.assert_close(one, other, rtol=0, atol=0)
 
 
+def test_nothing_that_was_kept_outlives_a_step_of_a_fused_optimizer(data):
+    """Such a step is not seen in the versions of the weights."""
+    model, fresh = data.model().eval(), data.model().eval()
+    before = affinities(model, model.encode_users(EVERYBODY[:5]))
+    learned = model.learn(data.histories(list(range(20))), generator())
+    (learned.affinity.square().mean() + learned.rating.square().mean()).backward()
+    torch.optim.Adam([p for p in model.parameters() if p.grad is not None], lr=0.1, fused=True).step()
+    fresh.load_state_dict(model.state_dict())
+    after = affinities(model, model.encode_users(EVERYBODY[:5]))
+    torch.testing.assert_close(after, affinities(fresh, fresh.encode_users(EVERYBODY[:5])), rtol=0, atol=0)
+    assert not torch.allclose(after, before)
+
+
 @torch.no_grad()
 def test_candidates_rank_above_all_others_and_other_unrated_items_last(data):
     model = data.model({"cold_candidates": 1})

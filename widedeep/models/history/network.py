@@ -26,7 +26,10 @@ OUTLIER = 6.0  # standardised terms are clipped to this
 
 
 def versions(weights: Iterable[Tensor]) -> list[tuple[int, int]]:
-    """Return what tells the values of weights from later ones; weights made in inference mode never change."""
+    """Return what tells the values of weights from later ones, but for steps of fused optimizers, which are not seen.
+
+    Weights that were made in inference mode never change.
+    """
     return [(weight.data_ptr(), 0 if weight.is_inference() else weight._version) for weight in weights]
 
 

@@ -225,6 +225,7 @@ class PairTerms(nn.Module):
         target, read = (2 * item + (row == self.unrated) for item, row in pairs)
         if not self.training and not torch.is_grad_enabled():
             return Embedded(*self._embed_every(), target, read)
+        self._every = None  # a step of an optimizer may follow
         there = torch.zeros(2 * len(self.ledger.row_of), dtype=torch.bool, device=past.row.device)
         there[target], there[read] = True, True
         place, distinct = there.cumsum(0) - 1, torch.nonzero(there)[:, 0]
