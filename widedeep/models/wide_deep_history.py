@@ -286,9 +286,10 @@ class WideDeepHistory(HistoryLearner):
             [4, u, T], see `Heads.parts_and_rate`.
 
         """
-        if self._last_answered is None:
+        last = self._last_answered
+        if last is None:
             return None
-        of, weights, candidate, answers = self._last_answered
+        of, weights, candidate, answers = last
         if of is not users or weights != versions(self.parameters()):
             return None
         same = candidate[:, None] == item[:, :, None]  # [u, T, C + K]

@@ -240,12 +240,12 @@ class PairTerms(nn.Module):
 
     def _embed_every(self) -> tuple[Tensor, Tensor, Tensor]:
         """Return what `_embed` returns for all numbers, which is kept until a weight changes."""
-        state = versions(self.vectors.parameters())
-        if self._every is None or self._every[0] != state:
+        state, every = versions(self.vectors.parameters()), self._every
+        if every is None or every[0] != state:
             numbers = torch.arange(2 * len(self.ledger.row_of), device=self.ledger.row_of.device)
             of_targets, of_past, kinds = zip(*map(self._embed, numbers.split(ITEMS_AT_ONCE)), strict=True)
-            self._every = state, (torch.cat(of_targets), torch.cat(of_past), torch.cat(kinds))
-        return self._every[1]
+            self._every = every = state, (torch.cat(of_targets), torch.cat(of_past), torch.cat(kinds))
+        return every[1]
 
     def _content(self, past: Past, past_item: Tensor, target: Tensor) -> tuple[tuple[Tensor, Tensor], list[Tensor]]:
         """Compare histories with targets by content.
