@@ -402,8 +402,7 @@ def test_packed_files_give_the_same_data(spark, prepared, examples, name, tmp_pa
 
 
 @pytest.mark.parametrize(("name", "kind"), OPTIONAL)
-def test_without_an_optional_file_it_warns_and_goes_on(spark, examples, name, kind, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("widedeep"), "propagate", True)  # commands turn it off
+def test_without_an_optional_file_it_warns_and_goes_on(spark, examples, name, kind, tmp_path, caplog):
     raw, path = write_files(tmp_path / "raw", examples[name].files), getattr(read_dataset(name), kind).path
     for file in raw.glob(path if "*" in path else f"{path}/*"):
         file.unlink()

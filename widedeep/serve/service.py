@@ -109,8 +109,8 @@ class Service:
             try:
                 self.take_newer()
             except Exception:  # whatever it is: the server would else never take anything again
-                self.meters.reloads.labels("failed").inc()
                 log.exception("newer files could not be taken, so the older ones stay")
+                self.meters.reloads.labels("failed").inc()
 
     def take_newer(self) -> None:
         """Replace the snapshot if there are newer files. If they cannot be used, it stays, with a warning.
@@ -124,8 +124,8 @@ class Service:
         try:
             self.snapshot = with_newer_lists(self.snapshot, self.config) if only_lists else self._newer_model()
         except (InputError, DamagedFileError, OSError) as error:
-            self.meters.reloads.labels("failed").inc()
             log.warning("newer files cannot be used, so the older ones stay: %s", error)
+            self.meters.reloads.labels("failed").inc()
             return
         self._loaded = marks
         self.meters.reloads.labels("done").inc()

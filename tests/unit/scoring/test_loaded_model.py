@@ -1,6 +1,5 @@
 """Trained models as Python code uses them, against what the model answers for pairs."""
 
-import logging
 import subprocess
 import sys
 from pathlib import Path
@@ -198,8 +197,7 @@ def test_neighbours_of_a_user(by_index):
     assert found[0].name == f"member {int(found[0].id) - 1000}"
 
 
-def test_guessed_titles_are_told(trained, caplog, monkeypatch):
-    monkeypatch.setattr(logging.getLogger("widedeep"), "propagate", True)
+def test_guessed_titles_are_told(trained, caplog):
     trained.model.similar("English Name 7")
     trained.model.recommend(history=MINE)
     assert [(entry.levelname, entry.getMessage()) for entry in caplog.records] == [

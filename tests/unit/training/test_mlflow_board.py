@@ -127,8 +127,7 @@ def test_how_a_run_ended_is_its_status(elsewhere, tmp_path, error, status):
         assert only_run(elsewhere, "mine").info.status == "RUNNING"
 
 
-def test_a_store_that_fails_later_ends_no_training(elsewhere, tmp_path, caplog, monkeypatch):
-    monkeypatch.setattr("widedeep.training.mlflow_board.log.propagate", True)
+def test_a_store_that_fails_later_ends_no_training(elsewhere, tmp_path, caplog):
     (tmp_path / "run").mkdir()
     board = MLflowBoard(TrainConfig(run_dir=tmp_path / "run"), {"optim.lr": 0.5})
     elsewhere.delete_run(only_run(elsewhere, "mine").info.run_id)
