@@ -1,8 +1,5 @@
 """Time each command to its end, with its memory: how they grow with the data."""
 
-import json
-from pathlib import Path
-
 from benchmarks.measure import Round, command
 from benchmarks.workspace import Workspace
 
@@ -26,16 +23,11 @@ def measure(workspace: Workspace) -> Round:
         "prepare_seconds": prepared.seconds,
         "prepare_peak_bytes": prepared.peak_bytes,
         "train_seconds": resident.seconds,
-        "train_epoch_seconds": epoch_seconds(workspace.run),
+        "train_epoch_seconds": workspace.metrics(workspace.run)["train"]["seconds"],
         "train_peak_bytes": resident.peak_bytes,
         "stream_seconds": stream.seconds,
-        "stream_epoch_seconds": epoch_seconds(stream_run),
+        "stream_epoch_seconds": workspace.metrics(stream_run)["train"]["seconds"],
         "stream_peak_bytes": stream.peak_bytes,
         "score_seconds": score.seconds,
         "score_peak_bytes": score.peak_bytes,
     }
-
-
-def epoch_seconds(run: Path) -> float:
-    """Return how long the training in a run took."""
-    return json.loads((run / "metrics.json").read_text())["train"]["seconds"]

@@ -1,6 +1,5 @@
 """Compare widedeep/train.py with the same model in plain PyTorch, and with the machine's matrix products."""
 
-import json
 import shutil
 import time
 from collections.abc import Callable
@@ -76,10 +75,10 @@ def _steps_per_second(step: Callable[[int], None]) -> float:
 
 
 def trained(workspace: Workspace, *options: str, ranks: int = 1) -> dict[str, Any]:
-    """Train one epoch; return the `train` part of its metrics.json, its peak memory and its test RMSE."""
+    """Train one epoch; return the `train` part of its metrics, its peak memory and its test RMSE."""
     run = workspace.path / "bench-run"
     cost = workspace.train(run, *options, ranks=ranks)
-    metrics = json.loads((run / "metrics.json").read_text())
+    metrics = workspace.metrics(run)
     shutil.rmtree(run)
     return metrics["train"] | {"peak_bytes": cost.peak_bytes, "test_rmse": metrics["test"]["rmse"]}
 

@@ -3,7 +3,7 @@
 import json
 import shutil
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from benchmarks.measure import Cost, command
 from widedeep.models.artifact import MODEL_FILE
@@ -66,3 +66,8 @@ class Workspace(NamedTuple):
         launch = ("torchrun", "--nproc-per-node", str(ranks), "widedeep/train.py", "--config", "wide_deep")
         settings = ("--data", self.prepared, "--run-dir", run, "--epochs", "1", "--ranking-users", "0")
         return command(*launch, *settings, *options)
+
+    @staticmethod
+    def metrics(run: Path) -> dict[str, Any]:
+        """Return the metrics of a run."""
+        return json.loads((run / "metrics.json").read_text())

@@ -267,7 +267,8 @@ class WideDeepHistory(HistoryLearner):
         if answers is None:
             answers = self._answer(self.heads.parts_and_rate, past, targets)
         parts, order, explained = Parts(*answers[:-1]), [], []
-        for chunk, (own, judged, _) in self._in_chunks(past, targets):
+        for chunk in chunks(past, _all_of(item), ELEMENTS_OF_ANSWERS):
+            own, judged = past.part(chunk.users, chunk.length), targets.part(chunk.users, chunk.targets)
             spread = survey.sd[chunk.users], survey.sparse_spread[chunk.users]
             of_chunk = Parts(*(part[chunk.users] for part in parts))
             explained.append(explain(self.terms, self.heads, own, judged, of_chunk, spread))
@@ -359,9 +360,7 @@ class WideDeepHistory(HistoryLearner):
 
         """
         embedded = self.terms.embed(past, targets)
-        if count is None:
-            users, every = targets.item.shape
-            count = torch.full((users,), every, device=targets.item.device)
+        count = _all_of(targets.item) if count is None else count
         for chunk in chunks(past, count, ELEMENTS_AT_ONCE if self.training else ELEMENTS_OF_ANSWERS):
             users, length, most = chunk
             yield chunk, (past.part(users, length), targets.part(users, most), embedded.part(users, length, most))
@@ -378,8 +377,8 @@ class WideDeepHistory(HistoryLearner):
         score = self.terms.crossed(opened.wide, opened.survey)
         best, worst = score.amax(1, keepdim=True), score.amin(1, keepdim=True)
         # From 1 to 2, because the scores for an empty history differ by less than affinities can.
-        distance = 1.0 + (best - score) / (best - worst).clamp(min=1e-30)
-        return distance + 2.0 * (self.terms.ledger.row_of == self.rows - 1)
+        distance = score.sub_(best).div_((worst - best).clamp(max=-1e-30)).add_(1.0)
+        return distance.add_(self.terms.ledger.row_of == self.rows - 1, alpha=2)
 
     # --- learning ------------------------------------------------------------------------------------
 
@@ -416,3 +415,8 @@ class WideDeepHistory(HistoryLearner):
             liked = (true[:, :chosen] >= self.scale.liked).float()
             answers.append((rating[given], true[:, chosen:][given], affinity, liked, log_weight[chunk.users]))
         return Learned(*(torch.cat(column) for column in zip(*answers, strict=True)))
+
+
+def _all_of(item: Tensor) -> Tensor:
+    """Return how many targets each user has if all count: [u, T] -> [u] int64."""
+    return torch.full(item.shape[:1], item.shape[1], device=item.device)

@@ -60,12 +60,15 @@ class Layout(NamedTuple):
 
 def bits_to_floats(bits: Tensor) -> Tensor:
     """Return BITS bits as a whole number each: [u, R] bool -> [u, R / BITS] float32."""
-    place = torch.arange(BITS, device=bits.device)
     groups = pad(bits, (0, -bits.shape[1] % BITS)).unflatten(1, (-1, BITS))
-    return (groups.int() << place).sum(2).float()
+    return groups.float() @ _powers(bits).float()
 
 
 def floats_to_bits(numbers: Tensor, count: int) -> Tensor:
     """Return the first `count` bits of such numbers: [u, R / BITS] -> [u, R] bool."""
-    place = torch.arange(BITS, device=numbers.device)
-    return ((numbers.int()[:, :, None] >> place) & 1).bool().flatten(1)[:, :count]
+    return (numbers.int()[:, :, None] & _powers(numbers)).bool().flatten(1)[:, :count]
+
+
+def _powers(like: Tensor) -> Tensor:
+    """Return the value of each bit of a number, [BITS] int32."""
+    return 1 << torch.arange(BITS, dtype=torch.int32, device=like.device)

@@ -23,6 +23,7 @@ from torch.nn.functional import embedding_bag
 
 from widedeep.data.histories import starts_of
 from widedeep.models.history.fitted import Fitted, fit_of, fold_of
+from widedeep.models.history.lookups import elements_of, rows_of
 
 SWEEPS = 30  # over users and items; factors that are not needed fade slowly
 INITIAL_SPREAD = 0.3  # of the items' factors; their variance is less, so that the first users rely on them
@@ -85,9 +86,11 @@ class LatentFactors(Fitted):
 
     def forward(self, users: UserFactors, row: Tensor) -> Tensor:
         """Predict the ratings of targets: [u, T] rows -> [u, T]."""
-        place = users.fit[:, None], row
-        factors = torch.einsum("uk,utk->ut", users.vector[:, :-1], self.feature[place][:, :, :-1])
-        return factors + users.vector[:, -1:] + self.offset[place][:, :, -1] + self.mean[users.fit][:, None]
+        place = row + (users.fit * self.feature.shape[1])[:, None]
+        feature, offset = rows_of(self.feature.flatten(0, 1), place), self.offset.flatten(0, 1)
+        factors = torch.einsum("uk,utk->ut", users.vector[:, :-1], feature[:, :, :-1])
+        bias = elements_of(offset, place, offset.shape[1] - 1)
+        return factors + users.vector[:, -1:] + bias + self.mean[users.fit][:, None]
 
 
 def _sums(table: Tensor, row: Tensor, weight: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ def rows_of(table: Tensor, index: Tensor) -> Tensor:
     return table.index_select(0, index.flatten()).view(*index.shape, *table.shape[1:])
 
 
-def elements_of(table: Tensor, row: Tensor, column: Tensor) -> Tensor:
+def elements_of(table: Tensor, row: Tensor, column: Tensor | int) -> Tensor:
     """Return elements of a matrix [m, n] by int64 indexes that broadcast; faster than `table[row, column]`."""
     index = row * table.shape[1] + column
     return table.view(-1).index_select(0, index.flatten()).view(index.shape)

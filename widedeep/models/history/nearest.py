@@ -3,6 +3,7 @@
 The attention adds up the whole history; these terms tell a target that a few items call for from one that many hint at.
 """
 
+import torch
 from torch import Tensor
 
 # Closeness is n_both / (n_target ^ power x n_past ^ (1 - power) + DAMPING), for each power: how likely are those who
@@ -31,9 +32,18 @@ def nearest(together: Tensor, target: Tensor, past: Tensor, weight: Tensor) -> l
     found: list[Tensor] = []
     for power in POWERS:
         closeness = product / (_power(of_target, power) * _power(of_past, 1.0 - power)).add_(DAMPING)
-        best = closeness.topk(min(NEAREST, closeness.shape[2]), dim=2, sorted=False).values
-        found += [best.amax(2), best.sum(2), closeness.sum(2)]
+        every, best = closeness.sum(2), largest(closeness, min(NEAREST, closeness.shape[2]))
+        found += [best.amax(2), best.sum(2), every]
     return found
+
+
+def largest(values: Tensor, count: int) -> Tensor:
+    """Return the largest numbers of the last dimension in any order, [..., L] -> [..., count]; `values` may change."""
+    if values.device.type != "cpu":
+        return values.topk(count, sorted=False).values
+    numbers = values.numpy()
+    numbers.partition(-count)  # in vectors: a quarter of the time of `topk`
+    return torch.from_numpy(numbers[..., -count:])
 
 
 def _power(base: Tensor, exponent: float) -> Tensor:

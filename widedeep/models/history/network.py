@@ -168,7 +168,7 @@ class Attention(nn.Module):
                 *(of.expand_as(match) for of in (*rarity, match.new_ones(()))),
             ]
         ).flatten(1)  # [9, u T L]
-        hidden = silu(torch.cat([self.hidden, self.hidden_bias[:, None]], dim=1) @ terms)
+        hidden = silu(torch.cat([self.hidden, self.hidden_bias[:, None]], dim=1) @ terms, inplace=True)
         logit = (self.output @ hidden).addmm_(self.similarity, terms[:3]).add_(match.flatten())
         weight = hardtanh(logit, LEAST_LOGIT, LOGIT_LIMIT).exp_().view(-1, *match.shape)  # [H, u, T, L]
         # All values are 0 where there is no rating.

@@ -20,6 +20,7 @@ from torch.nn.functional import embedding_bag
 
 from widedeep.models.history.biases import USER_DAMPING
 from widedeep.models.history.fitted import Fitted
+from widedeep.models.history.lookups import elements_of
 from widedeep.models.history.wide import Bags
 
 NUMBERS = 2  # that are known of a target
@@ -97,8 +98,8 @@ class People(Fitted):
         """
         where = row[:, :, None], neighbours.place[:, None]
         similarity = neighbours.similarity[:, None]
-        support = (similarity * self.rated[where]).sum(2)
-        total = (similarity * self.residual[where]).sum(2) + support * shift
+        support = (similarity * elements_of(self.rated, *where)).sum(2)
+        total = (similarity * elements_of(self.residual, *where)).sum(2) + support * shift
         return [total / (support + DAMPING), support.log1p()]
 
 

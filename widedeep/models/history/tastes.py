@@ -55,7 +55,8 @@ class Tastes(Fitted):
         both = torch.stack([lift, residual / (count + DAMPING)], dim=-1)  # [u, V + 1, 2]
         both[:, values] = 0.0
         of_target = rows_of(self.codes, target).long()  # [u, T, M]
-        found = both[torch.arange(users, device=target.device)[:, None, None], of_target]  # [u, T, M, 2]
+        first = (values + 1) * torch.arange(users, device=target.device)[:, None, None]
+        found = rows_of(both.flatten(0, 1), first + of_target)  # [u, T, M, 2]
         there = (of_target < values).float()
         parts = zip(found.split(self.slots, 2), there.split(self.slots, 2), strict=True)
         means = [part.sum(2) / has.sum(2, keepdim=True).clamp(min=1.0) for part, has in parts]
