@@ -53,7 +53,7 @@ class ResidentHistoryLoader:
         yield group_ratings(unpack_columns(self._packed[low:high]))
 
     def batches(self, split: str) -> Iterator[Batch]:
-        """Yield this rank's contiguous part of a split as one batch."""
+        """Yield this rank's contiguous part of a split, some millions of ratings per batch."""
         return self._source.batches(split)
 
 

@@ -16,6 +16,8 @@ from widedeep.data.shards import check_files, read_packed, read_row_groups
 from widedeep.parallel.world import World
 from widedeep.schema.manifest import DataFile
 
+# Of a batch for statistics and metrics: what is computed of it stays small beside all ratings, the passes over it few.
+RATINGS_AT_ONCE = 1 << 22
 FilesOfSplits = Mapping[str, Sequence[DataFile]]
 
 
@@ -46,10 +48,10 @@ class ResidentRatings:
             self._splits[split] = packed[packed[:, 0].argsort(stable=True)]
 
     def batches(self, split: str) -> Iterator[Batch]:
-        """Yield this rank's contiguous part of a split as one batch."""
+        """Yield this rank's contiguous part of a split, RATINGS_AT_ONCE per batch."""
         ratings, world = self.packed(split), self._world
         low, high = (len(ratings) * rank // world.size for rank in (world.rank, world.rank + 1))
-        yield unpack_columns(ratings[low:high])
+        yield from map(unpack_columns, ratings[low:high].split(RATINGS_AT_ONCE))
 
 
 class StreamedRatings:

@@ -58,5 +58,5 @@ class ResidentLoader:
             yield unpack_columns(ratings.index_select(0, order[start : start + local]))
 
     def batches(self, split: str) -> Iterator[Batch]:
-        """Yield this rank's contiguous part of a split as one batch."""
+        """Yield this rank's contiguous part of a split, some millions of ratings per batch."""
         return self._source.batches(split)

@@ -142,7 +142,7 @@ class LoadedModel:
         return self.neighbours("items", self.item_index(item, "item"), n, min_ratings)
 
     def similar_users(self, user_id: int | str, n: int = 10, min_ratings: int = 10) -> list[Neighbour]:
-        """Return the users like a user of the data; see `similar`. It keeps the vectors of all users in memory."""
+        """Return the users like a user of the data; see `similar`. Vectors and names of all users stay in memory."""
         return self.neighbours("users", self.user_index(user_id), n, min_ratings)
 
     # --- parts of them, which commands use, too ------------------------------------------------------
@@ -155,6 +155,10 @@ class LoadedModel:
     @cached_property
     def _shown_titles(self) -> pa.Array:
         return pa.array(self.titles.shown, pa.string())
+
+    @cached_property
+    def _usernames(self) -> list[str]:
+        return self.trained.tables.users.strings("username")
 
     @cached_property
     def scorer(self) -> Scorer:
@@ -251,7 +255,7 @@ class LoadedModel:
         """Return the identifiers [T], numbers of training ratings [T] and names of all `users` or `items`."""
         artifact = self.artifact
         if side == "users":
-            return artifact.user_id, artifact.user_ratings, self.trained.tables.users.strings("username")
+            return artifact.user_id, artifact.user_ratings, self._usernames
         return artifact.item_id, artifact.item_ratings, self.titles.shown
 
     def _person(self, user_id: int | str | None, history: History | None) -> int | OwnRatings:

@@ -169,6 +169,14 @@ def test_evaluation_sees_each_rating_once_also_with_more_ranks_than_shards(data,
     assert seen == as_set(read_split(*data, split))
 
 
+@pytest.mark.parametrize("size", [1, 2])
+def test_what_is_computed_of_resident_ratings_at_once_is_bounded(data, size, monkeypatch):
+    monkeypatch.setattr("widedeep.data.rating_sources.RATINGS_AT_ONCE", 100)
+    batches = [batch for one in ranks(data, "resident", size) for batch in one.batches("train")]
+    assert max(map(len, batches)) == 100
+    assert as_set(rows(batches)) == as_set(train_rows(data))
+
+
 @pytest.mark.parametrize("mode", ["resident", "stream"])
 def test_a_split_without_ratings_is_empty(tmp_path, mode):
     no_valid = tmp_path, write_prepared(tmp_path, ratings=500, shards={"train": 2, "test": 1})
